@@ -1,0 +1,59 @@
+// A model as it lies on disk: a Hugging Face directory or a GGUF file, behind one door.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "files/model_config.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace candor::files {
+
+// A weight under its Hugging Face name (GGUF's are translated), e.g. "model.layers.0.self_attn.q_proj.weight".
+struct WeightInfo {
+  std::string name;
+  std::string type;              // as stored: "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"
+  std::vector<int64_t> shape;    // outermost first: [out, in]
+};
+
+// The weights of a model, read row by row so that the caller can pack them without a second full copy.
+class WeightReader {
+ public:
+  virtual ~WeightReader() = default;
+  virtual const std::vector<WeightInfo>& weights() const = 0;
+  const WeightInfo* find(std::string_view name) const;
+
+  // Rows [begin, end) of a matrix, or elements [begin, end) of a vector, widened to float32, in Hugging Face row order
+  // (llama.cpp's q/k permutation undone). out has (end - begin)·row_size floats. The weight must exist and the range be
+  // inside it (CHECK). Error: a value that is NaN or infinite (names file, weight and row).
+  virtual Result<void> read_rows(std::string_view name, int64_t begin, int64_t end, float* out) const = 0;
+
+  // The file's pages behind this weight are not needed any more.
+  virtual void drop_pages(std::string_view name) const = 0;
+};
+
+struct ModelFiles {
+  std::filesystem::path path;
+  std::string format;                                 // "gguf" or "safetensors"
+  ModelConfig config;
+  std::unique_ptr<WeightReader> weights;              // every weight the config needs, with the right shape (checked)
+  std::optional<text::Tokenizer> tokenizer;           // absent: the directory has none
+  std::optional<text::ChatTemplate> chat_template;    // absent: the model has none
+  text::Json special_tokens = text::Json::object();   // bos_token, eos_token, … as text, for the chat template
+};
+
+// Opens a Hugging Face directory or a .gguf file. Nothing large is read yet.
+Result<ModelFiles> open_model(const std::filesystem::path& path);
+
+// What a user may write as MODEL: a path, "hub:OWNER/NAME" (the Hugging Face cache, HF_HOME respected), or the name of a
+// bundled model ("smollm2", below $CANDOR_CACHE or ~/.cache/candor). Error: says what was tried and how to get it.
+Result<std::filesystem::path> resolve_model(const std::string& name);
+
+}  // namespace candor::files
