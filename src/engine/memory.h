@@ -1,0 +1,61 @@
+// Buffers, named and counted where they are allocated, so that a memory plan can be compared with what was used.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace candor::engine {
+
+// What a program holds in large buffers, by role ("weights", "adapter", "activations", …) and name. Thread-safe.
+class MemoryLedger {
+ public:
+  struct Entry {
+    std::string role, name;
+    int64_t bytes = 0, peak_bytes = 0;
+  };
+  void change(const std::string& role, const std::string& name, int64_t bytes);
+  int64_t bytes() const;
+  int64_t peak_bytes() const;  // the largest total so far
+  std::vector<Entry> entries() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::pair<std::string, std::string>, std::pair<int64_t, int64_t>> held_;  // now, peak
+  int64_t bytes_ = 0, peak_ = 0;
+};
+
+// Zero-filled floats, aligned to 64 bytes (large ones to huge pages). Movable, not copyable. The ledger outlives it.
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(MemoryLedger& ledger, std::string role, std::string name, int64_t floats);
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    Buffer(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~Buffer();
+
+  float* data() { return data_; }
+  const float* data() const { return data_; }
+  int64_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  void fill_zero() { std::memset(data_, 0, sizeof(float) * static_cast<size_t>(size_)); }
+  float& operator[](int64_t i) { return data_[i]; }
+  const float& operator[](int64_t i) const { return data_[i]; }
+
+ private:
+  void swap(Buffer& other) noexcept;
+
+  MemoryLedger* ledger_ = nullptr;
+  std::string role_, name_;
+  float* data_ = nullptr;
+  int64_t size_ = 0;
+};
+
+}  // namespace candor::engine

@@ -1,0 +1,66 @@
+// A decoder-only model in memory: one packed copy of each weight, frozen, shared by every role.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "engine/kernels/kernels.h"
+#include "engine/memory.h"
+#include "files/model_files.h"
+
+namespace candor::engine {
+
+// The linear layers of a decoder block, in the order in which adapters list them.
+enum class Linear { kQ, kK, kV, kO, kGate, kUp, kDown };
+inline constexpr int kLinears = 7;
+inline constexpr std::array<const char*, kLinears> kLinearNames = {
+    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+    "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
+
+// "model.layers.3.self_attn.q_proj": the module path as Hugging Face and PEFT write it.
+std::string module_path(int64_t layer, Linear linear);
+
+// W [out, in] as panels of 16 outputs: [padded(out)/16][padded(in)][16], zeros in the padding. Row n is lane n % 16 of
+// panel n / 16. The forward reads it as it lies; dx = dy·W transposes 16×16 blocks of it on the fly.
+struct PackedMatrix {
+  int64_t out = 0, in = 0;
+  Buffer data;
+  Buffer bias;  // [padded(out)], or empty
+
+  int64_t panels() const { return padded(out) / kPanel; }
+  int64_t panel_size() const { return padded(in) * kPanel; }
+  void copy_row(int64_t row, float* to) const;  // to: in floats
+};
+
+struct LayerWeights {
+  Buffer attention_norm, mlp_norm;  // [padded(hidden)]
+  std::array<PackedMatrix, kLinears> linears;
+  const PackedMatrix& operator[](Linear linear) const { return linears[static_cast<int>(linear)]; }
+};
+
+struct Model {
+  files::ModelConfig config;
+  PackedMatrix embedding;            // [vocab, hidden]
+  std::optional<PackedMatrix> head;  // absent: tied, the embedding is the head
+  Buffer final_norm;
+  std::vector<LayerWeights> layers;
+
+  const PackedMatrix& head_matrix() const { return head ? *head : embedding; }
+};
+
+// What every engine function works with. Nothing here changes results.
+struct Context {
+  const Kernels& kernels;
+  ThreadPool& pool;
+  MemoryLedger& ledger;
+};
+
+// Reads and packs every weight; the file's pages are dropped as it goes. Error: a weight that is not finite.
+Result<Model> load_model(const Context& context, const files::ModelFiles& files);
+
+}  // namespace candor::engine
