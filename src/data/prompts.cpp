@@ -1,0 +1,115 @@
+#include "data/prompts.h"
+
+#include <utility>
+
+namespace candor::data {
+namespace {
+
+using text::Json;
+
+// What is wrong with a conversation, or nothing.
+std::string message_fault(const Json& messages) {
+  if (messages.empty()) return "\"prompt\" holds no message";
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const Json& message = messages[i];
+    if (!message.is_object())
+      return fmt::format("message {} of \"prompt\" is a {}, not an object", i + 1, message.type_name());
+    if (!message.contains("role") || !message["role"].is_string()) {
+      return fmt::format("message {} of \"prompt\" has no \"role\"", i + 1);
+    }
+  }
+  return "";
+}
+
+Result<std::string> render_conversation(const Json& columns, const text::ChatTemplate* chat_template,
+                                        const Json& special_tokens) {
+  if (chat_template == nullptr) {
+    return error(
+        "\"prompt\" is a conversation, but the model has no chat template. Use an instruct model or plain text.");
+  }
+  const Json& messages = columns["prompt"];
+  if (const std::string fault = message_fault(messages); !fault.empty()) {
+    return error("{}. Expected a list of {{\"role\": …, \"content\": …}}.", fault);
+  }
+  text::RenderOptions options;
+  options.add_generation_prompt = true;
+  options.extra = special_tokens;
+  if (const auto kwargs = columns.find("chat_template_kwargs"); kwargs != columns.end() && !kwargs->is_null()) {
+    if (!kwargs->is_object()) return error("\"chat_template_kwargs\" is a {}, not an object.", kwargs->type_name());
+    options.extra.update(*kwargs);
+  }
+  if (const auto tools = columns.find("tools"); tools != columns.end() && !tools->is_null()) {
+    if (!tools->is_array()) return error("\"tools\" is a {}, not a list.", tools->type_name());
+    options.tools = *tools;
+  }
+  return TRY(chat_template->render(messages, options))
+  .text;
+}
+
+std::string column_names(const Json& columns) {
+  std::string names;
+  for (const auto& [name, value] : columns.items()) {
+    if (names.size() > 200) return names + ", …";
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  return names.empty() ? "none" : names;
+}
+
+Result<Prompt> load_prompt(Row row, const text::Tokenizer& tokenizer, const text::ChatTemplate* chat_template,
+                           const Json& special_tokens, const PromptOptions& options) {
+  const Json& columns = row.columns;
+  const auto prompt = columns.find("prompt");
+  if (prompt == columns.end()) {
+    return error("expected a column \"prompt\", got {}. Rename the column that holds the prompt.",
+                 column_names(columns));
+  }
+  for (const std::string& required : options.required_columns) {
+    if (!columns.contains(required)) {
+      return error("expected a column \"{}\", got {}. Add it, or choose a reward that does not need it.", required,
+                   column_names(columns));
+    }
+  }
+  Prompt result;
+  const bool conversation = prompt->is_array();
+  if (conversation) {
+    result.text = TRY(render_conversation(columns, chat_template, special_tokens));
+  } else if (prompt->is_string()) {
+    result.text = prompt->get<std::string>();
+  } else {
+    return error("\"prompt\" is a {}. Expected text or a list of messages.", prompt->type_name());
+  }
+  result.ids = TRY(tokenizer.encode(result.text, {.add_special_tokens = !conversation}));
+  if (result.ids.empty()) return error("\"prompt\" is empty. Drop the row: there is nothing to continue.");
+  const int64_t limit = options.context_length - options.max_completion_length;
+  if (options.context_length > 0 && static_cast<int64_t>(result.ids.size()) > limit) {
+    return error(
+        "the prompt has {} tokens, but the context of {} leaves {} beside max_completion_length {}. Shorten or "
+        "drop the row, or lower max_completion_length.",
+        result.ids.size(), options.context_length, limit, options.max_completion_length);
+  }
+  result.row = std::move(row);
+  return result;
+}
+
+}  // namespace
+
+Result<PromptSet> load_prompts(Rows rows, const text::Tokenizer& tokenizer, const text::ChatTemplate* chat_template,
+                               const Json& special_tokens, const PromptOptions& options) {
+  if (rows.rows.empty())
+    return error("[{}] {}: the dataset is empty. Expected at least one row.", options.where, rows.name);
+  if (options.context_length > 0 && options.max_completion_length >= options.context_length) {
+    return error("[{}] max_completion_length {} leaves no room for a prompt in the context of {} tokens. Lower it.",
+                 options.where, options.max_completion_length, options.context_length);
+  }
+  PromptSet set{std::move(rows.name), {}};
+  set.prompts.reserve(rows.rows.size());
+  for (Row& row : rows.rows) {
+    const std::string where = place(set.name, row);
+    auto prompt = load_prompt(std::move(row), tokenizer, chat_template, special_tokens, options);
+    if (!prompt) return error("[{}] {}: {}", options.where, where, prompt.error().message);
+    set.prompts.push_back(std::move(*prompt));
+  }
+  return set;
+}
+
+}  // namespace candor::data
