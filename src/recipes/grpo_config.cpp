@@ -1,0 +1,112 @@
+#include "recipes/grpo_config.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace candor::recipes {
+namespace {
+
+bool uses_reward(const GrpoConfig& config, std::string_view name) {
+  return std::find(config.reward_funcs.begin(), config.reward_funcs.end(), name) != config.reward_funcs.end();
+}
+
+Result<void> check_batch(GrpoConfig& c, const Given& given) {
+  const int64_t rows = c.per_device_train_batch_size * c.gradient_accumulation_steps;
+  if (rows % c.num_generations != 0)
+    return error(
+        "[grpo] per_device_train_batch_size {} x gradient_accumulation_steps {} = {} completions per step, which "
+        "num_generations {} does not divide: a step takes whole groups. Change one of the three.",
+        c.per_device_train_batch_size, c.gradient_accumulation_steps, rows, c.num_generations);
+  const int64_t groups = c.groups_per_step();
+  if (!given.has("gradient_shards")) c.gradient_shards = std::min(c.gradient_shards, groups);
+  if (c.gradient_shards > groups)
+    return error(
+        "[grpo] gradient_shards {} is more than the {} group{} of a step, and a shard holds whole groups. Lower "
+        "gradient_shards or raise per_device_train_batch_size.",
+        c.gradient_shards, groups, groups == 1 ? "" : "s");
+  return {};
+}
+
+Result<void> check_rewards(GrpoConfig& c, const Given& given) {
+  if (!c.reward_weights.empty() && c.reward_weights.size() != c.reward_funcs.size())
+    return error("[grpo] reward_weights has {} numbers for {} reward_funcs. Give one weight for each reward.",
+                 c.reward_weights.size(), c.reward_funcs.size());
+  for (size_t i = 0; i < c.reward_funcs.size(); ++i)
+    if (std::count(c.reward_funcs.begin(), c.reward_funcs.end(), c.reward_funcs[i]) > 1)
+      return error("[grpo] reward_funcs names {} twice. Use reward_weights to weigh it.", c.reward_funcs[i]);
+  if (uses_reward(c, "format") && c.format_regex.empty())
+    return error("[grpo] reward_funcs has format, which needs format_regex: the whole completion must match it.");
+  if (uses_reward(c, "length") && c.length_reward == "target" && !c.length_target)
+    return error("[grpo] reward_funcs has length with length_reward target, which needs length_target (tokens).");
+  if (uses_reward(c, "overlong")) {
+    if (!c.overlong_cache)
+      return error("[grpo] reward_funcs has overlong, which needs overlong_cache (tokens before the limit).");
+    if (!c.overlong_max) c.overlong_max = c.max_completion_length;
+    if (*c.overlong_cache > *c.overlong_max)
+      return error("[grpo] overlong_cache {} is larger than overlong_max {}.", *c.overlong_cache, *c.overlong_max);
+  }
+  const std::string& extraction = c.accuracy_extraction;
+  const bool known = extraction == "last_number" || extraction == "boxed" || extraction == "gsm8k" ||
+                     extraction == "exact" || (extraction.starts_with("regex:") && extraction.size() > 6);
+  if (!known) {
+    const auto place = given.keys.find("accuracy_extraction");
+    return error("[{}] accuracy_extraction: expected last_number, boxed, gsm8k, exact or regex:PATTERN, got {}.",
+                 place == given.keys.end() ? "grpo" : place->second, quoted_text(extraction));
+  }
+  return {};
+}
+
+Result<void> check_evaluation(GrpoConfig& c, const Given& given) {
+  if (c.eval_steps && !given.has("eval_strategy")) c.eval_strategy = "steps";
+  if (c.eval_strategy == "steps" && !c.eval_steps) c.eval_steps = c.logging_steps;
+  if (c.eval_dataset.empty() && (c.eval_strategy == "steps" || c.eval_on_start))
+    return error("[grpo] evaluation is asked for ({}) but eval_dataset is missing.",
+                 c.eval_on_start ? "eval_on_start true" : "eval_strategy steps");
+  return {};
+}
+
+Result<void> check_adapter(GrpoConfig& c, const Given& given) {
+  const bool any_lora = std::any_of(given.keys.begin(), given.keys.end(), [](const auto& entry) {
+    return entry.first.starts_with("lora_") || entry.first == "use_rslora" || entry.first == "adapter_name_or_path";
+  });
+  if (any_lora && !given.has("use_peft")) c.use_peft = true;
+  if (!c.use_peft)
+    return error(
+        "[grpo] use_peft is false, which would train every weight of the model; that is not supported yet. Add "
+        "use_peft: true to train a LoRA adapter.");
+  if (c.lora_dropout != 0)
+    return error(
+        "[grpo] lora_dropout is {}, expected 0: with dropout the log-probabilities that train would not be those that "
+        "sampled.",
+        c.lora_dropout);
+  return {};
+}
+
+}  // namespace
+
+int64_t GrpoConfig::warmup_of(int64_t total) const {
+  if (warmup_ratio > 0) return static_cast<int64_t>(std::ceil(warmup_ratio * static_cast<double>(total)));
+  if (warmup_steps >= 1) return static_cast<int64_t>(warmup_steps);
+  return static_cast<int64_t>(std::ceil(warmup_steps * static_cast<double>(total)));
+}
+
+Result<void> resolve_grpo(GrpoConfig& c, const Given& given) {
+  TRY(check_adapter(c, given));
+  TRY(check_batch(c, given));
+  TRY(check_rewards(c, given));
+  TRY(check_evaluation(c, given));
+  if (c.max_steps == 0 || c.max_steps < -1)
+    return error("[grpo] max_steps: expected a positive number of steps, or -1 for num_train_epochs, got {}.",
+                 c.max_steps);
+  if (c.warmup_steps > 0 && c.warmup_ratio > 0)
+    return error("[grpo] warmup_steps {} and warmup_ratio {} are both given. Remove one.", c.warmup_steps,
+                 c.warmup_ratio);
+  if (c.warmup_steps >= 1 && c.warmup_steps != std::floor(c.warmup_steps))
+    return error("[grpo] warmup_steps: expected whole steps, or a share of the run below 1, got {}.", c.warmup_steps);
+  if (c.resume_from_checkpoint != "false" && c.overwrite_output_dir)
+    return error("[grpo] resume_from_checkpoint {} and overwrite_output_dir true contradict one another. Remove one.",
+                 c.resume_from_checkpoint);
+  return {};
+}
+
+}  // namespace candor::recipes

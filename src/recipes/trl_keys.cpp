@@ -1,0 +1,215 @@
+#include "recipes/trl_keys.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+namespace candor::recipes {
+namespace {
+
+std::vector<TrlKey> build() {
+  std::vector<TrlKey> keys;
+  for (const std::string_view key : {"model_name_or_path",
+                                     "dataset_name",
+                                     "output_dir",
+                                     "resume_from_checkpoint",
+                                     "seed",
+                                     "max_steps",
+                                     "num_train_epochs",
+                                     "per_device_train_batch_size",
+                                     "gradient_accumulation_steps",
+                                     "num_generations",
+                                     "max_completion_length",
+                                     "temperature",
+                                     "top_k",
+                                     "top_p",
+                                     "beta",
+                                     "use_bias_correction_kl",
+                                     "epsilon",
+                                     "epsilon_high",
+                                     "delta",
+                                     "loss_type",
+                                     "scale_rewards",
+                                     "multi_objective_aggregation",
+                                     "reward_funcs",
+                                     "reward_weights",
+                                     "learning_rate",
+                                     "lr_scheduler_type",
+                                     "warmup_steps",
+                                     "warmup_ratio",
+                                     "adam_beta1",
+                                     "adam_beta2",
+                                     "adam_epsilon",
+                                     "weight_decay",
+                                     "max_grad_norm",
+                                     "use_peft",
+                                     "lora_r",
+                                     "lora_alpha",
+                                     "lora_dropout",
+                                     "lora_target_modules",
+                                     "use_rslora",
+                                     "shuffle_dataset",
+                                     "logging_steps",
+                                     "eval_steps",
+                                     "eval_strategy",
+                                     "eval_on_start",
+                                     "save_strategy",
+                                     "save_steps",
+                                     "save_total_limit",
+                                     "log_completions",
+                                     "num_completions_to_print"})
+    keys.push_back({key, TrlHandling::kSupported, ""});
+
+  const auto ignored = [&](std::string_view note, std::initializer_list<std::string_view> names) {
+    for (const auto name : names) keys.push_back({name, TrlHandling::kWithoutMeaning, note});
+  };
+  ignored("the run folder holds metrics.jsonl, summary.json and report.html",
+          {"report_to", "run_name", "project", "trackio_*", "log_level", "log_level_replica", "log_on_each_node",
+           "logging_strategy", "logging_first_step", "logging_nan_inf_filter", "logging_dir", "log_unique_prompts",
+           "log_multimodal", "disable_tqdm", "include_num_input_tokens_seen", "skip_memory_metrics", "debug",
+           "include_for_metrics"});
+  ignored("the engine chooses its own arithmetic from what the model file holds",
+          {"bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval", "use_cpu", "attn_implementation",
+           "cast_lm_head_to_fp32", "torch_dtype"});
+  ignored("rollouts are sampled by the engine that trains, so there is no second one to configure",
+          {"use_vllm", "vllm_*", "use_transformers_continuous_batching", "transformers_continuous_batching_config",
+           "use_transformers_paged", "cache_implementation", "use_cache", "ds3_gather_for_generation"});
+  ignored("rows are ragged and read by the engine itself",
+          {"dataloader_*", "remove_unused_columns", "pad_to_multiple_of", "label_names", "length_column_name",
+           "group_by_length", "dataset_num_proc", "disable_dropout"});
+  ignored("it only moves memory or speed in PyTorch; micro_batch_tokens and threads do so here",
+          {"gradient_checkpointing",
+           "gradient_checkpointing_kwargs",
+           "activation_checkpointing",
+           "activation_checkpointing_kwargs",
+           "torch_compile",
+           "torch_compile_backend",
+           "torch_compile_mode",
+           "use_liger_kernel",
+           "liger_kernel_config",
+           "torch_empty_cache_steps",
+           "auto_find_batch_size",
+           "per_device_eval_batch_size",
+           "eval_accumulation_steps",
+           "eval_do_concat_batches",
+           "eval_use_gather_object",
+           "batch_eval_metrics",
+           "prediction_loss_only",
+           "accelerator_config",
+           "parallelism_config",
+           "ddp_*",
+           "fsdp*",
+           "deepspeed",
+           "local_rank",
+           "average_tokens_across_devices",
+           "ignore_bias_buffers"});
+  ignored("a run never uploads", {"push_to_hub", "hub_*", "log_completions_hub_repo"});
+  ignored("runs are bit-exact always", {"full_determinism"});
+  ignored("the verb says what is done", {"do_train", "do_eval", "do_predict", "lora_task_type"});
+  ignored("checkpoints are complete always, so that a resume reaches the same bytes",
+          {"save_only_model", "save_on_each_node", "enable_jit_checkpoint", "save_safetensors",
+           "restore_callback_states_from_checkpoint", "ignore_data_skip"});
+  ignored("no model's code is run from its directory", {"trust_remote_code"});
+
+  const auto refused = [&](std::string_view name, std::string_view note, std::vector<std::string_view> inert) {
+    keys.push_back({name, TrlHandling::kRefused, note, std::move(inert)});
+  };
+  refused("num_iterations", "several updates on one rollout", {"1"});
+  refused("steps_per_generation", "every optimizer step samples its own rollouts", {"null"});
+  refused("generation_batch_size", "every optimizer step samples its own rollouts", {"null"});
+  refused("num_generations_eval", "evaluation answers each row once greedily and once sampled", {"null"});
+  refused("importance_sampling_level", "the ratio is per token", {"token"});
+  refused("mask_truncated_completions", "taking cut-off completions out of the loss", {"false"});
+  refused("top_entropy_quantile", "a loss on the tokens of highest entropy only", {"1"});
+  refused("off_policy_mask_threshold", "an off-policy mask", {"null"});
+  for (const auto name : {"entropy_coef", "entropy_coef_min"}) refused(name, "an entropy bonus", {"0"});
+  refused("use_adaptive_entropy", "an entropy bonus", {"false"});
+  refused("entropy_coef_max", "an entropy bonus", {"1"});
+  refused("entropy_coef_delta", "an entropy bonus", {"0.005"});
+  refused("entropy_target", "an entropy bonus", {"0.2"});
+  refused("sync_ref_model", "a moving reference; the reference is the base model", {"false"});
+  refused("ref_model_mixup_alpha", "a moving reference", {"0.6"});
+  refused("ref_model_sync_steps", "a moving reference", {"512"});
+  refused("sapo_temperature_neg", "loss_type sapo", {"1.05"});
+  refused("sapo_temperature_pos", "loss_type sapo", {"1"});
+  for (const auto name : {"vespo_k_pos", "vespo_lambda_neg"}) refused(name, "loss_type vespo", {"2"});
+  for (const auto name : {"vespo_lambda_pos", "vespo_k_neg"}) refused(name, "loss_type vespo", {"3"});
+  refused("min_p", "min-p sampling", {"null", "0"});
+  refused("repetition_penalty", "a repetition penalty", {"1"});
+  refused("generation_kwargs", "further sampling settings; give them under their own keys", {"null"});
+  refused("vllm_structured_outputs_regex", "completions held to a regular expression", {"null"});
+  refused("chat_template_kwargs", "variables of the chat template", {"null"});
+  refused("max_tool_calling_iterations", "tool calls", {"null"});
+  refused("router_aux_loss_coef", "a mixture-of-experts loss", {"null", "0"});
+  refused("model_init_kwargs", "settings of a PyTorch model", {"null"});
+  refused("model_revision", "give the directory of that revision as model_name_or_path", {"main", "null"});
+  refused("dtype", "training in another arithmetic than float32", {"float32", "auto", "null"});
+  refused("load_in_8bit", "int8 base weights", {"false"});
+  refused("load_in_4bit", "int4 base weights", {"false"});
+  refused("bnb_4bit_quant_type", "int4 base weights", {"nf4"});
+  refused("use_bnb_nested_quant", "int4 base weights", {"false"});
+  refused("bnb_4bit_quant_storage", "int4 base weights", {"null"});
+  refused("use_dora", "DoRA", {"false"});
+  refused("lora_modules_to_save", "modules trained beside the adapter", {"null"});
+  refused("lora_target_parameters", "adapters on bare parameters", {"null"});
+  refused("reward_model_name_or_path", "a reward model", {"null"});
+  refused("optim", "another optimizer than AdamW", {"adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw"});
+  refused("optim_args", "settings of another optimizer", {"null"});
+  refused("optim_target_modules", "settings of another optimizer", {"null"});
+  refused("lr_scheduler_kwargs", "settings of other schedules", {"null"});
+  refused("label_smoothing_factor", "label smoothing", {"0"});
+  refused("neftune_noise_alpha", "noise on the embeddings", {"null"});
+  refused("data_seed", "an own seed for the order of rows; seed sets both", {"null"});
+  refused("train_sampling_strategy", "another order of rows; shuffle_dataset true or false", {"random"});
+  refused("eval_delay", "a late first evaluation", {"0"});
+  refused("load_best_model_at_end", "choosing among checkpoints", {"false"});
+  refused("metric_for_best_model", "choosing among checkpoints", {"null"});
+  refused("greater_is_better", "choosing among checkpoints", {"null"});
+  refused("datasets", "a mixture of datasets; join them into one file", {"null"});
+  refused("dataset_config", "a configuration of a hub dataset; give a file", {"null"});
+  refused("dataset_train_split", "a split of a hub dataset; give a file", {"train"});
+  refused("dataset_test_split", "a split of a hub dataset; give a file as eval_dataset", {"test"});
+  refused("dataset_streaming", "a streamed dataset", {"false"});
+  refused("streaming", "a streamed dataset", {"false"});
+  refused("test_split_size", "a split made on the fly; give a file as eval_dataset", {"null"});
+  return keys;
+}
+
+std::optional<double> as_number(std::string_view text) {
+  double value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::string canonical(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return lower == "none" || lower == "~" || lower.empty() ? "null" : lower;
+}
+
+}  // namespace
+
+const std::vector<TrlKey>& trl_keys() {
+  static const std::vector<TrlKey> keys = build();
+  return keys;
+}
+
+const TrlKey* find_trl_key(std::string_view key) {
+  for (const TrlKey& known : trl_keys())
+    if (known.key == key) return &known;
+  for (const TrlKey& known : trl_keys())
+    if (known.key.ends_with('*') && key.starts_with(known.key.substr(0, known.key.size() - 1))) return &known;
+  return nullptr;
+}
+
+bool is_inert(const TrlKey& known, std::string_view value) {
+  const std::string given = canonical(value);
+  return std::any_of(known.inert.begin(), known.inert.end(), [&](std::string_view inert) {
+    const auto a = as_number(inert), b = as_number(given);
+    return given == inert || (a && b && *a == *b);
+  });
+}
+
+}  // namespace candor::recipes

@@ -1,0 +1,29 @@
+// TRL's keys (1.16, with the Transformers 5 arguments that it inherits) in three lists, so that a recipe written for
+// TRL either means the same here or stops with a reason:
+//   supported            the field lists have them (grpo_config.cpp); named here so that a test can hold both together
+//   without meaning      speed, logging and hardware of another stack: a note says so, the run goes on
+//   refused              would change results and is not supported; accepted only at the value that switches it off
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace candor::recipes {
+
+enum class TrlHandling { kSupported, kWithoutMeaning, kRefused };
+
+struct TrlKey {
+  std::string_view key;
+  TrlHandling handling;
+  std::string_view note;                     // without meaning: why; refused: what it would do
+  std::vector<std::string_view> inert = {};  // refused: the values that change nothing
+};
+
+// Null where TRL has no such key. dataloader_*, vllm_*, hub_*, fsdp* and others of a family count as one entry
+// "dataloader_*".
+const TrlKey* find_trl_key(std::string_view key);
+bool is_inert(const TrlKey& known, std::string_view value);  // compared as number where both are
+const std::vector<TrlKey>& trl_keys();
+
+}  // namespace candor::recipes
