@@ -1,0 +1,59 @@
+// `candor VERB …`: finds the verb and hands it the rest of the line.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "base/nearest_name.h"
+#include "cli/exit_code.h"
+#include "cli/terminal.h"
+#include "cli/verbs.h"
+#include "cli/version.h"
+
+namespace candor::cli {
+namespace {
+
+void print_help() {
+  fmt::print("candor {} - post-training of open language models\n\nusage: candor VERB ...\n\n", kVersion);
+  for (const Verb& verb : verbs())
+    fmt::print("  {:<28}{}\n", fmt::format("{} {}", verb.name, verb.arguments), verb.summary);
+  fmt::print(
+      "\n  candor VERB --help          what the verb takes\n"
+      "  candor --version\n\n"
+      "Exit codes: {} done, {} failed, {} wrong usage or configuration, {} interrupted.\n",
+      static_cast<int>(kOk), static_cast<int>(kFailed), static_cast<int>(kUsage), static_cast<int>(kInterrupted));
+}
+
+int unknown_verb(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Verb& verb : verbs()) names.emplace_back(verb.name);
+  print_error(
+      fmt::format("unknown verb {}.{} candor --help lists the verbs.", in_quotes(name), did_you_mean(name, names)));
+  return kUsage;
+}
+
+int run(const std::vector<std::string>& words) {
+  if (words.empty()) {
+    print_help();
+    return kUsage;
+  }
+  if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+    print_help();
+    return kOk;
+  }
+  if (words[0] == "--version") {
+    fmt::print("candor {}\n", kVersion);
+    return kOk;
+  }
+  for (const Verb& verb : verbs())
+    if (verb.name == words[0]) return verb.run(Words(words.begin() + 1, words.end()));
+  return unknown_verb(words[0]);
+}
+
+}  // namespace
+}  // namespace candor::cli
+
+int main(int count, char** words) {
+  return candor::cli::run(std::vector<std::string>(words + 1, words + count));
+}

@@ -1,0 +1,21 @@
+// The verbs of `candor`. A new one is a function here and a row in verbs.cpp's table; --help lists what the table
+// holds.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace candor::cli {
+
+// The words after the verb; the answer is the exit code (exit_code.h).
+using Words = std::vector<std::string>;
+
+struct Verb {
+  std::string_view name, arguments, summary;
+  int (*run)(const Words& words);
+};
+std::span<const Verb> verbs();
+
+}  // namespace candor::cli
