@@ -7,10 +7,12 @@
 //  * every other sum runs over one row in an order that depends only on its length.
 // Whatever blocks a kernel uses for speed, it must keep these orders (kernels_test.cpp compares bits).
 //
-// All float rows are padded to whole panels of 16 columns (padded()); the padding holds zeros, in weights and activations.
+// All float rows are padded to whole panels of 16 columns (padded()); the padding holds zeros, in weights and
+// activations.
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -19,7 +21,9 @@
 namespace candor::engine {
 
 inline constexpr int64_t kPanel = 16;
-inline constexpr int64_t padded(int64_t n) { return (n + kPanel - 1) / kPanel * kPanel; }
+inline constexpr int64_t padded(int64_t n) {
+  return (n + kPanel - 1) / kPanel * kPanel;
+}
 
 // C[i, 16p + j] = (accumulate ? C : 0) + sum over k of A[i, k]·B[k, 16p + j].
 //
@@ -48,17 +52,23 @@ struct HeadState {
   int32_t argmax;       // smallest id among the largest z
 };
 
+constexpr HeadState initial_head_state() {
+  return {-std::numeric_limits<float>::infinity(), 0, 0, 0, 0};
+}
+
 // What the head's backward needs of one row: d loss / d logprob and d loss / d entropy, and the row's own numbers.
 struct HeadGradient {
-  float log_sum;  // ln(sum over the vocabulary of exp(z))
+  double log_sum;  // ln(sum over the vocabulary of exp(z)); a float's last bit here would already move the sum of p by
+                   // 1e-6
   float entropy;
   float logprob_coefficient, entropy_coefficient;
 };
 
+// In double, since 1 - 0.999f is wrong by 5e-5: what the factors combine to is rounded to float32 once.
 struct AdamwStep {
-  float learning_rate, beta1, beta2, epsilon, weight_decay;
-  float bias_correction1, bias_correction2;  // 1 - beta^t
-  float gradient_scale;                      // clipping: the gradient is multiplied by it first
+  double learning_rate, beta1, beta2, epsilon, weight_decay;
+  double bias_correction1, bias_correction2;  // 1 - beta^t
+  double gradient_scale;                      // clipping: the gradient is multiplied by it first
 };
 
 struct Kernels {
@@ -91,15 +101,16 @@ struct Kernels {
   float (*dot)(const float* x, const float* y, int64_t n);
 
   // One row of 16 attention scores against a key block of which the first `valid` (0..16) count. In: scores = q·k.
-  // Out: scores = exp(scale·score - maximum), 0 beyond valid. Updates the row's running maximum and sum, and returns the
-  // factor by which what was accumulated so far must be multiplied (exactly 1 when the maximum did not change).
+  // Out: scores = exp(scale·score - maximum), 0 beyond valid. Updates the row's running maximum and sum, and returns
+  // the factor by which what was accumulated so far must be multiplied (exactly 1 when the maximum did not change).
   float (*softmax_block)(float* scores, int64_t valid, float scale, float* maximum, float* sum);
   // Backward: in: scores = q·k and dp = d loss / d p; out: p = exp(scale·score - log_sum) (0 beyond valid) in `scores`,
   // and ds = scale·p·(dp - delta) in `dp`.
   void (*softmax_block_backward)(float* scores, float* dp, int64_t valid, float scale, float log_sum, float delta);
 
   // One row, one vocabulary block: logits[0, n) of ids [first_id, first_id + n). n is at most 512; blocks come in order
-  // and their borders are fixed by the caller. `target` is the target's id, anywhere in the vocabulary (-1: none).
+  // and their borders are fixed by the caller. `target` is the target's id, anywhere in the vocabulary (-1: none). The
+  // first block finds initial_head_state(). A NaN or infinite logit makes the sums NaN.
   void (*head_block)(const float* logits, int64_t n, int64_t first_id, float inverse_temperature, int64_t target,
                      HeadState* state);
   // logits -> d loss / d logits in place: with p = exp(z - log_sum),
@@ -112,10 +123,15 @@ struct Kernels {
 
   // One AdamW step (Loshchilov and Hutter, 1711.05101, as PyTorch computes it) on n parameters.
   void (*adamw)(const AdamwStep& step, const float* gradient, int64_t n, float* parameter, float* m, float* v);
+
+  // Multiply-adds in registers, `rounds` times over; returns how many floating-point operations that was (roof.h).
+  // `value` (any number) keeps the compiler from computing it ahead and receives the result.
+  int64_t (*multiply_add)(int64_t rounds, float* value);
 };
 
 const Kernels& plain_kernels();
-const Kernels* avx2_kernels();  // nullptr where this processor (or this build) has no AVX2 and FMA
+const Kernels* avx2_kernels();  // nullptr where this processor (or this build) has no AVX2, FMA and F16C
+bool processor_has_avx2();      // the operating system's support included
 
 // The best level that this processor has, or the one that $CANDOR_CPU (plain, avx2, avx512) asks for. Error: the level
 // is unknown, or this processor lacks it.
