@@ -1,0 +1,68 @@
+// Rewards: named functions from completions to numbers. They never train and never load a model here.
+//
+// A reward may abstain on a row (nullopt): the row is left out of that reward's statistics. A failure (an Error, a NaN,
+// too few scores) stops the run; it never becomes 0.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "data/rows.h"
+#include "text/chat_template.h"
+
+namespace candor::rewards {
+
+struct Completion {
+  const text::Json* row = nullptr;  // the prompt's columns
+  std::string_view text;            // decoded without special tokens
+  std::span<const int32_t> ids;     // with the stop token, if it came
+  bool finished = true;             // false: cut off at max_completion_length
+};
+
+using Scores = std::vector<std::optional<double>>;  // one for each completion; nullopt = abstains
+
+struct Reward {
+  std::string name;
+  std::function<Result<Scores>(std::span<const Completion>)> score;
+  // What is wrong with a row of the dataset for this reward, told before the run starts; may be empty.
+  std::function<Result<void>(const text::Json& row)> check_row;
+};
+
+// One struct for the parameters of all; a reward reads those that its line names.
+struct RewardParams {
+  std::string extraction = "last_number";  // accuracy: answers.h
+  std::string pattern;                     // format: the regular expression
+  double length_target = 0;                // length: tokens wanted, > 0
+  bool longer = false;                     // length: pays tokens / max_completion_length instead (a drill)
+  int64_t max_completion_length = 0;       // length with `longer`, overlong: tokens, > 0
+  int64_t overlong_cache = 0;              // overlong: tokens before the limit in which the punishment grows, > 0
+  int64_t repetition_ngram = 3;            // repetition: n, >= 1
+  double repetition_max_penalty = -1;      // repetition: <= 0
+};
+
+// n is the number of completion tokens, the stop token included.
+//   accuracy    1 if the answer extracted from the text is the row's `answer` (or `solution`), else 0; abstains where
+//               that is null
+//   format      1 if the whole completion matches `pattern`, else 0
+//   length      -|n - target| / target, or n / max_completion_length with `longer`
+//   overlong    0 up to max - cache, (max - cache - n) / cache up to max, then -1 (DAPO's soft punishment, 2503.14476)
+//   repetition  max_penalty · (1 - distinct / total) over the n-grams of token ids; 0 below one n-gram
+// Errors: an unknown name (with the nearest), a parameter that is missing or out of range.
+Result<Reward> make_reward(std::string_view name, const RewardParams& params);
+
+const std::vector<std::string>& reward_names();
+
+// Asks every reward about every row, so that a missing column stops the run before it starts. Error: file, row, reward.
+Result<void> check_rows(std::span<const Reward> rewards, const data::Rows& rows);
+
+// [N,K] row-major, NaN where a reward abstained. Error: a reward failed, gave another number of scores than there are
+// completions, or a score that is not finite.
+Result<std::vector<double>> score_all(std::span<const Reward> rewards, std::span<const Completion> completions);
+
+}  // namespace candor::rewards
