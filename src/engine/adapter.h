@@ -20,7 +20,7 @@ struct LoraPair {
   Linear linear = Linear::kQ;
   int64_t rank = 0, in = 0, out = 0;
   int64_t a_offset = 0, b_offset = 0;    // into Adapter::parameters and every gradient buffer
-  int64_t a_packed = 0, b_packed = 0;    // into Adapter::packed
+  int64_t a_packed = 0, b_packed = 0;    // into Adapter::packed, which holds s·A and B as panels
   int64_t a_size() const { return padded(rank) * padded(in); }
   int64_t b_size() const { return padded(out) * padded(rank); }
 };

@@ -1,0 +1,158 @@
+#include "engine/adapter.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "base/rng.h"
+
+namespace candor::engine {
+
+namespace {
+
+// Lays out the pairs: offsets in the flat buffers, the index by layer and linear.
+void lay_out(const Context& context, const Model& model, Adapter& adapter) {
+  std::array<int32_t, kLinears> none;
+  none.fill(-1);
+  adapter.index.assign(model.layers.size(), none);
+  int64_t offset = 0;
+  for (size_t i = 0; i < adapter.pairs.size(); ++i) {
+    LoraPair& pair = adapter.pairs[i];
+    pair.a_offset = pair.a_packed = offset;
+    pair.b_offset = pair.b_packed = offset + pair.a_size();
+    offset += pair.a_size() + pair.b_size();
+    adapter.trainable += pair.rank * (pair.in + pair.out);
+    adapter.max_padded_rank = std::max(adapter.max_padded_rank, padded(pair.rank));
+    adapter.index[pair.layer][static_cast<int>(pair.linear)] = static_cast<int32_t>(i);
+  }
+  const double r = static_cast<double>(adapter.config.r);
+  adapter.scale = static_cast<float>(adapter.config.alpha / (adapter.config.use_rslora ? std::sqrt(r) : r));
+  adapter.parameters = Buffer(context.ledger, "adapter", "parameters", offset);
+  adapter.packed = Buffer(context.ledger, "adapter", "packed", offset);
+}
+
+LoraPair make_pair(const Model& model, int64_t layer, Linear linear, int64_t rank) {
+  const PackedMatrix& w = model.layers[layer][linear];
+  LoraPair pair;
+  pair.layer = layer;
+  pair.linear = linear;
+  pair.rank = rank;
+  pair.in = w.in;
+  pair.out = w.out;
+  return pair;
+}
+
+// Transposes factor·(a row-major matrix [rows][columns], both padded) into panels of its rows: [rows/16][columns][16].
+void pack_panels(const float* from, int64_t rows, int64_t columns, float factor, float* to) {
+  for (int64_t row = 0; row < rows; ++row) {
+    float* panel = to + row / kPanel * columns * kPanel + row % kPanel;
+    for (int64_t k = 0; k < columns; ++k) panel[k * kPanel] = factor * from[row * columns + k];
+  }
+}
+
+}  // namespace
+
+Result<Adapter> make_adapter(const Context& context, const Model& model, const files::LoraConfig& config,
+                             uint64_t seed) {
+  Adapter adapter;
+  adapter.config = config;
+  for (const char* outside : {"lm_head", "model.embed_tokens"})
+    if (TRY(files::target_matches(config, outside)))
+      return error("[adapter] target_modules names {}: adapters on the embedding or the head are not supported yet. "
+                   "Leave it out of lora_target_modules.", outside);
+  for (int64_t layer = 0; layer < model.config.layers; ++layer)
+    for (int i = 0; i < kLinears; ++i)
+      if (TRY(files::target_matches(config, module_path(layer, static_cast<Linear>(i)))))
+        adapter.pairs.push_back(make_pair(model, layer, static_cast<Linear>(i), config.r));
+  if (adapter.pairs.empty())
+    return error("[adapter] lora_target_modules matches no linear layer of this model. Its layers are called {} and so "
+                 "on; \"all-linear\" takes them all.", module_path(0, Linear::kQ));
+  lay_out(context, model, adapter);
+  for (size_t i = 0; i < adapter.pairs.size(); ++i) {
+    const LoraPair& pair = adapter.pairs[i];
+    const double bound = 1.0 / std::sqrt(static_cast<double>(pair.in));
+    const RngKey key{seed, RngStream::kInitialisation, 0, static_cast<uint32_t>(i)};
+    float* a = adapter.parameters.data() + pair.a_offset;
+    for (int64_t row = 0; row < pair.rank; ++row)
+      for (int64_t k = 0; k < pair.in; ++k)
+        a[row * padded(pair.in) + k] =
+            static_cast<float>((2.0 * random_uniform(key, static_cast<uint64_t>(row * pair.in + k)) - 1.0) * bound);
+  }
+  pack_adapter(context, adapter);
+  return adapter;
+}
+
+Result<Adapter> adapter_from_peft(const Context& context, const Model& model, const files::PeftAdapter& saved) {
+  Adapter adapter;
+  adapter.config = saved.config;
+  std::map<std::string, const files::LoraTensors*> by_module;
+  for (const files::LoraTensors& tensors : saved.pairs) by_module[tensors.module] = &tensors;
+  std::vector<const files::LoraTensors*> found;
+  for (int64_t layer = 0; layer < model.config.layers; ++layer)
+    for (int i = 0; i < kLinears; ++i) {
+      const auto linear = static_cast<Linear>(i);
+      const auto it = by_module.find(module_path(layer, linear));
+      if (it == by_module.end()) continue;
+      const files::LoraTensors& tensors = *it->second;
+      const PackedMatrix& w = model.layers[layer][linear];
+      if (tensors.in != w.in || tensors.out != w.out)
+        return error("[adapter] {}: the adapter was made for a layer of {} inputs and {} outputs, this model's has {} and "
+                     "{}: it belongs to another base model.", tensors.module, tensors.in, tensors.out, w.in, w.out);
+      adapter.pairs.push_back(make_pair(model, layer, linear, tensors.rank));
+      found.push_back(&tensors);
+      by_module.erase(it);
+    }
+  if (!by_module.empty())
+    return error("[adapter] the adapter changes {}, which this model does not have: it belongs to another base model, or "
+                 "adapts a layer that is not supported yet.", by_module.begin()->first);
+  if (adapter.pairs.empty()) return error("[adapter] the adapter has no tensors.");
+  lay_out(context, model, adapter);
+  for (size_t i = 0; i < found.size(); ++i) {
+    const LoraPair& pair = adapter.pairs[i];
+    float* a = adapter.parameters.data() + pair.a_offset;
+    float* b = adapter.parameters.data() + pair.b_offset;
+    for (int64_t row = 0; row < pair.rank; ++row)
+      std::copy_n(found[i]->a.data() + row * pair.in, pair.in, a + row * padded(pair.in));
+    for (int64_t row = 0; row < pair.out; ++row)
+      std::copy_n(found[i]->b.data() + row * pair.rank, pair.rank, b + row * padded(pair.rank));
+    for (const std::vector<float>* values : {&found[i]->a, &found[i]->b})
+      for (float value : *values)
+        if (!std::isfinite(value))
+          return error("[adapter] {}: a weight is not finite ({}): the file is damaged, or the training that wrote it "
+                       "diverged.", found[i]->module, value);
+  }
+  pack_adapter(context, adapter);
+  return adapter;
+}
+
+files::PeftAdapter adapter_to_peft(const Adapter& adapter) {
+  files::PeftAdapter saved;
+  saved.config = adapter.config;
+  for (const LoraPair& pair : adapter.pairs) {
+    files::LoraTensors tensors;
+    tensors.module = module_path(pair.layer, pair.linear);
+    tensors.rank = pair.rank;
+    tensors.in = pair.in;
+    tensors.out = pair.out;
+    const float* a = adapter.parameters.data() + pair.a_offset;
+    const float* b = adapter.parameters.data() + pair.b_offset;
+    for (int64_t row = 0; row < pair.rank; ++row)
+      tensors.a.insert(tensors.a.end(), a + row * padded(pair.in), a + row * padded(pair.in) + pair.in);
+    for (int64_t row = 0; row < pair.out; ++row)
+      tensors.b.insert(tensors.b.end(), b + row * padded(pair.rank), b + row * padded(pair.rank) + pair.rank);
+    saved.pairs.push_back(std::move(tensors));
+  }
+  return saved;
+}
+
+void pack_adapter(const Context& context, Adapter& adapter) {
+  context.pool.run(static_cast<int64_t>(adapter.pairs.size()), [&](int64_t i, int) {
+    const LoraPair& pair = adapter.pairs[i];
+    const float* p = adapter.parameters.data();
+    pack_panels(p + pair.a_offset, padded(pair.rank), padded(pair.in), adapter.scale,
+                adapter.packed.data() + pair.a_packed);
+    pack_panels(p + pair.b_offset, padded(pair.out), padded(pair.rank), 1.0f, adapter.packed.data() + pair.b_packed);
+  });
+}
+
+}  // namespace candor::engine

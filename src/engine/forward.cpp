@@ -1,0 +1,125 @@
+#include "engine/forward.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace candor::engine {
+
+namespace {
+
+struct Widths {
+  int64_t hidden, q, kv, inner;
+};
+
+Widths widths_of(const files::ModelConfig& c) {
+  return {padded(c.hidden_size), padded(c.heads * c.head_dim), padded(c.kv_heads * c.head_dim),
+          padded(c.intermediate_size)};
+}
+
+const LoraPair* lora_of(const Adapter* adapter, int64_t layer, Linear linear) {
+  return adapter == nullptr ? nullptr : adapter->find(layer, linear);
+}
+
+void compute_angles(const Context& context, const Rope& rope, const TokenBatch& batch, const Activations::Scratch& s) {
+  const auto half = static_cast<int64_t>(rope.frequencies.size());
+  for_rows(context.pool, batch.tokens(),
+           [&](int64_t t) { rope_angles(rope, batch.positions[t], s.cosine + t * half, s.sine + t * half); });
+}
+
+// Rotates q and k and stores keys and values in their pages; then each completion copies what its first page shares with
+// its prompt's last one.
+void store_keys(const Context& context, const files::ModelConfig& c, const TokenBatch& batch, KvPool& kv, int64_t layer,
+                float* q, const Activations::Scratch& s) {
+  const Widths w = widths_of(c);
+  const int64_t half = c.head_dim / 2;
+  for_rows(context.pool, static_cast<int64_t>(batch.segments.size()), [&](int64_t i) {
+    const Segment& segment = batch.segments[i];
+    for (int64_t t = segment.begin; t < segment.end; ++t) {
+      const float *cosine = s.cosine + t * half, *sine = s.sine + t * half;
+      context.kernels.rope(q + t * w.q, cosine, sine, c.heads, c.head_dim, 1.0f);
+      context.kernels.rope(s.k + t * w.kv, cosine, sine, c.kv_heads, c.head_dim, 1.0f);
+      const int64_t position = batch.positions[t];
+      kv.store(segment.pages[position / kPageTokens], layer, position, s.k + t * w.kv, s.v + t * w.kv);
+    }
+  });
+  for_rows(context.pool, static_cast<int64_t>(batch.segments.size()), [&](int64_t i) {
+    const Segment& segment = batch.segments[i];
+    if (segment.straddled_page < 0) return;
+    const int32_t own = segment.pages[segment.position / kPageTokens];
+    const int64_t slots = segment.position % kPageTokens, width = padded(c.head_dim);
+    for (int64_t head = 0; head < c.kv_heads; ++head) {
+      const float* from[2] = {kv.keys(segment.straddled_page, layer, head), kv.values(segment.straddled_page, layer, head)};
+      float* to[2] = {kv.keys(own, layer, head), kv.values(own, layer, head)};
+      for (int64_t d = 0; d < width; ++d) std::copy_n(from[0] + d * kPageTokens, slots, to[0] + d * kPageTokens);
+      for (int64_t panel = 0; panel < width / kPanel; ++panel)
+        std::copy_n(from[1] + panel * kPageTokens * kPanel, slots * kPanel, to[1] + panel * kPageTokens * kPanel);
+    }
+  });
+}
+
+}  // namespace
+
+void forward(const Context& context, const Model& model, const Rope& rope, const Adapter* adapter,
+             const TokenBatch& batch, KvPool& kv, Activations& activations) {
+  const files::ModelConfig& c = model.config;
+  const Widths w = widths_of(c);
+  const Kernels& kernels = context.kernels;
+  const int64_t tokens = batch.tokens();
+  activations.reserve(tokens);
+  const Activations::Scratch& s = activations.scratch();
+  const auto epsilon = static_cast<float>(c.norm_eps);
+  compute_angles(context, rope, batch, s);
+  float* x = activations.layer(0).input;
+  for_rows(context.pool, tokens, [&](int64_t t) {
+    CHECK(batch.ids[t] >= 0 && batch.ids[t] < c.vocab_size);
+    model.embedding.copy_row(batch.ids[t], x + t * w.hidden);
+  });
+
+  for (int64_t l = 0; l < c.layers; ++l) {
+    const LayerWeights& weights = model.layers[l];
+    const LayerActivations a = activations.layer(l);
+    float* output = l + 1 < c.layers ? activations.layer(l + 1).input : activations.final_input();
+    auto call = [&](Linear linear, float* y) {
+      return LinearCall{&weights[linear], lora_of(adapter, l, linear), y, a.u[static_cast<int>(linear)]};
+    };
+
+    for_rows(context.pool, tokens, [&](int64_t t) {
+      a.attention_factor[t] = kernels.rms_norm(a.input + t * w.hidden, weights.attention_norm.data(), epsilon,
+                                               c.hidden_size, s.normed + t * w.hidden);
+    });
+    const LinearCall qkv[] = {call(Linear::kQ, a.q), call(Linear::kK, s.k), call(Linear::kV, s.v)};
+    linears_forward(context, adapter, qkv, s.normed, tokens);
+    store_keys(context, c, batch, kv, l, a.q, s);
+    attention_forward(context, c, batch, kv, l, {a.q, a.attention, a.log_sum}, s.attention);
+    const LinearCall o[] = {call(Linear::kO, s.projected)};
+    linears_forward(context, adapter, o, a.attention, tokens);
+
+    for_rows(context.pool, tokens, [&](int64_t t) {
+      float* middle = a.middle + t * w.hidden;
+      std::copy_n(a.input + t * w.hidden, w.hidden, middle);
+      kernels.add(s.projected + t * w.hidden, w.hidden, middle);
+      a.mlp_factor[t] =
+          kernels.rms_norm(middle, weights.mlp_norm.data(), epsilon, c.hidden_size, s.normed + t * w.hidden);
+    });
+    const LinearCall gate_up[] = {call(Linear::kGate, a.gate), call(Linear::kUp, a.up)};
+    linears_forward(context, adapter, gate_up, s.normed, tokens);
+    for_rows(context.pool, tokens, [&](int64_t t) {
+      kernels.silu_mul(a.gate + t * w.inner, a.up + t * w.inner, w.inner, s.act + t * w.inner);
+    });
+    const LinearCall down[] = {call(Linear::kDown, s.projected)};
+    linears_forward(context, adapter, down, s.act, tokens);
+    for_rows(context.pool, tokens, [&](int64_t t) {
+      float* out = output + t * w.hidden;
+      std::copy_n(a.middle + t * w.hidden, w.hidden, out);
+      kernels.add(s.projected + t * w.hidden, w.hidden, out);
+    });
+  }
+
+  for_rows(context.pool, tokens, [&](int64_t t) {
+    activations.final_factor()[t] = kernels.rms_norm(activations.final_input() + t * w.hidden, model.final_norm.data(),
+                                                     epsilon, c.hidden_size, activations.hidden() + t * w.hidden);
+  });
+}
+
+}  // namespace candor::engine

@@ -1,0 +1,39 @@
+// Gradients that do not depend on micro-batches or on the number of ranks (docs/adr/0002).
+//
+// A step's groups form S contiguous shards. Inside a shard the gradient kernels add token after token, so any split into
+// micro-batches gives the same bits; the shards are then added in a fixed tree, (0+1)+(2+3), depth first, which needs
+// log2(S)+1 buffers.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "engine/memory.h"
+#include "engine/model.h"
+
+namespace candor::engine {
+
+struct ShardRange {
+  int64_t begin, end;  // groups [begin, end); may be empty
+};
+// The `shards` contiguous ranges of `groups` groups.
+std::vector<ShardRange> shard_ranges(int64_t groups, int64_t shards);
+
+class GradientShards {
+ public:
+  // shards >= 1; `floats` is the size of Adapter::parameters.
+  GradientShards(MemoryLedger& ledger, int64_t shards, int64_t floats);
+
+  // Calls accumulate(shard, gradients) for every shard in order, gradients zeroed before; returns the sum over the tree.
+  const Buffer& reduce(const Context& context, const std::function<void(int64_t shard, float* gradients)>& accumulate);
+  Buffer& total() { return buffers_[0]; }
+
+ private:
+  void reduce(const Context& context, int64_t begin, int64_t end, size_t depth,
+              const std::function<void(int64_t, float*)>& accumulate);
+  int64_t shards_;
+  std::vector<Buffer> buffers_;
+};
+
+}  // namespace candor::engine

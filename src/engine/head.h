@@ -1,0 +1,55 @@
+// The fused head: hidden states to log-probabilities and entropies without ever holding [tokens, vocabulary].
+//
+// The vocabulary passes in blocks of 512; each row keeps running statistics (HeadState). The sampler, which needs whole
+// rows of logits, runs the same statistics over the same blocks, so its log-probabilities have the same bits.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/model.h"
+
+namespace candor::engine {
+
+inline constexpr int64_t kVocabularyBlock = 512;
+
+// One prediction: the hidden state at row `hidden_row` predicts `target`.
+struct HeadRow {
+  int64_t hidden_row = 0;
+  int32_t target = 0;
+};
+
+struct HeadOutput {
+  std::vector<float> logprobs;  // [rows], ln p(target) at temperature τ
+  std::vector<float> entropy;   // [rows], nats, of the distribution at τ
+  std::vector<float> log_sums;  // [rows], ln Σ exp(z/τ)
+  std::vector<int32_t> argmax;  // [rows], the smallest id among the likeliest
+};
+
+// The statistics of one finished row.
+struct RowStatistics {
+  float logprob, entropy, log_sum;
+  int32_t argmax;
+};
+RowStatistics finish(const HeadState& state);
+HeadState fresh_state();
+
+// Statistics of a whole row of logits [vocabulary], block by block.
+RowStatistics row_statistics(const Kernels& kernels, const float* logits, int64_t vocabulary, float inverse_temperature,
+                             int64_t target);
+
+// hidden: [*, padded(hidden)].
+HeadOutput head_forward(const Context& context, const Model& model, const float* hidden, std::span<const HeadRow> rows,
+                        double temperature);
+
+// d loss / d logprob and d loss / d entropy of each row -> adds into dhidden [*, padded(hidden)]. Rows that share a
+// hidden state add in the order of `rows`. Recomputes the logits block by block. Rows with both coefficients 0 are skipped.
+void head_backward(const Context& context, const Model& model, const float* hidden, std::span<const HeadRow> rows,
+                   double temperature, const HeadOutput& forward, std::span<const float> dlogprob,
+                   std::span<const float> dentropy, float* dhidden);
+
+// Whole rows of logits [rows, padded(vocabulary)] for the sampler.
+void head_logits(const Context& context, const Model& model, const float* hidden, int64_t rows, float* logits);
+
+}  // namespace candor::engine

@@ -1,0 +1,146 @@
+#include "engine/linear.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "engine/kernels/parallel.h"
+
+namespace candor::engine {
+
+void for_rows(ThreadPool& pool, int64_t rows, const std::function<void(int64_t row)>& row) {
+  const int64_t chunks = std::min<int64_t>(rows, 4 * pool.threads());
+  pool.run(chunks, [&](int64_t chunk, int) {
+    for (int64_t i = rows * chunk / chunks; i < rows * (chunk + 1) / chunks; ++i) row(i);
+  });
+}
+
+void linears_forward(const Context& context, const Adapter* adapter, std::span<const LinearCall> calls, const float* x,
+                     int64_t rows) {
+  std::vector<Matmul> first, second;  // what reads x, then what reads u
+  bool biased = false;
+  for (const LinearCall& call : calls) {
+    const PackedMatrix& w = *call.weight;
+    first.push_back({.a = x,
+                     .a_row = padded(w.in),
+                     .b = w.data.data(),
+                     .b_panel = w.panel_size(),
+                     .c = call.y,
+                     .c_row = padded(w.out),
+                     .rows = rows,
+                     .panels = w.panels(),
+                     .depth = padded(w.in)});
+    biased = biased || !w.bias.empty();
+    if (call.lora == nullptr) continue;
+    const int64_t rank = padded(call.lora->rank);
+    first.push_back({.a = x,
+                     .a_row = padded(w.in),
+                     .b = adapter->packed.data() + call.lora->a_packed,
+                     .b_panel = padded(w.in) * kPanel,
+                     .c = call.u,
+                     .c_row = rank,
+                     .rows = rows,
+                     .panels = rank / kPanel,
+                     .depth = padded(w.in)});
+    second.push_back({.a = call.u,
+                      .a_row = rank,
+                      .b = adapter->packed.data() + call.lora->b_packed,
+                      .b_panel = rank * kPanel,
+                      .c = call.y,
+                      .c_row = padded(w.out),
+                      .rows = rows,
+                      .panels = w.panels(),
+                      .depth = rank,
+                      .accumulate = true});
+  }
+  run_matmuls(context.pool, context.kernels, first);
+  if (biased)
+    for_rows(context.pool, rows, [&](int64_t row) {
+      for (const LinearCall& call : calls) {
+        const Buffer& bias = call.weight->bias;
+        if (!bias.empty()) context.kernels.add(bias.data(), bias.size(), call.y + row * bias.size());
+      }
+    });
+  run_matmuls(context.pool, context.kernels, second);
+}
+
+void linears_backward(const Context& context, const Adapter& adapter, float* gradients,
+                      std::span<const LinearBackward> calls, const float* x, int64_t rows, float* dx, float* du) {
+  std::vector<Matmul> to_rank, weights, to_input;
+  for (const LinearBackward& call : calls) {
+    if (call.lora == nullptr) continue;
+    const LoraPair& lora = *call.lora;
+    const int64_t rank = padded(lora.rank), in = padded(lora.in), out = padded(lora.out);
+    to_rank.push_back({.a = call.dy,
+                       .a_row = out,
+                       .b = adapter.parameters.data() + lora.b_offset,
+                       .b_k = rank,
+                       .b_panel = kPanel,
+                       .c = du,
+                       .c_row = rank,
+                       .rows = rows,
+                       .panels = rank / kPanel,
+                       .depth = out});
+    weights.push_back({.a = call.dy,
+                       .a_row = 1,
+                       .a_k = out,
+                       .b = call.u,
+                       .b_k = rank,
+                       .b_panel = kPanel,
+                       .c = gradients + lora.b_offset,
+                       .c_row = rank,
+                       .rows = lora.out,
+                       .panels = rank / kPanel,
+                       .depth = rows,
+                       .accumulate = true});
+    weights.push_back({.a = du,
+                       .a_row = 1,
+                       .a_k = rank,
+                       .b = x,
+                       .b_k = in,
+                       .b_panel = kPanel,
+                       .c = gradients + lora.a_offset,
+                       .c_row = in,
+                       .rows = lora.rank,
+                       .panels = in / kPanel,
+                       .depth = rows,
+                       .accumulate = true});
+    to_input.push_back({.a = du,
+                        .a_row = rank,
+                        .b = adapter.parameters.data() + lora.a_offset,
+                        .b_k = in,
+                        .b_panel = kPanel,
+                        .c = dx,
+                        .c_row = in,
+                        .rows = rows,
+                        .panels = in / kPanel,
+                        .depth = rank,
+                        .accumulate = true});
+    du += rows * rank;
+  }
+  run_matmuls(context.pool, context.kernels, to_rank);
+  if (adapter.scale != 1.0f)
+    for_rows(context.pool, rows, [&](int64_t row) {
+      for (const Matmul& m : to_rank) context.kernels.scale(adapter.scale, m.c_row, m.c + row * m.c_row);
+    });
+  run_matmuls(context.pool, context.kernels, weights);
+  if (dx == nullptr) return;
+  bool accumulate = false;
+  for (const LinearBackward& call : calls) {
+    const PackedMatrix& w = *call.weight;
+    matmul_transposed(context.pool, context.kernels,
+                      {.dy = call.dy,
+                       .dy_row = padded(w.out),
+                       .weight = w.data.data(),
+                       .out = padded(w.out),
+                       .in = padded(w.in),
+                       .dx = dx,
+                       .dx_row = padded(w.in),
+                       .rows = rows,
+                       .accumulate = accumulate});
+    accumulate = true;
+  }
+  // One after the other: each adds to the same dx.
+  for (const Matmul& m : to_input) run_matmuls(context.pool, context.kernels, {&m, 1});
+}
+
+}  // namespace candor::engine

@@ -1,0 +1,39 @@
+// Linear layers, frozen base plus LoRA: y = W x + b + B·u with u = s·A x, and the backward of it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "engine/adapter.h"
+#include "engine/model.h"
+
+namespace candor::engine {
+
+// Calls row(i) for rows [0, rows), split over the threads in chunks.
+void for_rows(ThreadPool& pool, int64_t rows, const std::function<void(int64_t row)>& row);
+
+// One layer of several that read the same x.
+struct LinearCall {
+  const PackedMatrix* weight = nullptr;
+  const LoraPair* lora = nullptr;  // or nullptr
+  float* y = nullptr;              // [rows, padded(out)]
+  float* u = nullptr;              // [rows, padded(rank)], kept for the backward; only with lora
+};
+// x: [rows, padded(in)].
+void linears_forward(const Context& context, const Adapter* adapter, std::span<const LinearCall> calls, const float* x,
+                     int64_t rows);
+
+struct LinearBackward {
+  const PackedMatrix* weight = nullptr;
+  const LoraPair* lora = nullptr;
+  const float* dy = nullptr;  // [rows, padded(out)]
+  const float* u = nullptr;   // as the forward left it
+};
+// Adds the gradients of A and B into `gradients` (laid out as Adapter::parameters), tokens in row order. Writes
+// dx = sum of the calls' dy·W + du·A, [rows, padded(in)]; dx may be null: nothing below needs it.
+// du: scratch of calls·rows·max_padded_rank floats.
+void linears_backward(const Context& context, const Adapter& adapter, float* gradients,
+                      std::span<const LinearBackward> calls, const float* x, int64_t rows, float* dx, float* du);
+
+}  // namespace candor::engine

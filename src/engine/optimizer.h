@@ -1,0 +1,29 @@
+// AdamW on an adapter's flat parameters, with clipping by the global norm.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/adapter.h"
+
+namespace candor::engine {
+
+struct AdamwOptions {
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.0;
+  double max_grad_norm = 1.0;  // 0 = no clipping
+};
+
+struct AdamwState {
+  Buffer m, v;        // as Adapter::parameters
+  int64_t steps = 0;  // taken so far
+};
+
+AdamwState make_adamw(const Context& context, const Adapter& adapter);
+
+// The L2 norm over all gradients, tensor after tensor in double.
+double gradient_norm(const Context& context, const Adapter& adapter, const float* gradients);
+
+// Clips by min(1, max_grad_norm/(norm + 1e-6)) as PyTorch does, takes one step and repacks the adapter.
+void adamw_step(const Context& context, const AdamwOptions& options, double learning_rate, double norm,
+                const float* gradients, AdamwState& state, Adapter& adapter);
+
+}  // namespace candor::engine
