@@ -28,7 +28,6 @@ Result<PackedMatrix> pack(const Context& context, const files::WeightReader& wei
       for (int64_t k = 0; k < in; ++k) to[k * kPanel + row - begin] = rows[(row - begin) * in + k];
   });
   if (failure) return failure->second;
-  weights.drop_pages(name);
   return matrix;
 }
 

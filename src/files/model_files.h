@@ -19,11 +19,12 @@ namespace candor::files {
 // A weight under its Hugging Face name (GGUF's are translated), e.g. "model.layers.0.self_attn.q_proj.weight".
 struct WeightInfo {
   std::string name;
-  std::string type;              // as stored: "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"
-  std::vector<int64_t> shape;    // outermost first: [out, in]
+  std::string type;            // as stored: "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"
+  std::vector<int64_t> shape;  // outermost first: [out, in]
 };
 
-// The weights of a model, read row by row so that the caller can pack them without a second full copy.
+// The weights of a model, read row by row, from any thread, so that the caller can pack them without a second full
+// copy. Nothing is mapped (base/input_file.h), so there are no pages to drop afterwards.
 class WeightReader {
  public:
   virtual ~WeightReader() = default;
@@ -34,26 +35,23 @@ class WeightReader {
   // (llama.cpp's q/k permutation undone). out has (end - begin)·row_size floats. The weight must exist and the range be
   // inside it (CHECK). Error: a value that is NaN or infinite (names file, weight and row).
   virtual Result<void> read_rows(std::string_view name, int64_t begin, int64_t end, float* out) const = 0;
-
-  // The file's pages behind this weight are not needed any more.
-  virtual void drop_pages(std::string_view name) const = 0;
 };
 
 struct ModelFiles {
   std::filesystem::path path;
-  std::string format;                                 // "gguf" or "safetensors"
+  std::string format;  // "gguf" or "safetensors"
   ModelConfig config;
-  std::unique_ptr<WeightReader> weights;              // every weight the config needs, with the right shape (checked)
-  std::optional<text::Tokenizer> tokenizer;           // absent: the directory has none
-  std::optional<text::ChatTemplate> chat_template;    // absent: the model has none
-  text::Json special_tokens = text::Json::object();   // bos_token, eos_token, … as text, for the chat template
+  std::unique_ptr<WeightReader> weights;             // every weight the config needs, with the right shape (checked)
+  std::optional<text::Tokenizer> tokenizer;          // absent: the directory has none
+  std::optional<text::ChatTemplate> chat_template;   // absent: the model has none
+  text::Json special_tokens = text::Json::object();  // bos_token, eos_token, … as text, for the chat template
 };
 
 // Opens a Hugging Face directory or a .gguf file. Nothing large is read yet.
 Result<ModelFiles> open_model(const std::filesystem::path& path);
 
-// What a user may write as MODEL: a path, "hub:OWNER/NAME" (the Hugging Face cache, HF_HOME respected), or the name of a
-// bundled model ("smollm2", below $CANDOR_CACHE or ~/.cache/candor). Error: says what was tried and how to get it.
+// What a user may write as MODEL: a path, "hub:OWNER/NAME" (the Hugging Face cache, HF_HOME respected), or the name of
+// a bundled model ("smollm2", below $CANDOR_CACHE or ~/.cache/candor). Error: says what was tried and how to get it.
 Result<std::filesystem::path> resolve_model(const std::string& name);
 
 }  // namespace candor::files

@@ -1,0 +1,224 @@
+#include "files/hf_config.h"
+
+#include <array>
+#include <initializer_list>
+#include <string_view>
+
+#include "base/math.h"
+#include "files/config_check.h"
+
+namespace candor::files {
+
+namespace {
+
+constexpr std::array<std::string_view, 26> kKnownFamilies = {
+    "mistral",     "mixtral",     "qwen2",  "qwen2_moe", "qwen3",   "qwen3_moe", "gemma",      "gemma2", "gemma3",
+    "gemma3_text", "phi",         "phi3",   "smollm3",   "olmo",    "olmo2",     "exaone4",    "gpt2",   "gpt_neox",
+    "deepseek_v2", "deepseek_v3", "falcon", "cohere",    "granite", "opt",       "starcoder2", "llama4"};
+
+// Reads typed fields of one object; the first fault is kept, so that a struct can be filled in a row.
+class Fields {
+ public:
+  Fields(const Json& object, std::string name) : object_(object), name_(std::move(name)) {}
+
+  // Absent or null: the default.
+  int64_t integer(const char* key, int64_t otherwise) {
+    const Json* value = find(key);
+    if (value == nullptr) return otherwise;
+    if (!value->is_number_integer() || (value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX)) {
+      return wrong(key, *value, "a whole number"), otherwise;
+    }
+    return value->get<int64_t>();
+  }
+  int64_t required_integer(const char* key) {
+    if (find(key) == nullptr) fail(fmt::format("[{}] has no \"{}\".", name_, key));
+    return integer(key, 0);
+  }
+  double number(const char* key, double otherwise) {
+    const Json* value = find(key);
+    if (value == nullptr) return otherwise;
+    if (!value->is_number()) return wrong(key, *value, "a number"), otherwise;
+    return value->get<double>();
+  }
+  double required_number(const char* key) {
+    if (find(key) == nullptr) fail(fmt::format("[{}] rope has no \"{}\", which its type needs.", name_, key));
+    return number(key, 1.0);
+  }
+  bool boolean(const char* key, bool otherwise) {
+    const Json* value = find(key);
+    if (value == nullptr) return otherwise;
+    if (!value->is_boolean()) return wrong(key, *value, "true or false"), otherwise;
+    return value->get<bool>();
+  }
+  std::string string(const char* key, const std::string& otherwise) {
+    const Json* value = find(key);
+    if (value == nullptr) return otherwise;
+    if (!value->is_string()) return wrong(key, *value, "a string"), otherwise;
+    return value->get<std::string>();
+  }
+  const Json* find(const char* key) const {
+    const auto found = object_.find(key);
+    return found == object_.end() || found->is_null() ? nullptr : &*found;
+  }
+  void fail(std::string message) {
+    if (fault_.empty()) fault_ = std::move(message);
+  }
+  Result<void> result() const {
+    if (fault_.empty()) return {};
+    return Error{fault_};
+  }
+
+ private:
+  void wrong(const char* key, const Json& value, const char* expected) {
+    std::string shown = value.dump(-1, ' ', true, Json::error_handler_t::replace);
+    if (shown.size() > 60) shown = shown.substr(0, 60) + "…";
+    fail(fmt::format("[{}] \"{}\" is {}; {} is expected.", name_, key, shown, expected));
+  }
+  const Json& object_;
+  std::string name_, fault_;
+};
+
+// Yarn's temperature on cos and sin, arXiv 2309.00071, section 3.4, as Transformers computes it.
+double yarn_temperature(double factor, double mscale) {
+  return factor <= 1 ? 1 : 0.1 * mscale * exact_log(factor) + 1;
+}
+
+Result<RopeConfig> rope_from_json(const Json& json, int64_t max_positions, const std::string& name) {
+  static constexpr std::array<std::string_view, 15> kKnownKeys = {
+      "rope_theta",       "rope_type",        "type",      "factor",         "original_max_position_embeddings",
+      "low_freq_factor",  "truncate",         "beta_fast", "mscale",         "beta_slow",
+      "high_freq_factor", "attention_factor", "finetuned", "mscale_all_dim", "partial_rotary_factor"};
+  RopeConfig rope;
+  Fields top(json, name);
+  rope.theta = top.number("rope_theta", rope.theta);
+  TRY(top.result());
+  const Json* object = top.find("rope_parameters");
+  if (object == nullptr) object = top.find("rope_scaling");
+  if (object == nullptr) return rope;
+  if (!object->is_object()) return error("[{}] rope_parameters is no object.", name);
+  for (const auto& [key, value] : object->items()) {
+    if (value.is_null() || std::find(kKnownKeys.begin(), kKnownKeys.end(), key) != kKnownKeys.end()) continue;
+    return error("[{}] rope parameter \"{}\" is not known; it may change the result, so it is not ignored.", name, key);
+  }
+  Fields fields(*object, name);
+  rope.theta = fields.number("rope_theta", rope.theta);
+  const std::string type = fields.string("rope_type", fields.string("type", "default"));
+  if (fields.number("partial_rotary_factor", 1.0) != 1.0) {
+    fields.fail(fmt::format("[{}] partial_rotary_factor other than 1 is not supported yet.", name));
+  }
+  if (type == "default") {
+    rope.type = RopeType::kDefault;
+  } else if (type == "linear") {
+    rope.type = RopeType::kLinear;
+    rope.factor = fields.required_number("factor");
+  } else if (type == "llama3") {
+    rope.type = RopeType::kLlama3;
+    rope.factor = fields.required_number("factor");
+    rope.low_freq_factor = fields.required_number("low_freq_factor");
+    rope.high_freq_factor = fields.required_number("high_freq_factor");
+    rope.original_max_positions = fields.required_number("original_max_position_embeddings");
+  } else if (type == "yarn") {
+    rope.type = RopeType::kYarn;
+    const auto positions = static_cast<double>(max_positions);
+    rope.original_max_positions = fields.number("original_max_position_embeddings", positions);
+    rope.factor = fields.number("factor", positions / rope.original_max_positions);
+    rope.beta_fast = fields.number("beta_fast", rope.beta_fast);
+    rope.beta_slow = fields.number("beta_slow", rope.beta_slow);
+    rope.truncate = fields.boolean("truncate", true);
+    const double mscale = fields.number("mscale", 0), mscale_all_dim = fields.number("mscale_all_dim", 0);
+    if (mscale != 0 && mscale_all_dim != 0) {
+      rope.attention_factor = yarn_temperature(rope.factor, mscale) / yarn_temperature(rope.factor, mscale_all_dim);
+    }
+    rope.attention_factor = fields.number("attention_factor", rope.attention_factor);
+  } else {
+    const bool known = type == "dynamic" || type == "longrope" || type == "su" || type == "proportional";
+    return error("[{}] rope type \"{}\" is {}: default, linear, llama3 and yarn are.", name, type,
+                 known ? "not supported yet" : "unknown");
+  }
+  TRY(fields.result());
+  return rope;
+}
+
+}  // namespace
+
+Result<std::vector<int32_t>> token_ids_from_json(const Json& value, int64_t vocab_size, const std::string& name) {
+  std::vector<int32_t> ids;
+  if (value.is_null()) return ids;
+  const Json list = value.is_array() ? value : Json::array({value});
+  for (const Json& item : list) {
+    if (!item.is_number_integer() || item.get<int64_t>() < 0 || item.get<int64_t>() >= vocab_size) {
+      return error("[{}] eos_token_id holds {}; token ids from 0 to {} are expected.", name,
+                   item.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 60), vocab_size - 1);
+    }
+    ids.push_back(item.get<int32_t>());
+  }
+  return ids;
+}
+
+Result<ModelConfig> config_from_json(const Json& json, const std::string& name) {
+  if (!json.is_object()) return error("[{}] is no JSON object.", name);
+  Fields fields(json, name);
+  ModelConfig config;
+  config.family = fields.string("model_type", "");
+  TRY(fields.result());
+  if (config.family.empty()) return error("[{}] has no \"model_type\".", name);
+  if (config.family != "llama") {
+    const bool known = std::find(kKnownFamilies.begin(), kKnownFamilies.end(), config.family) != kKnownFamilies.end();
+    return error("[{}] model_type \"{}\" is {}: llama is.", name, config.family,
+                 known ? "not supported yet" : "unknown");
+  }
+  if (const Json* list = fields.find("architectures"); list != nullptr && list->is_array() && !list->empty()) {
+    const Json& first = list->front();
+    if (first.is_string() && first != "LlamaForCausalLM" && first != "LlamaModel") {
+      return error("[{}] architecture \"{}\" is not supported yet: LlamaForCausalLM is.", name,
+                   first.get<std::string>());
+    }
+  }
+  if (fields.find("quantization_config") != nullptr) {
+    return error(
+        "[{}] has a quantization_config; quantized safetensors are not supported yet. Take the float weights "
+        "or a GGUF file.",
+        name);
+  }
+  const std::string activation = fields.string("hidden_act", "silu");
+  if (activation != "silu" && activation != "swish") {
+    fields.fail(fmt::format("[{}] hidden_act \"{}\" is not supported in a llama model: silu is.", name, activation));
+  }
+  config.hidden_size = fields.required_integer("hidden_size");
+  config.intermediate_size = fields.required_integer("intermediate_size");
+  config.layers = fields.required_integer("num_hidden_layers");
+  config.heads = fields.required_integer("num_attention_heads");
+  config.kv_heads = fields.integer("num_key_value_heads", config.heads);
+  config.vocab_size = fields.required_integer("vocab_size");
+  config.max_positions = fields.integer("max_position_embeddings", 2048);
+  config.norm_eps = fields.number("rms_norm_eps", 1e-6);
+  config.tied_head = fields.boolean("tie_word_embeddings", false);
+  config.attention_bias = fields.boolean("attention_bias", false);
+  config.mlp_bias = fields.boolean("mlp_bias", false);
+  config.head_dim = fields.integer("head_dim", 0);
+  TRY(fields.result());
+  if (fields.find("head_dim") == nullptr) {
+    if (config.heads < 1 || config.hidden_size % config.heads != 0) {
+      return error("[{}] hidden_size {} is no multiple of num_attention_heads {}, and there is no head_dim.", name,
+                   config.hidden_size, config.heads);
+    }
+    config.head_dim = config.hidden_size / config.heads;
+  }
+  config.rope = TRY(rope_from_json(json, config.max_positions, name));
+  TRY(check_config(config, name));  // before the ids: they are held against the vocabulary's size
+  // Transformers' defaults for a llama config that does not say: 1 begins, 2 ends; null means none.
+  auto ids = [&](const char* key, const Json& otherwise) {
+    return token_ids_from_json(json.contains(key) ? json[key] : otherwise, config.vocab_size, name);
+  };
+  config.eos_ids = TRY(ids("eos_token_id", config.vocab_size > 2 ? Json(2) : Json()));
+  const std::vector<int32_t> bos = TRY(ids("bos_token_id", Json(config.vocab_size > 1 ? Json(1) : Json())));
+  if (!bos.empty()) config.bos_id = bos.front();
+  const Json* pad = fields.find("pad_token_id");  // −1 stands for none in old files
+  if (pad != nullptr && *pad != -1) {
+    const std::vector<int32_t> pads = TRY(token_ids_from_json(*pad, config.vocab_size, name));
+    if (!pads.empty()) config.pad_id = pads.front();
+  }
+  return config;
+}
+
+}  // namespace candor::files

@@ -1,0 +1,122 @@
+#include "files/model_files.h"
+
+#include <gmock/gmock.h>
+
+#include <cstring>
+#include <fstream>
+
+#include "files/safetensors.h"
+#include "files/weight_names.h"
+#include "support/oracle.h"
+
+namespace candor::files {
+namespace {
+
+using candor::testing::golden;
+using ::testing::ElementsAre;
+namespace fs = std::filesystem;
+
+std::vector<float> all_rows(const WeightReader& weights, const WeightInfo& info) {
+  const int64_t row = info.shape.size() == 2 ? info.shape[1] : 1;
+  std::vector<float> values(static_cast<size_t>(info.shape[0] * row));
+  // In two uneven parts: rows are read from anywhere.
+  const int64_t cut = info.shape[0] / 3;
+  auto first = weights.read_rows(info.name, 0, cut, values.data());
+  auto second = weights.read_rows(info.name, cut, info.shape[0], values.data() + cut * row);
+  EXPECT_TRUE(first && second);
+  return values;
+}
+
+TEST(ModelFiles, OpensEveryLlamaDirectoryInBothDialects) {
+  CANDOR_REQUIRE_FILE(golden("models/llama/config.json"));
+  for (const char* name : {"llama", "llama_legacy", "llama_sharded", "llama3_rope", "llama_bf16", "llama_fp16",
+                           "llama_bias", "llama_linear_rope", "llama_tied", "llama_yarn"}) {
+    SCOPED_TRACE(name);
+    auto model = open_model(golden(std::string("models/") + name));
+    ASSERT_TRUE(model) << model.error().message;
+    EXPECT_EQ(model->format, "safetensors");
+    EXPECT_EQ(model->config.vocab_size, 163);
+    EXPECT_THAT(model->config.eos_ids, ElementsAre(2));
+    EXPECT_EQ(model->config.bos_id, 1);
+    for (const WeightInfo& info : model->weights->weights()) all_rows(*model->weights, info);
+  }
+}
+
+// llama, its legacy twin, its shards and its GGUF file hold the same weights, in llama.cpp's row order in the last.
+TEST(ModelFiles, TheSameWeightsFromEveryLayout) {
+  CANDOR_REQUIRE_FILE(golden("gguf/llama_f32.gguf"));
+  auto reference = open_model(golden("models/llama"));
+  ASSERT_TRUE(reference) << reference.error().message;
+  for (const char* other : {"models/llama_legacy", "models/llama_sharded", "gguf/llama_f32.gguf"}) {
+    SCOPED_TRACE(other);
+    auto model = open_model(golden(other));
+    ASSERT_TRUE(model) << model.error().message;
+    ASSERT_EQ(model->weights->weights().size(), 21u);
+    for (const WeightInfo& info : reference->weights->weights()) {
+      const WeightInfo* same = model->weights->find(info.name);
+      ASSERT_NE(same, nullptr) << info.name;
+      EXPECT_EQ(same->shape, info.shape);
+      EXPECT_EQ(all_rows(*model->weights, *same), all_rows(*reference->weights, info)) << info.name;
+    }
+    const ModelConfig &a = model->config, &b = reference->config;
+    EXPECT_EQ(std::tie(a.hidden_size, a.intermediate_size, a.layers, a.heads, a.kv_heads, a.head_dim, a.max_positions),
+              std::tie(b.hidden_size, b.intermediate_size, b.layers, b.heads, b.kv_heads, b.head_dim, b.max_positions));
+    EXPECT_EQ(static_cast<float>(a.norm_eps), static_cast<float>(b.norm_eps));
+    EXPECT_EQ(a.rope.theta, b.rope.theta);
+    EXPECT_EQ(a.tied_head, b.tied_head);
+    EXPECT_EQ(a.eos_ids, b.eos_ids);
+  }
+}
+
+TEST(ModelFiles, DequantizesAndUnpermutesQ8) {
+  CANDOR_REQUIRE_FILE(golden("gguf/llama_q8_0.gguf"));
+  auto model = open_model(golden("gguf/llama_q8_0.gguf"));
+  ASSERT_TRUE(model) << model.error().message;
+  auto oracle = SafetensorsFile::open(golden("gguf/llama_q8_0.golden.safetensors"));
+  ASSERT_TRUE(oracle);
+  const char* name = "model.layers.0.self_attn.q_proj.weight";
+  EXPECT_EQ(model->weights->find(name)->type, "Q8_0");
+  EXPECT_EQ(all_rows(*model->weights, *model->weights->find(name)),
+            *oracle->floats(std::string("dequantized.") + name));
+}
+
+TEST(ModelFiles, OpensTheDefaultModel) {
+  const char* home = std::getenv("HOME");
+  const fs::path path = fs::path(home ? home : "/") / ".cache/candor/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+  CANDOR_REQUIRE_FILE(path);
+  auto model = open_model(path);
+  ASSERT_TRUE(model) << model.error().message;
+  const ModelConfig& config = model->config;
+  EXPECT_EQ(config.layers, 30);
+  EXPECT_EQ(config.hidden_size, 576);
+  EXPECT_EQ(config.heads, 9);
+  EXPECT_EQ(config.kv_heads, 3);
+  EXPECT_EQ(config.head_dim, 64);
+  EXPECT_EQ(config.vocab_size, 49152);
+  EXPECT_EQ(config.max_positions, 8192);
+  EXPECT_EQ(config.rope.theta, 100000.0);
+  EXPECT_TRUE(config.tied_head);
+  EXPECT_EQ(config.pad_id, 2);
+  EXPECT_THAT(config.eos_ids, ElementsAre(2));
+  EXPECT_EQ(model->weights->weights().size(), 272u);
+  EXPECT_EQ(model->weights->find("model.embed_tokens.weight")->type, "Q8_0");
+  EXPECT_EQ(model->weights->find("model.layers.29.mlp.down_proj.weight")->type, "Q4_1");
+  for (const char* name : {"model.layers.29.self_attn.k_proj.weight", "model.norm.weight"}) {
+    all_rows(*model->weights, *model->weights->find(name));
+  }
+}
+
+TEST(WeightNames, RopePairsAreUndone) {
+  // One head of 6 rows stored as 0, 3, 1, 4, 2, 5: row r of Hugging Face is found at its place in that list.
+  std::vector<int64_t> places;
+  for (int64_t row = 6; row < 12; ++row) places.push_back(rope_pair_row(row, 6));
+  EXPECT_THAT(places, ElementsAre(6, 8, 10, 7, 9, 11));
+}
+
+TEST(ModelFiles, RefusesWhatIsNoModel) {
+  EXPECT_EQ(open_model("/nowhere/at/all").error().message, "[/nowhere/at/all] does not exist.");
+  EXPECT_EQ(open_model("/").error().message, "[/] has no config.json: it is no model directory.");
+}
+
+}  // namespace
+}  // namespace candor::files
