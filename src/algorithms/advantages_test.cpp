@@ -53,5 +53,90 @@ TEST(Advantages, EveryGoldenCase) {
   EXPECT_EQ(ran, 24);
 }
 
+std::vector<double> advantages_of(const std::vector<double>& rewards, size_t group_size, AdvantageOptions o = {}) {
+  auto got = group_advantages(rewards, 1, group_size, o);
+  return got ? got->advantages : std::vector<double>();
+}
+
+// Two rewards 0 and 1: mean 1/2, std with n-1 is sqrt(1/2), so ±0.5/(0.70710678 + 1e-4) = ±0.707007. With n it would be
+// ±0.5/(0.5 + 1e-4) = ±0.9998. Eight rewards: the two differ by sqrt(8/7) = 1.069 (closed_forms.json).
+TEST(Advantages, OnPaper) {
+  const auto two = advantages_of({0, 1}, 2);
+  EXPECT_NEAR(two[0], -0.7070067953266834, 1e-15);
+  EXPECT_NEAR(two[1], 0.7070067953266834, 1e-15);
+  const auto eight = advantages_of({0, 0, 0, 0, 1, 1, 1, 1}, 8);
+  EXPECT_NEAR(eight[7], 0.5 / (0.5 * 1.0690449676496976 + 1e-4), 1e-15);
+}
+
+// Ten rewards of 0.7 have a mean that is not 0.7 in floating point; the residue must not become an advantage.
+TEST(Advantages, GroupWithoutSpreadIsExactlyZeroAndCounted) {
+  std::vector<double> rewards(10, 0.7);
+  for (int i = 0; i < 10; ++i) rewards.push_back(i == 3 ? 1.0 : 0.1);
+  for (auto scale : {ScaleRewards::kGroup, ScaleRewards::kBatch, ScaleRewards::kNone}) {
+    const auto got = group_advantages(rewards, 1, 10, {scale, RewardAggregation::kSumThenNormalize, {}});
+    ASSERT_TRUE(got);
+    for (size_t i = 0; i < 10; ++i) EXPECT_EQ(got->advantages[i], 0.0);
+    EXPECT_GT(got->advantages[13], 0.0);
+    EXPECT_EQ(got->groups_without_spread, 1u);
+  }
+}
+
+TEST(Advantages, AffineRewardsGiveTheSameAdvantagesWithoutScalingOfTheOffset) {
+  const std::vector<double> rewards{0.1, 0.9, 0.4, 0.2, 0.3, 0.8, 0.5, 0.7};
+  auto shifted = rewards;
+  for (double& r : shifted) r += 5;
+  const auto a = advantages_of(rewards, 4), b = advantages_of(shifted, 4);
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-13);  // the shift rounds the rewards, 4e-16 each
+}
+
+// Reward 1 and 0, KL penalties 0.5 and 0: the scores are 0.5 and 0; the logged reward keeps 1 and 0.
+TEST(Advantages, PenaltyIsSubtractedBeforeTheMeanAndNotLogged) {
+  const std::vector<double> parts{1, 0}, penalties{0.5, 0};
+  const auto got = group_advantages(parts, 1, 2, {ScaleRewards::kNone, {}, {}}, penalties);
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->advantages, (std::vector<double>{0.25, -0.25}));
+  EXPECT_EQ(got->reward, 0.5);
+}
+
+TEST(Advantages, Errors) {
+  const std::vector<double> one{1.0}, two{1.0, 0.0}, infinite{1.0, INFINITY};
+  EXPECT_EQ(
+      group_advantages(one, 1, 1, {}).error().message,
+      "[advantages] num_generations is 1, but a group needs at least 2 completions to be compared with each other. "
+      "Raise num_generations.");
+  EXPECT_EQ(group_advantages(infinite, 1, 2, {}).error().message,
+            "[advantages] row 1: reward 0 is infinite; a reward must be a finite number or abstain.");
+  EXPECT_EQ(
+      group_advantages(two, 1, 2, {{}, RewardAggregation::kNormalizeThenSum, {}}, two).error().message,
+      "[advantages] the KL is in the reward, which normalize_then_sum would normalize away. Use sum_then_normalize, "
+      "or put the KL in the loss.");
+}
+
+TEST(Advantages, NobodyScoredAnything) {
+  const std::vector<double> parts(4, kAbstain);
+  const auto got = group_advantages(parts, 1, 2, {});
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->advantages, std::vector<double>(4, 0.0));
+  EXPECT_TRUE(std::isnan(got->reward));
+  EXPECT_EQ(got->groups_without_spread, 0u);
+  EXPECT_TRUE(group_advantages({}, 2, 2, {})->advantages.empty());
+}
+
+// What people get wrong: each twin must differ from what OnPaper and the golden cases demand.
+TEST(Advantages, BrokenTwinsAreRejected) {
+  const std::vector<double> rewards{1.0, 0.0, 0.5, 0.25};
+  const double mean = 0.4375, squares = 0.5625 * 0.5625 + 0.4375 * 0.4375 + 0.0625 * 0.0625 + 0.1875 * 0.1875;
+  const auto truth = advantages_of(rewards, 4);
+  auto twin = [&](double m, double denominator) { return (rewards[0] - m) / denominator; };
+  EXPECT_LE(difference(twin(mean, std::sqrt(squares / 3) + 1e-4), truth[0]), 1e-15);  // the right one
+  const std::vector<std::pair<std::string, double>> twins{
+      {"std with n", twin(mean, std::sqrt(squares / 4) + 1e-4)},
+      {"1e-6 in the denominator", twin(mean, std::sqrt(squares / 3) + 1e-6)},
+      {"mean of the others", twin((4 * mean - rewards[0]) / 3, std::sqrt(squares / 3) + 1e-4)},
+      {"variance for std", twin(mean, squares / 3 + 1e-4)},
+      {"sign", -truth[0]}};
+  for (const auto& [name, value] : twins) EXPECT_GT(difference(value, truth[0]), 1e-12) << name;
+}
+
 }  // namespace
 }  // namespace candor::algorithms

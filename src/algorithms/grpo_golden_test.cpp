@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "algorithms/advantages.h"
 #include "algorithms/golden_case.h"
 #include "support/oracle.h"
 
@@ -52,6 +53,172 @@ TEST(GrpoGolden, EveryCase) {
   }
   EXPECT_EQ(ran, 179);
   EXPECT_EQ(skipped, (std::map<std::string, int>{{"vespo", 16}}));
+}
+
+// What only TRL's cases can tell: a loss that ignores one of its options must disagree with one of them.
+TEST(GrpoGolden, TwinsThatIgnoreAnOptionAreRejected) {
+  const auto path = golden("losses/grpo_losses.json");
+  CANDOR_REQUIRE_FILE(path);
+  const std::vector<std::pair<std::string, std::function<void(Batch&)>>> twins{
+      {"epsilon_high", [](Batch& b) { b.options.epsilon_high.reset(); }},
+      {"delta", [](Batch& b) { b.options.delta.reset(); }},
+      {"bound itself clipped", [](Batch& b) { b.options.epsilon = std::max(0.0, b.options.epsilon - 1e-15); }},
+      {"beta", [](Batch& b) { b.options.beta = 0; }},
+      {"use_bias_correction_kl", [](Batch& b) { b.options.kl_in_loss = KlInLoss::kCorrectedK3; }},
+      {"importance_sampling_level", [](Batch& b) { b.options.importance_sampling_level = RatioLevel::kToken; }},
+      {"off_policy_mask_threshold", [](Batch& b) { b.options.off_policy_mask_threshold.reset(); }},
+      {"sampling log-probs", [](Batch& b) { b.sampling.clear(); }},
+      {"sampler correction", [](Batch& b) { b.correction.clear(); }},
+      {"top_entropy_quantile", [](Batch& b) { b.kept.clear(); }},
+      {"entropy bonus", [](Batch& b) { std::fill(b.entropy_weights.begin(), b.entropy_weights.end(), 0.0); }},
+      {"sapo temperatures", [](Batch& b) { b.options.sapo_temperature_pos = b.options.sapo_temperature_neg; }},
+      {"accumulation", [](Batch& b) { b.accumulation_steps = 1, b.normalize(); }},
+      {"local batch", [](Batch& b) { b.local_batch_rows = 0, b.normalize(); }},
+      {"steps_per_generation", [](Batch& b) { b.step_tokens = 0, b.normalize(); }},
+      {"old log-probs", [](Batch& b) { b.old_logprobs.clear(); }},
+  };
+  const json cases = json::parse(read_text(path))["cases"];
+  for (const auto& [name, ignore] : twins) {
+    int rejected = 0;
+    for (const json& c : cases) {
+      if (c["config"]["loss_type"] == "vespo") continue;
+      const Batch b = batch_of(c);
+      Batch broken = b;
+      ignore(broken);
+      rejected += !mismatch(c, b, grpo_loss(broken.inputs(), broken.options), 1e-12).empty();
+    }
+    EXPECT_GT(rejected, 0) << name;
+  }
+}
+
+// Padding that is not there cannot matter: the same case with its masked tokens left out has the same bits.
+TEST(GrpoGolden, PaddingChangesNoBit) {
+  const auto path = golden("losses/grpo_losses.json");
+  CANDOR_REQUIRE_FILE(path);
+  const json cases = json::parse(read_text(path))["cases"];
+  for (const json& c : cases) {
+    if (c["config"]["loss_type"] == "vespo") continue;
+    const Batch padded = batch_of(c);
+    Batch ragged = padded;
+    ragged.offsets = {0};
+    ragged.mask.clear();
+    std::vector<size_t> at;  // where a ragged token stands in the padded arrays
+    for (size_t i = 0; i < padded.rows().size(); ++i) {
+      for (size_t t = padded.rows().begin(i); t < padded.rows().end(i); ++t)
+        if (padded.mask[t]) at.push_back(t);
+      ragged.offsets.push_back(static_cast<int64_t>(at.size()));
+    }
+    auto gather = [&](const std::vector<double>& from, std::vector<double>& to) {
+      to.clear();
+      for (size_t t : at)
+        if (!from.empty()) to.push_back(from[t]);
+    };
+    gather(padded.logprobs, ragged.logprobs);
+    gather(padded.old_logprobs, ragged.old_logprobs);
+    gather(padded.reference, ragged.reference);
+    gather(padded.entropies, ragged.entropies);
+    gather(padded.token_advantages, ragged.token_advantages);
+    gather(padded.correction, ragged.correction);
+    gather(padded.sampling, ragged.sampling);
+    ragged.normalize();
+    const GrpoLoss a = grpo_loss(padded.inputs(), padded.options), b = grpo_loss(ragged.inputs(), ragged.options);
+    EXPECT_EQ(a.loss(), b.loss()) << c["name"];
+    for (size_t k = 0; k < at.size(); ++k) EXPECT_EQ(a.d_logprobs[at[k]], b.d_logprobs[k]) << c["name"];
+  }
+}
+
+TEST(GrpoGolden, EntropyControllerAfterTheStep) {
+  const auto path = golden("losses/grpo_losses.json");
+  CANDOR_REQUIRE_FILE(path);
+  int ran = 0;
+  const json cases = json::parse(read_text(path))["cases"];
+  for (const json& c : cases) {
+    if (!c["config"]["use_adaptive_entropy"] || c["config"]["mode"] == "eval") continue;
+    const json& config = c["config"];
+    EntropyController controller{config["entropy_target"], config["entropy_coef_delta"], config["entropy_coef_min"],
+                                 config["entropy_coef_max"], config["entropy_coef"]};
+    if (config.contains("state_before")) {
+      controller.coefficient = config["state_before"].value("entropy_coef", controller.coefficient);
+      controller.last_entropy = config["state_before"].value("_last_world_entropy", controller.last_entropy);
+    }
+    const Batch b = batch_of(c);
+    double sum = 0, count = 0;
+    for (size_t t = 0; t < b.mask.size(); ++t)
+      if (b.mask[t] && (b.kept.empty() || b.kept[t])) sum += b.entropies[t], ++count;
+    controller.update(sum / count);
+    const json& after = c["outputs"]["intermediates"];
+    EXPECT_LE(difference(controller.coefficient, number(after["entropy_coef_after"])), 1e-12) << c["name"];
+    EXPECT_LE(difference(controller.last_entropy, number(after["last_world_entropy_after"])), 1e-12) << c["name"];
+    ++ran;
+  }
+  EXPECT_EQ(ran, 4);
+}
+
+std::vector<json> json_lines(const std::filesystem::path& path) {
+  std::vector<json> lines;
+  std::ifstream in(path);
+  for (std::string line; std::getline(in, line);) lines.push_back(json::parse(line));
+  return lines;
+}
+
+// Trainings of 10 steps by TRL: 20 recorded micro-batches with the log-probs that the loss was made of.
+TEST(GrpoGolden, Trajectories) {
+  for (const std::string name : {"grpo_lora", "grpo_lora_classic"}) {
+    SCOPED_TRACE(name);
+    const auto dir = golden("trajectories/" + name);
+    CANDOR_REQUIRE_FILE(dir);
+    const json config = json::parse(read_text(dir / "config.json"));
+    const auto batches = json_lines(dir / "batches.jsonl"), steps = json_lines(dir / "steps.jsonl");
+    const auto data = json_lines(dir / "data.jsonl");
+    ASSERT_EQ(batches.size(), 20u);
+    ASSERT_EQ(steps.size(), 10u);
+    for (size_t step = 0; step < steps.size(); ++step) {
+      Batch b;
+      b.offsets = {0};
+      std::vector<double> expected_d, rewards;
+      const size_t generation = step / 2;
+      for (size_t micro = 0; micro < 2; ++micro) {
+        const json& line = batches[2 * step + micro];
+        for (double m : tensor(line, "completion_mask")) b.mask.push_back(m != 0);
+        for (size_t row = 0; row < line["completion_mask"].size(); ++row)
+          b.offsets.push_back(b.offsets.back() + static_cast<int64_t>(line["completion_mask"][row].size()));
+        for (auto [key, to] : {std::pair{"logprobs", &b.logprobs},
+                               {"old_per_token_logps", &b.old_logprobs},
+                               {"ref_per_token_logps", &b.reference},
+                               {"entropies", &b.entropies},
+                               {"advantages", &b.advantages},
+                               {"d_loss_d_logprobs", &expected_d}})
+          flatten(line[key], *to);
+        b.step_tokens = line["num_items_in_batch"];
+      }
+      for (size_t i = 0; i < 8; ++i) rewards.push_back(data[8 * generation + i]["reward"]);
+      const auto advantages = group_advantages(rewards, 1, 4, {});
+      ASSERT_TRUE(advantages);
+      for (size_t i = 0; i < 8; ++i) EXPECT_NEAR(advantages->advantages[i], b.advantages[i], 2e-6);  // TRL: float32
+      if (step % 2 == 0) {
+        EXPECT_NEAR(advantages->reward_std, steps[step]["metrics"]["reward_std"], 1e-6);  // float32
+        EXPECT_EQ(advantages->frac_reward_zero_std, steps[step]["metrics"]["frac_reward_zero_std"]);
+      }
+
+      b.local_batch_rows = 4;
+      b.accumulation_steps = 2;
+      b.options.loss_type = loss_type(config["loss_type"]);
+      b.options.beta = config["beta"];
+      b.options.kl_in_loss = config["use_bias_correction_kl"] ? KlInLoss::kCorrectedK3 : KlInLoss::kK3;
+      b.normalize();
+      const GrpoLoss got = grpo_loss(b.inputs(), b.options);
+      for (size_t micro = 0; micro < 2; ++micro) {
+        double loss = 0;
+        for (size_t i = 4 * micro; i < 4 * micro + 4; ++i) loss += got.rows[i].loss;
+        EXPECT_NEAR(loss, steps[step]["micro_batch_losses"][micro], 1e-7);  // float32 there; its README measured 2e-8
+      }
+      for (size_t t = 0; t < expected_d.size(); ++t) EXPECT_NEAR(got.d_logprobs[t], expected_d[t], 1e-7);  // the same
+      for (const auto& [metric, value] : logged_metrics(b, got)) {
+        if (metric.starts_with("kl_")) continue;                                                           // ours alone
+        EXPECT_NEAR(value, steps[step]["metrics"].at(metric), 1e-6) << metric << " in step " << step + 1;  // float32
+      }
+    }
+  }
 }
 
 }  // namespace
