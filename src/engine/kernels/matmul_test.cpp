@@ -6,23 +6,10 @@
 #include <cstring>
 #include <vector>
 
-#include "engine/kernels/kernels.h"
+#include "engine/kernels/test_numbers.h"
 
 namespace candor::engine {
 namespace {
-
-using Floats = std::vector<float>;
-
-// Reproducible numbers in [-1, 1).
-Floats noise(int64_t n, uint32_t seed) {
-  Floats out(static_cast<size_t>(n));
-  uint32_t state = seed * 2654435761u + 1;
-  for (float& x : out) {
-    state = state * 1664525u + 1013904223u;
-    x = static_cast<float>(static_cast<int32_t>(state)) / 2147483648.0f;
-  }
-  return out;
-}
 
 // The three layouts in use.
 enum class Use { kForward, kKeys, kWeightGradient };
@@ -64,20 +51,14 @@ Floats product(const Kernels& kernels, const Problem& p) {
   return c;
 }
 
-std::vector<const Kernels*> levels() {
-  std::vector<const Kernels*> out = {&plain_kernels()};
-  if (avx2_kernels()) out.push_back(avx2_kernels());
-  return out;
-}
-
 constexpr Use kUses[] = {Use::kForward, Use::kKeys, Use::kWeightGradient};
 
 TEST(Matmul, EqualsTheSumInDouble) {
   for (const Kernels* kernels : levels()) {
     for (const Use use : kUses) {
-      for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 48, 193, 200}) {
-        for (const int64_t panels : {1, 2, 3, 4, 5, 7}) {
-          for (const int64_t depth : {1, 16, 64, 319, 330, 700}) {
+      for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 200}) {
+        for (const int64_t panels : {1, 4, 7}) {
+          for (const int64_t depth : {1, 64, 330}) {
             const bool accumulate = (rows + panels + depth) % 2 == 0;
             const Problem p = problem(use, rows, panels, depth, accumulate);
             const Floats c = product(*kernels, p);

@@ -1,0 +1,128 @@
+#include "engine/kernels/parallel.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace candor::engine {
+
+namespace {
+
+// Several tasks per thread, so that one that loses its core for a while does not hold up the round; each large enough
+// (multiply-adds) that handing it out costs nothing.
+constexpr int64_t kTasksPerThread = 6;
+constexpr int64_t kLeastWork = 1 << 17;
+// Rows of A that stay in the second-level cache while the panels pass, and the fewest that still pay for reading a
+// panel.
+constexpr int64_t kRowChunk = 192;
+constexpr int64_t kLeastRows = 24;
+// dx: as many output columns of W as fill half the first-level cache once transposed.
+constexpr int64_t kTransposedDepth = 256;
+
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+int64_t task_count(const ThreadPool& pool, int64_t work) {
+  return std::clamp<int64_t>(work / kLeastWork, 1, kTasksPerThread * pool.threads());
+}
+
+// Rows per chunk: all of them, unless they outgrow the cache or the panels alone are too few for the tasks.
+int64_t chunk_rows(int64_t rows, int64_t panels, int64_t tasks) {
+  const int64_t by_cache = ceil_div(rows, kRowChunk);
+  const int64_t by_tasks = std::min(ceil_div(tasks, panels), std::max<int64_t>(rows / kLeastRows, 1));
+  const int64_t chunks = std::max(by_cache, panels >= tasks ? 1 : by_tasks);
+  constexpr int64_t kTileRows = 6;  // whole register tiles
+  return ceil_div(ceil_div(rows, chunks), kTileRows) * kTileRows;
+}
+
+// Calls part(first_panel, panels, first_row, rows) for what of one product's (row chunk, panel) pairs, counted chunk by
+// chunk, lies in [begin, end).
+template <typename Part>
+void each_part(int64_t rows, int64_t panels, int64_t chunk, int64_t begin, int64_t end, Part part) {
+  for (int64_t pair = begin; pair < end;) {
+    const int64_t row = pair / panels * chunk, panel = pair % panels;
+    const int64_t count = std::min(panels - panel, end - pair);
+    part(panel, count, row, std::min(chunk, rows - row));
+    pair += count;
+  }
+}
+
+}  // namespace
+
+void run_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const Matmul> products) {
+  auto work_of = [](const Matmul& m) { return m.rows * m.panels * std::max<int64_t>(m.depth, 1); };
+  int64_t work = 0;
+  for (const Matmul& m : products) work += work_of(m);
+  const int64_t tasks = task_count(pool, work);
+  // Task t computes the outputs whose place in the whole, measured in multiply-adds, falls into its share.
+  pool.run(tasks, [&](int64_t task, int) {
+    const int64_t share_begin = work * task / tasks, share_end = work * (task + 1) / tasks;
+    int64_t start = 0;
+    for (const Matmul& m : products) {
+      const int64_t size = work_of(m);
+      const int64_t begin = std::max(share_begin - start, int64_t{0}), end = std::min(share_end - start, size);
+      start += size;
+      if (begin >= end) continue;
+      const int64_t chunk = chunk_rows(m.rows, m.panels, tasks);
+      const int64_t pairs = ceil_div(m.rows, chunk) * m.panels;
+      each_part(m.rows, m.panels, chunk, ceil_div(begin * pairs, size), ceil_div(end * pairs, size),
+                [&](int64_t panel, int64_t panels, int64_t row, int64_t rows) {
+                  Matmul part = m;
+                  part.rows = rows, part.panels = panels;
+                  part.a += row * m.a_row;
+                  part.b += panel * m.b_panel;
+                  part.c += row * m.c_row + panel * kPanel;
+                  kernels.matmul(part);
+                });
+    }
+  });
+}
+
+void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedMatmul> products) {
+  if (products.empty()) return;
+  const TransposedMatmul& first = products.front();
+  const int64_t rows = first.rows, panels = padded(first.in) / kPanel;
+  int64_t work = 0;
+  for (const TransposedMatmul& p : products) {
+    CHECK(p.rows == rows && p.in == first.in && p.dx == first.dx && p.dx_row == first.dx_row);
+    work += rows * panels * padded(p.out);
+  }
+  // A panel's blocks are transposed once per task that meets it: rows are split only where panels are too few.
+  const int64_t tasks = std::min(task_count(pool, work), std::max<int64_t>(rows * panels, 1));
+  const int64_t splits =
+      panels >= tasks ? 1 : std::min(ceil_div(tasks, panels), std::max<int64_t>(rows / kLeastRows, 1));
+  const int64_t chunk = ceil_div(rows, splits);
+  const int64_t pairs = ceil_div(rows, std::max<int64_t>(chunk, 1)) * panels;
+  pool.run(tasks, [&](int64_t task, int) {
+    alignas(64) float scratch[kTransposedDepth * kPanel];
+    for (int64_t pair = pairs * task / tasks; pair < pairs * (task + 1) / tasks; ++pair) {
+      const int64_t row = pair / panels * chunk, panel = pair % panels;
+      for (const TransposedMatmul& p : products) {
+        for (int64_t k0 = 0, depth = 0; k0 < padded(p.out); k0 += depth) {
+          depth = std::min(kTransposedDepth, padded(p.out) - k0);
+          for (int64_t k = 0; k < depth; k += kPanel) {
+            const float* block = p.weight + (k0 + k) * p.in + panel * kPanel * kPanel;
+            float last[kPanel * kPanel] = {};
+            if (const int64_t columns = p.in - panel * kPanel; columns < kPanel) {  // the panel ends inside the block
+              std::copy_n(block, columns * kPanel, last);
+              block = last;
+            }
+            kernels.transpose_block(block, scratch + k * kPanel);
+          }
+          kernels.matmul({.a = p.dy + row * p.dy_row + k0,
+                          .a_row = p.dy_row,
+                          .b = scratch,
+                          .c = p.dx + row * p.dx_row + panel * kPanel,
+                          .c_row = p.dx_row,
+                          .rows = std::min(chunk, rows - row),
+                          .panels = 1,
+                          .depth = depth,
+                          .accumulate = &p != &first || p.accumulate || k0 > 0});
+        }
+      }
+    }
+  });
+}
+
+}  // namespace candor::engine

@@ -1,0 +1,116 @@
+// The split products against one call of the kernel: the same bits for any number of threads.
+#include "engine/kernels/parallel.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "engine/kernels/test_numbers.h"
+
+namespace candor::engine {
+namespace {
+
+const Kernels& best() {
+  return avx2_kernels() ? *avx2_kernels() : plain_kernels();
+}
+
+struct Shape {
+  int64_t rows, panels, depth;
+  bool weight_gradient;
+};
+
+TEST(Parallel, ProductsSplitOverThreadsKeepTheirBits) {
+  const std::vector<std::vector<Shape>> rounds = {
+      {{1, 36, 576, false}, {1, 12, 576, false}, {1, 12, 576, false}},  // q, k, v of one token
+      {{207, 9, 300, false}, {207, 1, 300, false}},                     // a base layer and an adapter
+      {{500, 1, 64, false}},                                            // rows alone to split
+      {{40, 3, 90, true}, {200, 2, 90, true}, {3, 1, 7, false}},
+      {{0, 3, 8, false}, {2, 1, 0, false}},
+  };
+  for (const auto& shapes : rounds) {
+    std::vector<Floats> a, b, c, expected;
+    std::vector<Matmul> products;
+    for (const Shape& s : shapes) {
+      Matmul m{.rows = s.rows, .panels = s.panels, .depth = s.depth, .accumulate = s.weight_gradient};
+      m.a_row = s.weight_gradient ? 1 : s.depth;
+      m.a_k = s.weight_gradient ? s.rows : 1;
+      m.b_k = s.weight_gradient ? s.panels * kPanel : kPanel;
+      m.b_panel = s.weight_gradient ? kPanel : s.depth * kPanel;
+      m.c_row = s.panels * kPanel;
+      a.push_back(noise(s.rows * s.depth + 1, 1));
+      b.push_back(noise(s.panels * kPanel * s.depth + 1, 2));
+      c.push_back(noise(s.rows * m.c_row + 1, 3));
+      products.push_back(m);
+    }
+    for (const int threads : {0, 1, 2, 3}) {  // 0: the kernel itself
+      std::vector<Floats> out = c;
+      for (size_t i = 0; i < products.size(); ++i)
+        products[i].a = a[i].data(), products[i].b = b[i].data(), products[i].c = out[i].data();
+      if (threads == 0) {
+        for (const Matmul& m : products) best().matmul(m);
+        expected = out;
+      } else {
+        ThreadPool pool(threads);
+        run_matmuls(pool, best(), products);
+        EXPECT_EQ(out, expected) << threads << " threads";
+      }
+    }
+  }
+}
+
+TEST(Parallel, TransposedProductsEqualTheSumOverTheOutputs) {
+  for (const int64_t in : {16, 40, 150}) {
+    for (const int64_t rows : {1, 7, 130}) {
+      const std::vector<int64_t> outs = {20, 600};
+      const int64_t dx_row = padded(in);
+      std::vector<Floats> weights, dys;
+      for (const int64_t out : outs) {
+        Floats w = noise(padded(out) * in, 5), dy = noise(rows * padded(out), 6);
+        for (int64_t o = out; o < padded(out); ++o) {
+          for (int64_t k = 0; k < in; ++k) w[static_cast<size_t>(o / 16 * in * 16 + k * 16 + o % 16)] = 0;
+          for (int64_t i = 0; i < rows; ++i) dy[static_cast<size_t>(i * padded(out) + o)] = 0;
+        }
+        weights.push_back(w);
+        dys.push_back(dy);
+      }
+      const Floats start(static_cast<size_t>(rows * dx_row), 0.25f);
+      Floats one_thread;
+      for (const int threads : {1, 2, 3}) {
+        for (const bool accumulate : {false, true}) {
+          Floats dx = start;
+          std::vector<TransposedMatmul> products;
+          for (size_t i = 0; i < outs.size(); ++i)
+            products.push_back({.dy = dys[i].data(),
+                                .dy_row = padded(outs[i]),
+                                .weight = weights[i].data(),
+                                .rows = rows,
+                                .out = outs[i],
+                                .in = in,
+                                .dx = dx.data(),
+                                .dx_row = dx_row,
+                                .accumulate = accumulate});
+          ThreadPool pool(threads);
+          run_transposed_matmuls(pool, best(), products);
+          for (int64_t i = 0; i < rows; ++i) {
+            for (int64_t k = 0; k < dx_row; ++k) {
+              double sum = accumulate ? 0.25 : 0;
+              for (size_t w = 0; w < outs.size() && k < in; ++w)
+                for (int64_t o = 0; o < outs[w]; ++o)
+                  sum += static_cast<double>(dys[w][static_cast<size_t>(i * padded(outs[w]) + o)]) *
+                         weights[w][static_cast<size_t>(o / 16 * in * 16 + k * 16 + o % 16)];
+              // 620 steps, each rounding a partial sum below about 20 by 2^-24.
+              ASSERT_NEAR(dx[static_cast<size_t>(i * dx_row + k)], sum, 1e-4) << in << " " << rows << " " << k;
+            }
+          }
+          if (threads == 1 && accumulate) one_thread = dx;
+          if (accumulate) {
+            EXPECT_EQ(dx, one_thread) << threads << " threads";
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace candor::engine

@@ -1,0 +1,18 @@
+// What this machine can do at best, measured now: every speed that Candor reports is given as a fraction of it, since
+// machines differ and neighbours come and go.
+#pragma once
+
+#include "base/thread_pool.h"
+#include "engine/kernels/kernels.h"
+
+namespace candor::engine {
+
+struct Roof {
+  double float32_gflops = 0;  // multiply-adds in registers (2 operations each), all threads, in 10^9 a second
+  double dram_read_gbs = 0;   // reading memory far larger than the caches, all threads, in 10^9 bytes a second
+};
+
+// Takes about a second and, for as long, 256 MB. Each figure is the best of several short trials.
+Roof measure_roof(ThreadPool& pool, const Kernels& kernels);
+
+}  // namespace candor::engine
