@@ -1,0 +1,50 @@
+#include "statistics/bootstrap.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+namespace candor::statistics {
+namespace {
+
+const std::vector<double> kValues{0.2,  1.5, -0.3, 0.9,  2.2, 0.1,  -1.0, 0.4,
+                                  0.75, 1.1, 0.05, -0.6, 1.9, 0.33, 0.8,  -0.2};
+
+// scipy.stats.bootstrap((v,), np.mean, n_resamples=100000, method="percentile"), mean of 20 seeds: 0.0996, 0.9322; one
+// seed's standard deviation there is 0.0017, so about 0.0055 at 10000 resamples: four of those.
+TEST(Bootstrap, AgreesWithScipy) {
+  for (uint64_t seed : {0, 1, 2}) {
+    const Interval i = bootstrap_mean(kValues, {10000, 0.95, seed});
+    EXPECT_NEAR(i.low, 0.0996, 0.022);
+    EXPECT_NEAR(i.high, 0.9322, 0.022);
+  }
+}
+
+// Two values 0 and 1: a resample's mean is 0, 1/2, 1 with probabilities 1/4, 1/2, 1/4.
+TEST(Bootstrap, TwoValuesOnPaper) {
+  const std::vector<double> values{0, 1};
+  EXPECT_EQ(bootstrap_mean(values).low, 0.0);
+  EXPECT_EQ(bootstrap_mean(values).high, 1.0);
+  const Interval half = bootstrap_mean(values, {10000, 0.4, 0});  // the 30% and 70% quantiles
+  EXPECT_EQ(half.low, 0.5);
+  EXPECT_EQ(half.high, 0.5);
+}
+
+TEST(Bootstrap, PureFunctionOfItsSeed) {
+  const Interval a = bootstrap_mean(kValues), b = bootstrap_mean(kValues),
+                 c = bootstrap_mean(kValues, {10000, 0.95, 9});
+  EXPECT_EQ(a.low, b.low);
+  EXPECT_EQ(a.high, b.high);
+  EXPECT_NE(a.low, c.low);
+}
+
+TEST(Bootstrap, DegenerateInputs) {
+  EXPECT_TRUE(std::isnan(bootstrap_mean({}).low));
+  const std::vector<double> one{3.0};
+  EXPECT_EQ(bootstrap_mean(one).low, 3.0);
+  EXPECT_EQ(bootstrap_mean(one).high, 3.0);
+}
+
+}  // namespace
+}  // namespace candor::statistics
