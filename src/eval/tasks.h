@@ -1,0 +1,41 @@
+// A Task: prompts with known answers. One and the same serves SFT, RL and evaluation.
+//
+// A task is rows with the columns `prompt` and `answer` (and whatever else they had), so it goes through data/prompts.h
+// and rewards/ like any dataset; how the answer is read from a completion is the `accuracy` reward's extraction.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.h"
+#include "data/rows.h"
+
+namespace candor::eval {
+
+struct Task {
+  data::Rows rows;                         // each with `prompt` and an answer that is known
+  std::string extraction = "last_number";  // rewards/answers.h
+};
+
+struct SumsOptions {
+  int64_t train_rows = 512;
+  int64_t held_out_rows = 100;
+  uint64_t seed = 0;
+};
+
+struct SumsTask {
+  Task train, held_out;
+};
+
+// "What is a + b? Answer with just the number.", a and b uniform in [2, 50], drawn without repetition from (seed,
+// kData). No training row has the two summands of a held-out row, in either order. The held-out rows depend on the seed
+// and their number alone. Error: more rows than there are pairs (2,401, less the held-out ones and their mirror
+// images).
+Result<SumsTask> sums_task(const SumsOptions& options);
+
+// A user's rows: `prompt` with `answer` or `solution`; or GSM8K's `question` and `answer`, whose question becomes a
+// conversation that asks for the final number after "####". Errors, with file and row: no prompt, no answer, an answer
+// that the extraction cannot compare with.
+Result<Task> task_from_rows(data::Rows rows, std::string extraction);
+
+}  // namespace candor::eval
