@@ -22,9 +22,4 @@ double learning_rate(const Schedule& schedule, int64_t step) {
   return schedule.peak * std::max(0.0, 0.5 * (1.0 + exact_cos(std::numbers::pi * progress)));
 }
 
-int64_t resolved_warmup_steps(int64_t warmup_steps, double warmup_ratio, int64_t max_steps) {
-  if (warmup_steps > 0) return warmup_steps;
-  return static_cast<int64_t>(std::ceil(static_cast<double>(max_steps) * warmup_ratio));
-}
-
 }  // namespace candor::algorithms

@@ -18,7 +18,4 @@ struct Schedule {
 // cosine stay at 0. The same bits on every machine.
 double learning_rate(const Schedule& schedule, int64_t step);
 
-// warmup_steps where it is given (above 0), else warmup_ratio of max_steps, rounded up.
-int64_t resolved_warmup_steps(int64_t warmup_steps, double warmup_ratio, int64_t max_steps);
-
 }  // namespace candor::algorithms

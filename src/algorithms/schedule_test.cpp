@@ -41,13 +41,6 @@ TEST(Schedule, WarmupLongerThanTheRunNeverReachesThePeak) {
   EXPECT_EQ(learning_rate({SchedulerType::kCosine, 1.0, 2, 4}, 1), 0.25);
 }
 
-TEST(Schedule, WarmupRatioRoundsUpAndStepsWin) {
-  EXPECT_EQ(resolved_warmup_steps(0, 0.03, 100), 3);
-  EXPECT_EQ(resolved_warmup_steps(0, 0.03, 101), 4);
-  EXPECT_EQ(resolved_warmup_steps(0, 0.0, 100), 0);
-  EXPECT_EQ(resolved_warmup_steps(7, 0.03, 100), 7);
-}
-
 // The learning_rate column of every recorded training by TRL and Transformers.
 TEST(Schedule, EveryGoldenTrajectory) {
   const auto root = golden("trajectories");
