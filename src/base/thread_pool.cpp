@@ -16,9 +16,10 @@ namespace candor {
 
 namespace {
 
-// How long a thread spins for the next round before it sleeps: longer than the serial code between two kernels,
-// shorter than anyone notices.
-constexpr int kSpins = 20000;
+// How long a worker spins for the next round before it sleeps: longer than the serial code between two kernels, shorter
+// than anyone notices. The caller, once it has run out of tasks, spins too, but gives its core away now and then: on a
+// busy machine the worker that it waits for may need it.
+constexpr int kSpins = 20000, kSpinsBeforeYield = 2000;
 
 void pause() {
 #if defined(__x86_64__)
@@ -67,7 +68,10 @@ void ThreadPool::run(int64_t count, const std::function<void(int64_t, int)>& tas
   }
   wake_.notify_all();
   drain(0);
-  while (busy_.load(std::memory_order_acquire) > 0) pause();
+  for (int spin = 1; busy_.load(std::memory_order_acquire) > 0; ++spin) {
+    pause();
+    if (spin % kSpinsBeforeYield == 0) std::this_thread::yield();
+  }
 }
 
 void ThreadPool::drain(int thread) {

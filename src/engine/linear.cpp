@@ -124,21 +124,19 @@ void linears_backward(const Context& context, const Adapter& adapter, float* gra
     });
   run_matmuls(context.pool, context.kernels, weights);
   if (dx == nullptr) return;
-  bool accumulate = false;
+  std::vector<TransposedMatmul> base;
   for (const LinearBackward& call : calls) {
     const PackedMatrix& w = *call.weight;
-    matmul_transposed(context.pool, context.kernels,
-                      {.dy = call.dy,
-                       .dy_row = padded(w.out),
-                       .weight = w.data.data(),
-                       .out = padded(w.out),
-                       .in = padded(w.in),
-                       .dx = dx,
-                       .dx_row = padded(w.in),
-                       .rows = rows,
-                       .accumulate = accumulate});
-    accumulate = true;
+    base.push_back({.dy = call.dy,
+                    .dy_row = padded(w.out),
+                    .weight = w.data.data(),
+                    .rows = rows,
+                    .out = w.out,
+                    .in = padded(w.in),
+                    .dx = dx,
+                    .dx_row = padded(w.in)});
   }
+  run_transposed_matmuls(context.pool, context.kernels, base);
   // One after the other: each adds to the same dx.
   for (const Matmul& m : to_input) run_matmuls(context.pool, context.kernels, {&m, 1});
 }

@@ -1,0 +1,220 @@
+// The contract of docs/adr/0002, lines 1, 2 and 5, on a random model: all comparisons here are bit for bit.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "engine/gradient_shards.h"
+#include "engine/optimizer.h"
+#include "engine/sampler.h"
+#include "engine/testing.h"
+
+namespace candor::engine {
+namespace {
+
+using testing::Bench;
+using testing::random_ids;
+using ::testing::ElementsAreArray;
+
+// Prompts of several lengths around the page size, so that completions straddle pages in every way.
+struct Rollouts {
+  std::vector<std::vector<int32_t>> prompts;
+  std::vector<std::vector<std::vector<int32_t>>> completions;
+
+  std::vector<RolloutGroup> groups() const {
+    std::vector<RolloutGroup> groups;
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      RolloutGroup group{prompts[i], {}};
+      for (const auto& completion : completions[i]) group.completions.emplace_back(completion);
+      groups.push_back(group);
+    }
+    return groups;
+  }
+};
+
+Rollouts some_rollouts() {
+  Rollouts r;
+  uint32_t row = 0;
+  for (int64_t length : {1, 15, 16, 17, 33, 40}) {
+    r.prompts.push_back(random_ids(length, 1100, row++));
+    std::vector<std::vector<int32_t>> completions;
+    for (int64_t tokens : {1, 2, 18, 7}) completions.push_back(random_ids(tokens, 1100, row++));
+    r.completions.push_back(std::move(completions));
+  }
+  return r;
+}
+
+// Derivatives that any pure loss might give: a fixed function of the entry's number.
+std::vector<float> coefficients(size_t count, size_t first = 0) {
+  std::vector<float> c;
+  for (size_t i = first; i < first + count; ++i) c.push_back(0.01f * static_cast<float>((i * 37) % 101) - 0.5f);
+  return c;
+}
+
+std::vector<float> gradients_of(Bench& bench, const Model& model, const Adapter& adapter,
+                                const std::vector<RolloutGroup>& groups, size_t groups_per_micro_batch,
+                                HeadOutput* output = nullptr) {
+  PolicyPass pass(*bench.context, "policy", model, adapter.max_padded_rank, PolicyPass::Keep::kAllLayers);
+  std::vector<float> gradients(static_cast<size_t>(adapter.parameters.size()), 0.0f);
+  size_t entry = 0;
+  for (size_t g = 0; g < groups.size(); g += groups_per_micro_batch) {
+    const std::span<const RolloutGroup> part =
+        std::span(groups).subspan(g, std::min(groups_per_micro_batch, groups.size() - g));
+    const HeadOutput& head = pass.forward(&adapter, part, 0.9);
+    const size_t count = head.logprobs.size();
+    pass.backward(adapter, coefficients(count, entry), coefficients(count, entry + 7), gradients.data());
+    entry += count;
+    if (output == nullptr) continue;
+    output->logprobs.insert(output->logprobs.end(), head.logprobs.begin(), head.logprobs.end());
+    output->entropy.insert(output->entropy.end(), head.entropy.begin(), head.entropy.end());
+  }
+  return gradients;
+}
+
+TEST(Contract, SamplerAndTrainerAgreeBitForBit) {
+  for (const char* level : {"plain", ""}) {
+    Bench bench(2, level);
+    const Model model = bench.random_model();
+    const Adapter adapter = bench.random_adapter(model);
+    std::vector<SampleRequest> requests;
+    for (int64_t length : {1, 15, 16, 17, 31, 32, 40, 3}) requests.push_back({random_ids(length, 1100, 50), 3});
+    SamplingOptions options;
+    options.temperature = 0.8;
+    options.max_new_tokens = 37;
+    options.stop_ids = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20};
+    options.seed = 5;
+    options.max_rows = 7;  // rows come and go, groups wait
+    const auto sampled = sample(*bench.context, model, &adapter, requests, options, nullptr, {});
+    PolicyPass pass(*bench.context, "policy", model, adapter.max_padded_rank, PolicyPass::Keep::kOneLayer);
+    int64_t tokens = 0;
+    for (size_t i = 0; i < requests.size(); ++i) {
+      RolloutGroup group{requests[i].prompt, {}};
+      std::vector<float> policy, plain, entropy;
+      for (const Completion& completion : sampled[i]) {
+        group.completions.emplace_back(completion.ids);
+        policy.insert(policy.end(), completion.policy_logprobs.begin(), completion.policy_logprobs.end());
+        plain.insert(plain.end(), completion.logprobs.begin(), completion.logprobs.end());
+        entropy.insert(entropy.end(), completion.entropy.begin(), completion.entropy.end());
+        EXPECT_TRUE(completion.finished || completion.ids.size() == 37u);
+        tokens += static_cast<int64_t>(completion.ids.size());
+      }
+      EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 0.8).logprobs, ElementsAreArray(policy)) << level;
+      EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 0.8).entropy, ElementsAreArray(entropy)) << level;
+      EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 1.0).logprobs, ElementsAreArray(plain)) << level;
+    }
+    EXPECT_GT(tokens, 200);
+  }
+}
+
+TEST(Contract, SamplingDoesNotDependOnRowsAtATime) {
+  Bench bench;
+  const Model model = bench.random_model();
+  std::vector<SampleRequest> requests;
+  for (uint32_t i = 0; i < 9; ++i) requests.push_back({random_ids(5 + 4 * i, 1100, i), 2});
+  SamplingOptions options;
+  options.max_new_tokens = 12;
+  options.top_p = 0.9;
+  auto ids = [&](int64_t rows) {
+    options.max_rows = rows;
+    std::vector<std::vector<int32_t>> all;
+    for (const auto& request : sample(*bench.context, model, nullptr, requests, options, nullptr, {}))
+      for (const Completion& completion : request) all.push_back(completion.ids);
+    return all;
+  };
+  const auto expected = ids(64);
+  EXPECT_EQ(ids(1), expected);
+  EXPECT_EQ(ids(5), expected);
+  options.seed = 1;
+  EXPECT_NE(ids(64), expected);
+}
+
+TEST(Contract, GradientsDoNotDependOnThreadsOrMicroBatches) {
+  const Rollouts rollouts = some_rollouts();
+  std::vector<float> expected;
+  HeadOutput expected_output;
+  for (const int threads : {1, 2, 5}) {
+    Bench bench(threads);
+    const Model model = bench.random_model();
+    const Adapter adapter = bench.random_adapter(model);
+    for (const size_t micro_batch : {1, 2, 6}) {
+      HeadOutput output;
+      const auto gradients = gradients_of(bench, model, adapter, rollouts.groups(), micro_batch, &output);
+      if (expected.empty()) {
+        expected = gradients;
+        expected_output = output;
+        EXPECT_NE(*std::max_element(expected.begin(), expected.end()), 0.0f);
+      }
+      EXPECT_EQ(gradients, expected) << threads << " threads, " << micro_batch << " groups";
+      EXPECT_EQ(output.logprobs, expected_output.logprobs);
+      EXPECT_EQ(output.entropy, expected_output.entropy);
+    }
+  }
+}
+
+TEST(Contract, OtherRowsAndSharingThePromptDoNotChangeLogprobs) {
+  Bench bench;
+  const Model model = bench.random_model();
+  const Rollouts rollouts = some_rollouts();
+  const auto groups = rollouts.groups();
+  PolicyPass pass(*bench.context, "policy", model, 0, PolicyPass::Keep::kOneLayer);
+  const std::vector<float> together = pass.forward(nullptr, groups, 1.0).logprobs;
+  size_t entry = 0;
+  for (const RolloutGroup& group : groups)
+    for (const auto& completion : group.completions) {
+      // The same text as one sequence: everything but the first token is "completion".
+      std::vector<int32_t> sequence(group.prompt.begin(), group.prompt.end());
+      sequence.insert(sequence.end(), completion.begin(), completion.end());
+      const RolloutGroup alone{std::span(sequence).first(1), {std::span(sequence).subspan(1)}};
+      const std::vector<float> logprobs = pass.forward(nullptr, {&alone, 1}, 1.0).logprobs;
+      for (size_t j = 0; j < completion.size(); ++j)
+        ASSERT_EQ(logprobs[group.prompt.size() - 1 + j], together[entry + j]) << "group " << group.prompt.size();
+      entry += completion.size();
+    }
+}
+
+TEST(Contract, TheReferenceIsTheInitialModel) {
+  Bench bench;
+  const Model model = bench.random_model();
+  files::LoraConfig config;
+  config.r = 4;
+  config.target_modules = {"all-linear"};
+  const Adapter fresh = std::move(make_adapter(*bench.context, model, config, 3)).value();
+  const Adapter trained = bench.random_adapter(model);
+  const Rollouts rollouts = some_rollouts();
+  const auto groups = rollouts.groups();
+  PolicyPass pass(*bench.context, "policy", model, trained.max_padded_rank, PolicyPass::Keep::kOneLayer);
+  const auto base = pass.forward(nullptr, groups, 1.0).logprobs;
+  EXPECT_EQ(pass.forward(&fresh, groups, 1.0).logprobs, base);  // B = 0
+  EXPECT_NE(pass.forward(&trained, groups, 1.0).logprobs, base);
+  EXPECT_EQ(pass.forward(nullptr, groups, 1.0).logprobs, base);  // adapters off again
+}
+
+TEST(Contract, ShardsAddInAFixedTree) {
+  Bench bench;
+  for (int64_t shards : {1, 2, 3, 4, 8}) {
+    GradientShards gradients(bench.ledger, shards, 16);
+    const Buffer& total = gradients.reduce(*bench.context, [&](int64_t shard, float* g) {
+      for (int i = 0; i < 16; ++i) {
+        EXPECT_EQ(g[i], 0.0f);
+        g[i] = 0.1f * static_cast<float>(shard + 1);
+      }
+    });
+    auto leaf = [](int64_t shard) { return 0.1f * static_cast<float>(shard + 1); };
+    auto pair = [&](int64_t shard) { return leaf(shard) + leaf(shard + 1); };
+    const std::map<int64_t, float> expected = {
+        {1, leaf(0)},
+        {2, pair(0)},
+        {3, pair(0) + leaf(2)},
+        {4, pair(0) + pair(2)},
+        {8, (pair(0) + pair(2)) + (pair(4) + pair(6))},
+    };
+    EXPECT_EQ(total[3], expected.at(shards)) << shards;
+  }
+  const auto ranges = shard_ranges(8, 4);
+  EXPECT_EQ(ranges[3].begin, 6);
+  EXPECT_EQ(ranges[3].end, 8);
+}
+
+}  // namespace
+}  // namespace candor::engine

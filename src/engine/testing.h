@@ -1,0 +1,129 @@
+// For tests: a small model with random weights that needs no file, and the shortest way to run a model.
+#pragma once
+
+#include <cmath>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/rng.h"
+#include "engine/model.h"
+#include "engine/policy_pass.h"
+
+namespace candor::engine::testing {
+
+// Weights drawn from a seed; norms near 1.
+class RandomWeights : public files::WeightReader {
+ public:
+  explicit RandomWeights(uint64_t seed) : seed_(seed) {}
+  void add(const std::string& name, std::vector<int64_t> shape, double spread, double centre = 0.0) {
+    infos_.push_back({name, "F32", shape});
+    drawn_[name] = {shape.size() == 2 ? shape[1] : 1, spread, centre, static_cast<uint32_t>(infos_.size())};
+  }
+  const std::vector<files::WeightInfo>& weights() const override { return infos_; }
+  Result<void> read_rows(std::string_view name, int64_t begin, int64_t end, float* out) const override {
+    const Drawn& d = drawn_.at(std::string(name));
+    const RngKey key{seed_, RngStream::kData, 0, d.number};
+    for (int64_t i = begin * d.width; i < end * d.width; ++i)
+      *out++ = static_cast<float>(d.centre + d.spread * (2.0 * random_uniform(key, static_cast<uint64_t>(i)) - 1.0));
+    return {};
+  }
+
+ private:
+  struct Drawn {
+    int64_t width;
+    double spread, centre;
+    uint32_t number;
+  };
+  uint64_t seed_;
+  std::vector<files::WeightInfo> infos_;
+  std::map<std::string, Drawn> drawn_;
+};
+
+inline files::ModelConfig tiny_config() {
+  files::ModelConfig c;
+  c.family = "llama";
+  c.hidden_size = 40;  // not a multiple of 16
+  c.intermediate_size = 72;
+  c.layers = 3;
+  c.heads = 6;
+  c.kv_heads = 2;
+  c.head_dim = 12;
+  c.vocab_size = 1100;  // three vocabulary blocks, the last one short
+  c.max_positions = 256;
+  c.norm_eps = 1e-5;
+  c.eos_ids = {1};
+  return c;
+}
+
+inline files::ModelFiles random_model_files(const files::ModelConfig& c, uint64_t seed) {
+  auto weights = std::make_unique<RandomWeights>(seed);
+  const double spread = 1.5 / std::sqrt(static_cast<double>(c.hidden_size));
+  weights->add("model.embed_tokens.weight", {c.vocab_size, c.hidden_size}, 1.0);
+  if (!c.tied_head) weights->add("lm_head.weight", {c.vocab_size, c.hidden_size}, 3 * spread);
+  weights->add("model.norm.weight", {c.hidden_size}, 0.2, 1.0);
+  for (int64_t l = 0; l < c.layers; ++l) {
+    const std::string prefix = fmt::format("model.layers.{}.", l);
+    const int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
+    weights->add(prefix + "input_layernorm.weight", {c.hidden_size}, 0.2, 1.0);
+    weights->add(prefix + "post_attention_layernorm.weight", {c.hidden_size}, 0.2, 1.0);
+    weights->add(prefix + "self_attn.q_proj.weight", {q, c.hidden_size}, 2 * spread);
+    weights->add(prefix + "self_attn.k_proj.weight", {kv, c.hidden_size}, 2 * spread);
+    weights->add(prefix + "self_attn.v_proj.weight", {kv, c.hidden_size}, spread);
+    weights->add(prefix + "self_attn.o_proj.weight", {c.hidden_size, q}, spread);
+    weights->add(prefix + "mlp.gate_proj.weight", {c.intermediate_size, c.hidden_size}, spread);
+    weights->add(prefix + "mlp.up_proj.weight", {c.intermediate_size, c.hidden_size}, spread);
+    weights->add(prefix + "mlp.down_proj.weight", {c.hidden_size, c.intermediate_size}, spread);
+  }
+  files::ModelFiles files;
+  files.path = "random";
+  files.format = "safetensors";
+  files.config = c;
+  files.weights = std::move(weights);
+  return files;
+}
+
+// Everything a test needs to run a model, at one kernel level and thread count.
+struct Bench {
+  explicit Bench(int threads = 2, std::string_view level = "") : pool(threads) {
+    auto kernels = select_kernels(level);
+    context = std::make_unique<Context>(Context{**kernels, pool, ledger});
+  }
+  Model load(const files::ModelFiles& files) { return std::move(load_model(*context, files)).value(); }
+  Model random_model(uint64_t seed = 1, const files::ModelConfig& c = tiny_config()) {
+    return load(random_model_files(c, seed));
+  }
+  // All seven linear layers; B is drawn too, so that the adapter does something.
+  Adapter random_adapter(const Model& model, int64_t rank = 4, uint64_t seed = 7) {
+    files::LoraConfig config;
+    config.r = rank;
+    config.alpha = 2.0 * static_cast<double>(rank);
+    config.target_modules = {"all-linear"};
+    Adapter adapter = std::move(make_adapter(*context, model, config, seed)).value();
+    for (size_t i = 0; i < adapter.pairs.size(); ++i) {
+      const LoraPair& pair = adapter.pairs[i];
+      for (int64_t row = 0; row < pair.out; ++row)
+        for (int64_t k = 0; k < pair.rank; ++k)
+          adapter.parameters[pair.b_offset + row * padded(pair.rank) + k] = static_cast<float>(
+              0.1 * (2.0 * random_uniform({seed, RngStream::kData, 1, static_cast<uint32_t>(i)}, row * pair.rank + k) - 1));
+    }
+    pack_adapter(*context, adapter);
+    return adapter;
+  }
+
+  MemoryLedger ledger;
+  ThreadPool pool;
+  std::unique_ptr<Context> context;
+};
+
+// Token ids of a sequence, from a seed.
+inline std::vector<int32_t> random_ids(int64_t count, int64_t vocabulary, uint32_t row) {
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < count; ++i)
+    ids.push_back(static_cast<int32_t>(
+        random_below({99, RngStream::kData, 2, row}, static_cast<uint64_t>(i), static_cast<uint64_t>(vocabulary))));
+  return ids;
+}
+
+}  // namespace candor::engine::testing
