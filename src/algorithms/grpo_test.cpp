@@ -327,6 +327,28 @@ TEST(GrpoLoss, ANanReachesTheLossOfItsRowAlone) {
   for (size_t i = 0; i < l.rows.size(); ++i) EXPECT_EQ(std::isnan(l.rows[i].loss), i == 2) << i;
 }
 
+// closed_forms.json, "grpo on-policy: value is beta*KL when advantages of a group sum to 0 and lengths are equal".
+TEST(GrpoLoss, OnPolicyValueIsBetaTimesKl) {
+  Batch b;
+  b.offsets = {0, 2, 4};
+  b.logprobs = {-1.0, -0.5, -2.0, -0.3};
+  b.reference = {-1.2, -0.4, -1.9, -0.3};
+  b.advantages = {1, -1};
+  b.options.loss_type = LossType::kGrpo;
+  b.options.beta = 0.04;
+  b.normalize();
+  const GrpoLoss got = true_loss(b);
+  EXPECT_NEAR(got.loss(), 0.0002907258922927314, 1e-15);
+  // the printed gradient is plain k3's: (-A + beta·(1 - e^d)) / 4
+  b.options.kl_in_loss = KlInLoss::kK3;
+  const double plain[] = {-0.24818730753077983, -0.2510517091807565, 0.24894829081924352, 0.25};
+  const GrpoLoss with_plain = true_loss(b);
+  for (size_t t = 0; t < 4; ++t) EXPECT_NEAR(with_plain.d_logprobs[t], plain[t], 1e-15);
+  // and the corrected one's is (-A + beta·(lp - ref)) / 4
+  const double corrected[] = {(-1 + 0.04 * 0.2) / 4, (-1 - 0.04 * 0.1) / 4, (1 - 0.04 * 0.1) / 4, 0.25};
+  for (size_t t = 0; t < 4; ++t) EXPECT_NEAR(got.d_logprobs[t], corrected[t], 1e-15);
+}
+
 TEST(Kl, ClosedForms) {  // golden/losses/closed_forms.json: "k1, k2, k3 at ref - lp = 0.3", the adaptive controller
   const KlEstimates k = kl_estimates(-1.3, -1.0);
   EXPECT_NEAR(k.k1, -0.3, 1e-15);
