@@ -80,12 +80,19 @@ Result<Prompt> load_prompt(Row row, const text::Tokenizer& tokenizer, const text
   }
   result.ids = TRY(tokenizer.encode(result.text, {.add_special_tokens = !conversation}));
   if (result.ids.empty()) return error("\"prompt\" is empty. Drop the row: there is nothing to continue.");
-  const int64_t limit = options.context_length - options.max_completion_length;
-  if (options.context_length > 0 && static_cast<int64_t>(result.ids.size()) > limit) {
+  const auto tokens = static_cast<int64_t>(result.ids.size());
+  const int64_t room = options.context_length - options.max_completion_length;
+  if (options.context_length > 0 && tokens > room) {
     return error(
         "the prompt has {} tokens, but the context of {} leaves {} beside max_completion_length {}. Shorten or "
         "drop the row, or lower max_completion_length.",
-        result.ids.size(), options.context_length, limit, options.max_completion_length);
+        tokens, options.context_length, room, options.max_completion_length);
+  }
+  if (options.max_prompt_length && tokens > *options.max_prompt_length) {
+    return error(
+        "the prompt has {} tokens, more than max_prompt_length {}. Shorten or drop the row, or raise "
+        "max_prompt_length.",
+        tokens, *options.max_prompt_length);
   }
   result.row = std::move(row);
   return result;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct PromptOptions {
   std::string where = "prompts";              // who asks: "[where] " starts every message
   int64_t context_length = 0;                 // tokens that the model can hold; 0: no bound
   int64_t max_completion_length = 0;          // tokens kept free for the completion
+  std::optional<int64_t> max_prompt_length;   // a bound of the user's own
   std::vector<std::string> required_columns;  // beside `prompt`
 };
 

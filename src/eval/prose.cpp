@@ -3,6 +3,8 @@
 #include <array>
 #include <cmath>
 
+#include "statistics/bootstrap.h"
+
 namespace candor::eval {
 namespace {
 
@@ -124,6 +126,7 @@ Result<ProseComparison> compare_prose(const ProseScore& before, const ProseScore
     comparison.paragraph_differences.push_back(difference);
     comparison.paragraphs_worse += difference > 0;
   }
+  comparison.interval = statistics::bootstrap_mean(comparison.paragraph_differences);
   comparison.before_nats_per_token = per_token(before);
   comparison.after_nats_per_token = per_token(after);
   comparison.difference = comparison.after_nats_per_token - comparison.before_nats_per_token;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "statistics/proportions.h"
 
 namespace candor::eval {
 
@@ -22,6 +23,7 @@ struct ProseScore {
 struct ProseComparison {
   double before_nats_per_token = 0, after_nats_per_token = 0;
   double difference = 0;                      // after - before: above 0, prose has become less likely
+  statistics::Interval interval;              // of the mean paragraph difference, bootstrap over paragraphs, 95%
   std::vector<double> paragraph_differences;  // the same for each paragraph
   int64_t paragraphs_worse = 0;
 };

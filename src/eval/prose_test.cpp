@@ -33,6 +33,8 @@ TEST(CompareProse, WeighsByTokens) {
   EXPECT_DOUBLE_EQ(got.difference, 3.6 - 4.0);
   EXPECT_EQ(got.paragraph_differences, (std::vector<double>{1, -0.75}));
   EXPECT_EQ(got.paragraphs_worse, 1);
+  EXPECT_EQ(got.interval.low, -0.75);  // two paragraphs: every resample mean lies between them, and both ends occur
+  EXPECT_EQ(got.interval.high, 1);
 }
 
 TEST(CompareProse, RefusesWhatCannotBeCompared) {

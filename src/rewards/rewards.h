@@ -40,8 +40,9 @@ struct RewardParams {
   std::string pattern;                     // format: the regular expression
   double length_target = 0;                // length: tokens wanted, > 0
   bool longer = false;                     // length: pays tokens / max_completion_length instead (a drill)
-  int64_t max_completion_length = 0;       // length with `longer`, overlong: tokens, > 0
-  int64_t overlong_cache = 0;              // overlong: tokens before the limit in which the punishment grows, > 0
+  int64_t max_completion_length = 0;       // length with `longer`: tokens, > 0
+  int64_t overlong_max = 0;                // overlong: tokens from which the punishment is whole
+  int64_t overlong_cache = 0;              // overlong: tokens before that in which it grows, 1 to overlong_max
   int64_t repetition_ngram = 3;            // repetition: n, >= 1
   double repetition_max_penalty = -1;      // repetition: <= 0
 };
@@ -51,8 +52,8 @@ struct RewardParams {
 //               that is null
 //   format      1 if the whole completion matches `pattern`, else 0
 //   length      -|n - target| / target, or n / max_completion_length with `longer`
-//   overlong    0 up to max - cache, (max - cache - n) / cache up to max, then -1 (DAPO's soft punishment, 2503.14476)
-//   repetition  max_penalty · (1 - distinct / total) over the n-grams of token ids; 0 below one n-gram
+//   overlong    0 up to overlong_max - cache, (max - cache - n) / cache up to max, then -1 (DAPO's soft punishment,
+//   2503.14476) repetition  max_penalty · (1 - distinct / total) over the n-grams of token ids; 0 below one n-gram
 // Errors: an unknown name (with the nearest), a parameter that is missing or out of range.
 Result<Reward> make_reward(std::string_view name, const RewardParams& params);
 

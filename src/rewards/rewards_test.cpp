@@ -82,7 +82,7 @@ TEST(Length, IsTheDistanceFromTheTarget) {
 // L_max 20, cache 8: free up to 12, then 1/8 a token, -1 at 20 and beyond.
 TEST(Overlong, PunishesSoftlyInTheCache) {
   RewardParams params;
-  params.max_completion_length = 20;
+  params.overlong_max = 20;
   params.overlong_cache = 8;
   EXPECT_EQ(of_length("overlong", params, 12), 0);
   EXPECT_EQ(of_length("overlong", params, 13), -0.125);
@@ -113,10 +113,10 @@ TEST(MakeReward, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(make_reward("length", {}).error().message,
             "[length] the target is 0. Expected a number of tokens above 0.");
   RewardParams params;
-  params.max_completion_length = 16;
+  params.overlong_max = 16;
   params.overlong_cache = 17;
   EXPECT_EQ(make_reward("overlong", params).error().message,
-            "[overlong] the cache is 17 tokens. Expected 1 to max_completion_length, which is 16.");
+            "[overlong] overlong_cache is 17 tokens. Expected 1 to overlong_max, which is 16.");
   params.pattern = "a{2,1}";
   EXPECT_NE(
       make_reward("format", params).error().message.find("[format] the regular expression \"a{2,1}\" is wrong at"),

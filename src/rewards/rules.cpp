@@ -82,12 +82,11 @@ Result<Reward> length_reward(const RewardParams& params) {
 }
 
 Result<Reward> overlong_reward(const RewardParams& params) {
-  if (params.overlong_cache < 1 || params.overlong_cache > params.max_completion_length) {
-    return error("[overlong] the cache is {} tokens. Expected 1 to max_completion_length, which is {}.",
-                 params.overlong_cache, params.max_completion_length);
+  if (params.overlong_cache < 1 || params.overlong_cache > params.overlong_max) {
+    return error("[overlong] overlong_cache is {} tokens. Expected 1 to overlong_max, which is {}.",
+                 params.overlong_cache, params.overlong_max);
   }
-  const auto max = static_cast<double>(params.max_completion_length),
-             cache = static_cast<double>(params.overlong_cache);
+  const auto max = static_cast<double>(params.overlong_max), cache = static_cast<double>(params.overlong_cache);
   return each("overlong", [max, cache](const Completion& completion) -> Score {
     const double tokens = token_count(completion);
     if (tokens <= max - cache) return std::optional(0.0);
