@@ -103,12 +103,12 @@ void input_gradient(benchmark::State& state) {
   const TransposedMatmul m{.dy = dy.data(),
                            .dy_row = out,
                            .weight = weight.data(),
+                           .rows = rows,
                            .out = out,
                            .in = in,
                            .dx = dx.data(),
-                           .dx_row = in,
-                           .rows = rows};
-  against_roof(state, pool, 2.0 * rows * in * out, [&] { matmul_transposed(pool, kernels(), m); });
+                           .dx_row = in};
+  against_roof(state, pool, 2.0 * rows * in * out, [&] { run_transposed_matmuls(pool, kernels(), {&m, 1}); });
 }
 
 // rows (out or the adapter's rank), columns (in), tokens, threads

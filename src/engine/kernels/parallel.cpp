@@ -79,11 +79,7 @@ void run_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const Matmu
   });
 }
 
-void matmul_transposed(ThreadPool& pool, const Kernels& kernels, const TransposedMatmul& product) {
-  matmul_transposed(pool, kernels, std::span(&product, 1));
-}
-
-void matmul_transposed(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedMatmul> products) {
+void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedMatmul> products) {
   if (products.empty()) return;
   const TransposedMatmul& first = products.front();
   const int64_t rows = first.rows, panels = padded(first.in) / kPanel;

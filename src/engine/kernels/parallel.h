@@ -22,17 +22,14 @@ struct TransposedMatmul {
   const float* dy = nullptr;
   int64_t dy_row = 0;
   const float* weight = nullptr;
-  int64_t out = 0, in = 0;
+  int64_t rows = 0, out = 0, in = 0;
   float* dx = nullptr;
   int64_t dx_row = 0;
-  int64_t rows = 0;
   bool accumulate = false;
 };
 
-void matmul_transposed(ThreadPool& pool, const Kernels& kernels, const TransposedMatmul& product);
-
-// Several with the same rows, in, dx and dx_row in one round: they add to dX in the order given (dx of q, k and v; of
-// gate and up). Only the first one's `accumulate` is read; the others add.
-void matmul_transposed(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedMatmul> products);
+// All with the same rows, in, dx and dx_row, in one round: they add to dX in the order given (dx of q, k and v; of gate
+// and up). Only the first one's `accumulate` is read; the others add.
+void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedMatmul> products);
 
 }  // namespace candor::engine

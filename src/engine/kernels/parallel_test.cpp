@@ -83,14 +83,14 @@ TEST(Parallel, TransposedProductsEqualTheSumOverTheOutputs) {
             products.push_back({.dy = dys[i].data(),
                                 .dy_row = padded(outs[i]),
                                 .weight = weights[i].data(),
+                                .rows = rows,
                                 .out = outs[i],
                                 .in = in,
                                 .dx = dx.data(),
                                 .dx_row = dx_row,
-                                .rows = rows,
                                 .accumulate = accumulate});
           ThreadPool pool(threads);
-          matmul_transposed(pool, best(), products);
+          run_transposed_matmuls(pool, best(), products);
           for (int64_t i = 0; i < rows; ++i) {
             for (int64_t k = 0; k < dx_row; ++k) {
               double sum = accumulate ? 0.25 : 0;
