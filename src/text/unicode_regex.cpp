@@ -15,8 +15,8 @@ namespace {
 constexpr uint32_t kMatchLimit = 20'000'000;
 constexpr uint32_t kHeapLimitKib = 256 * 1024;
 
-// Oniguruma's \w has marks and all connectors; PCRE2's (before 10.43) has not.
-constexpr std::string_view kWordMembers = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}";
+// Oniguruma's \w. The last six are No, which it counts in Latin-1 only; PCRE2's own \w has no marks before 10.43.
+constexpr std::string_view kWordMembers = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\u00B2\u00B3\u00B9\u00BC-\u00BE";
 
 std::string pcre2_message(int code) {
   PCRE2_UCHAR buffer[256];
@@ -57,6 +57,17 @@ std::optional<std::string> class_escape(char letter, bool inside) {
   }
 }
 
+// \p{Han} is the property Script in Oniguruma, but Script_Extensions in PCRE2 unless one asks for "sc:".
+bool is_script(std::string_view name) {
+  const std::string pattern = fmt::format("\\p{{sc:{}}}", name);
+  int code = 0;
+  size_t offset = 0;
+  pcre2_code* compiled = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                                       PCRE2_UTF | PCRE2_UCP, &code, &offset, nullptr);
+  pcre2_code_free(compiled);
+  return compiled != nullptr;
+}
+
 // Behind "(?": may the group be copied as it stands? Options must be i and x only, with no sign of others.
 bool known_group(std::string_view rest) {
   if (rest.empty()) return false;
@@ -91,11 +102,12 @@ Result<std::string> translate_oniguruma(std::string_view pattern, std::string_vi
       if (!replaced) return refuse(fmt::format("\\{} inside [ ]", next));
       out += *replaced;
       ++i;
-      if (i + 1 < pattern.size() && pattern[i + 1] == '{' &&
-          std::string_view("pPx").find(next) != std::string_view::npos) {
+      const bool named = std::string_view("pPx").find(next) != std::string_view::npos;
+      if (named && i + 1 < pattern.size() && pattern[i + 1] == '{') {
         const size_t end = pattern.find('}', i);
         if (end == std::string_view::npos) return refuse("a { without its }");
-        out += pattern.substr(i + 1, end - i);
+        const std::string_view name = pattern.substr(i + 2, end - i - 2);
+        out += next != 'x' && is_script(name) ? fmt::format("{{sc:{}}}", name) : fmt::format("{{{}}}", name);
         i = end;
       }
     } else if (depth > 0) {
