@@ -5,9 +5,8 @@
 
 namespace candor {
 
-void check_failed(const char* condition, std::source_location where) {
-  std::fprintf(stderr, "%s:%u: %s: CHECK(%s) failed: this is a bug in candor\n", where.file_name(), where.line(),
-               where.function_name(), condition);
+void check_failed(const char* condition, const char* file, int line, const char* function) {
+  std::fprintf(stderr, "%s:%d: %s: CHECK(%s) failed: this is a bug in candor\n", file, line, function, condition);
   std::abort();
 }
 

@@ -1,0 +1,87 @@
+// candor score MODEL ROWS: the log-probability of every token of given text.
+#include <fmt/format.h>
+
+#include "cli/exit_code.h"
+#include "cli/options.h"
+#include "cli/session.h"
+#include "cli/terminal.h"
+#include "cli/verbs.h"
+#include "data/rows.h"
+#include "data/sequences.h"
+#include "engine/score.h"
+#include "files/run_log.h"
+
+namespace candor::cli {
+
+namespace {
+
+Result<void> check_ids(const Session& session, const data::Sequence& sequence, std::string_view where) {
+  const files::ModelConfig& config = session.model.config;
+  for (int32_t id : sequence.ids)
+    if (id >= config.vocab_size)
+      return error("[{}] token id {} is outside the vocabulary of {}.", where, id, config.vocab_size);
+  if (static_cast<int64_t>(sequence.ids.size()) > config.max_positions)
+    return error("[{}] {} tokens do not fit the model's context of {}. Shorten the row.", where, sequence.ids.size(),
+                 config.max_positions);
+  return {};
+}
+
+files::Json output_row(const data::Sequence& sequence, const engine::SequenceScore& score) {
+  files::Json logprobs = files::Json::array(), entropy = files::Json::array(), mask = files::Json::array();
+  double nll = 0;
+  int64_t tokens = 0;
+  for (size_t t = 0; t < sequence.ids.size(); ++t) {
+    mask.push_back(static_cast<int>(sequence.mask[t]));
+    if (t == 0) {
+      logprobs.push_back(nullptr);
+      entropy.push_back(nullptr);
+      continue;
+    }
+    logprobs.push_back(score.logprobs[t]);
+    entropy.push_back(score.entropy[t]);
+    if (sequence.mask[t] == 0) continue;
+    nll -= static_cast<double>(score.logprobs[t]);
+    ++tokens;
+  }
+  return {{"input_ids", sequence.ids}, {"logprobs", logprobs}, {"entropy", entropy},
+          {"mask", mask},              {"nll", nll},           {"tokens", tokens}};
+}
+
+Result<void> run_score(const ModelOptions& model, const std::string& path) {
+  const data::Rows rows = TRY(data::read_rows(path));
+  const auto session = TRY(open_session(model.model, model.adapter, model.threads));
+  const data::TextReader reader{session->tokenizer(), session->chat_template(), session->files.special_tokens};
+  std::vector<data::Sequence> sequences;
+  std::vector<std::vector<int32_t>> ids;
+  for (const data::Row& row : rows.rows) {
+    const std::string where = data::place(rows.name, row);
+    sequences.push_back(TRY(data::read_sequence(row.columns, reader, where)));
+    TRY(check_ids(*session, sequences.back(), where));
+    ids.push_back(sequences.back().ids);
+  }
+  engine::score_sequences(session->context, session->model, session->role(), ids,
+                          [&](size_t i, const engine::SequenceScore& score) {
+                            fmt::print("{}\n", files::json_line(output_row(sequences[i], score)));
+                            return true;
+                          });
+  return {};
+}
+
+}  // namespace
+
+int score(const Words& words) {
+  Options options("score", "Prints, for each row, the log-probability and entropy of every token, as JSON lines.");
+  ModelOptions model;
+  std::string rows;
+  model.add_model(options.app);
+  options.app
+      .add_option("ROWS", rows, "JSON lines with input_ids, text, prompt and completion, or messages; - reads standard input")
+      ->required();
+  model.add_adapter(options.app);
+  model.add_threads(options.app);
+  if (const auto over = options.parse(words)) return *over;
+  const auto done = run_score(model, rows);
+  return done ? static_cast<int>(kOk) : fail(done.error());
+}
+
+}  // namespace candor::cli

@@ -1,0 +1,37 @@
+// A model opened for a verb: files, weights, threads and an adapter, until the verb ends.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "engine/adapter.h"
+#include "engine/model.h"
+#include "files/model_files.h"
+
+namespace candor::cli {
+
+struct Session {
+  explicit Session(const engine::Kernels& kernels, int threads) : pool(threads), context{kernels, pool, ledger} {}
+
+  engine::MemoryLedger ledger;
+  ThreadPool pool;
+  engine::Context context;
+  files::ModelFiles files;  // with a tokenizer
+  engine::Model model;
+  std::optional<engine::Adapter> adapter;
+
+  const text::Tokenizer& tokenizer() const { return *files.tokenizer; }
+  const text::ChatTemplate* chat_template() const {
+    return files.chat_template ? &*files.chat_template : nullptr;
+  }
+  const engine::Adapter* role() const { return adapter ? &*adapter : nullptr; }
+};
+
+// `model` as a user writes it, `adapter` a PEFT folder or empty, threads 0 = the cores this process may use. The kernel
+// level is the best one, or $CANDOR_CPU's.
+Result<std::unique_ptr<Session>> open_session(const std::string& model, const std::string& adapter, int threads);
+
+}  // namespace candor::cli

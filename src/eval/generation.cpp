@@ -1,0 +1,40 @@
+#include "eval/generation.h"
+
+#include "engine/score.h"
+
+namespace candor::eval {
+
+std::optional<std::vector<Answered>> answer_prompts(const Subject& subject, const data::PromptSet& prompts,
+                                                    const engine::SamplingOptions& options,
+                                                    const engine::SamplingCallbacks& callbacks) {
+  std::vector<engine::SampleRequest> requests;
+  for (const data::Prompt& prompt : prompts.prompts) requests.push_back({prompt.ids, 1});
+  const auto sampled = engine::sample(subject.context, subject.model, subject.adapter, requests, options,
+                                      &subject.tokenizer, callbacks);
+  if (sampled.empty()) return std::nullopt;
+  std::vector<Answered> answers;
+  for (const auto& request : sampled) {
+    const engine::Completion& completion = request.front();
+    answers.push_back({subject.tokenizer.decode(completion.ids, {.skip_special_tokens = true}),
+                       static_cast<int64_t>(completion.ids.size()), completion.finished});
+  }
+  return answers;
+}
+
+Result<ProseScore> score_prose(const Subject& subject) {
+  std::vector<std::vector<int32_t>> sequences;
+  for (std::string_view paragraph : prose_paragraphs())
+    sequences.push_back(TRY(subject.tokenizer.encode(paragraph, {.add_special_tokens = true})));
+  ProseScore score;
+  engine::score_sequences(subject.context, subject.model, subject.adapter, sequences,
+                          [&](size_t, const engine::SequenceScore& sequence) {
+                            double nll = 0;
+                            for (float logprob : sequence.logprobs) nll -= static_cast<double>(logprob);
+                            score.nll_nats.push_back(nll);
+                            score.tokens.push_back(static_cast<int64_t>(sequence.logprobs.size()) - 1);
+                            return true;
+                          });
+  return score;
+}
+
+}  // namespace candor::eval

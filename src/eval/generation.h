@@ -1,0 +1,30 @@
+// What a model says on a task, and of prose: the engine's part of an evaluation.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "data/prompts.h"
+#include "engine/sampler.h"
+#include "eval/prose.h"
+#include "eval/report.h"
+
+namespace candor::eval {
+
+// Who is evaluated: a model with an adapter, or without (null).
+struct Subject {
+  const engine::Context& context;
+  const engine::Model& model;
+  const engine::Adapter* adapter;
+  const text::Tokenizer& tokenizer;
+};
+
+// One completion for each prompt, in order. Nothing if it was interrupted.
+std::optional<std::vector<Answered>> answer_prompts(const Subject& subject, const data::PromptSet& prompts,
+                                                    const engine::SamplingOptions& options,
+                                                    const engine::SamplingCallbacks& callbacks);
+
+// The paragraphs of prose.h, scored whole. Error: the tokenizer refuses one.
+Result<ProseScore> score_prose(const Subject& subject);
+
+}  // namespace candor::eval

@@ -1,0 +1,64 @@
+// GRPO (Shao et al., arXiv 2402.03300) and its family, with a LoRA adapter on a frozen base.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "algorithms/metrics.h"
+#include "data/prompts.h"
+#include "engine/adapter.h"
+#include "recipes/grpo_config.h"
+#include "rewards/rewards.h"
+#include "text/tokenizer.h"
+
+namespace candor::recipes {
+
+// What one optimizer step tells whoever watches.
+struct StepReport {
+  int64_t step = 0, steps = 0;
+  const algorithms::Metrics* metrics = nullptr;
+  double tokens_per_s = 0;
+};
+
+// What a recipe is given by cli, where the parts meet. Functions may be empty.
+struct GrpoParts {
+  const engine::Context& context;
+  const engine::Model& model;
+  const text::Tokenizer& tokenizer;
+  data::PromptSet prompts;
+  std::vector<rewards::Reward> rewards;
+  std::string recipe_yaml;                                    // resolved, for the run folder
+  std::function<Result<algorithms::Metrics>(const engine::Adapter&, int64_t step)> evaluate;  // when eval is due
+  std::function<void(const StepReport&)> report;
+  std::function<void(const std::string&)> doing;              // "sampling 40/64"
+  std::function<bool()> interrupted;
+};
+
+struct GrpoResult {
+  engine::Adapter adapter;
+  int64_t steps = 0;          // done
+  int64_t num_tokens = 0;
+  double median_step_s = 0;   // of the steps of this process
+  double seconds = 0;         // on steps, over all processes of the run
+  bool interrupted = false;   // a checkpoint was saved; resume goes on from it
+};
+
+// Trains until max_steps, writing metrics.jsonl, completions.jsonl, checkpoints and final/ into config.output_dir, which
+// prepare_run_directory (run_directory.h) has made ready. Errors: a reward failed, a number is not finite, the sampler's
+// and the trainer's log-probabilities differ, the disk is full. After an error the last checkpoint stands.
+Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts);
+
+// The adapter that the recipe's keys describe.
+files::LoraConfig lora_config(const GrpoConfig& config);
+
+// The rewards that the recipe names.
+Result<std::vector<rewards::Reward>> make_rewards(const GrpoConfig& config);
+
+// Optimizer steps of the whole run over `prompts` prompts.
+int64_t total_steps(const GrpoConfig& config, int64_t prompts);
+
+}  // namespace candor::recipes

@@ -1,0 +1,103 @@
+#include "recipes/grpo_options.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+
+namespace candor::recipes {
+
+files::LoraConfig lora_config(const GrpoConfig& config) {
+  files::LoraConfig lora;
+  lora.r = config.lora_r;
+  lora.alpha = config.lora_alpha;
+  lora.use_rslora = config.use_rslora;
+  lora.base_model_name_or_path = config.model_name_or_path;
+  const TextOrList& targets = config.lora_target_modules;
+  if (targets.is_list || targets.items.front() == "all-linear")
+    lora.target_modules = targets.items;
+  else
+    lora.target_regex = targets.items.front();
+  return lora;
+}
+
+Result<std::vector<rewards::Reward>> make_rewards(const GrpoConfig& config) {
+  rewards::RewardParams params;
+  params.extraction = config.accuracy_extraction;
+  params.pattern = config.format_regex;
+  params.length_target = static_cast<double>(config.length_target.value_or(0));
+  params.longer = config.length_reward == "longer";
+  params.max_completion_length = config.overlong_max.value_or(config.max_completion_length);
+  params.overlong_cache = config.overlong_cache.value_or(0);
+  std::vector<rewards::Reward> all;
+  for (const std::string& name : config.reward_funcs) all.push_back(TRY(rewards::make_reward(name, params)));
+  return all;
+}
+
+int64_t total_steps(const GrpoConfig& config, int64_t prompts) {
+  if (config.max_steps > 0) return config.max_steps;
+  const double steps =
+      config.num_train_epochs * static_cast<double>(prompts) / static_cast<double>(config.groups_per_step());
+  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps)));
+}
+
+algorithms::GrpoOptions loss_options(const GrpoConfig& config) {
+  algorithms::GrpoOptions options;
+  options.loss_type = config.loss_type == "grpo"      ? algorithms::LossType::kGrpo
+                      : config.loss_type == "dr_grpo" ? algorithms::LossType::kDrGrpo
+                                                      : algorithms::LossType::kDapo;
+  options.epsilon = config.epsilon;
+  options.epsilon_high = config.epsilon_high;
+  options.delta = config.delta;
+  options.beta = config.kl_placement == "loss" ? config.beta : 0.0;
+  options.kl_in_loss = config.kl_estimator == "k2"       ? algorithms::KlInLoss::kK2
+                       : config.use_bias_correction_kl ? algorithms::KlInLoss::kCorrectedK3
+                                                         : algorithms::KlInLoss::kK3;
+  return options;
+}
+
+algorithms::AdvantageOptions advantage_options(const GrpoConfig& config) {
+  algorithms::AdvantageOptions options;
+  options.scale_rewards = config.scale_rewards == "batch"  ? algorithms::ScaleRewards::kBatch
+                          : config.scale_rewards == "none" ? algorithms::ScaleRewards::kNone
+                                                           : algorithms::ScaleRewards::kGroup;
+  options.aggregation = config.multi_objective_aggregation == "normalize_then_sum"
+                            ? algorithms::RewardAggregation::kNormalizeThenSum
+                            : algorithms::RewardAggregation::kSumThenNormalize;
+  options.reward_weights = config.reward_weights;
+  return options;
+}
+
+algorithms::Schedule learning_schedule(const GrpoConfig& config, int64_t steps) {
+  using algorithms::SchedulerType;
+  const std::string& name = config.lr_scheduler_type;
+  const SchedulerType type = name == "constant"               ? SchedulerType::kConstant
+                             : name == "constant_with_warmup" ? SchedulerType::kConstantWithWarmup
+                             : name == "cosine"               ? SchedulerType::kCosine
+                                                              : SchedulerType::kLinear;
+  return {type, config.learning_rate, steps, config.warmup_of(steps)};
+}
+
+engine::AdamwOptions adamw_options(const GrpoConfig& config) {
+  return {config.adam_beta1, config.adam_beta2, config.adam_epsilon, config.weight_decay, config.max_grad_norm};
+}
+
+engine::SamplingOptions sampling_options(const GrpoConfig& config, const files::ModelConfig& model, int64_t step) {
+  engine::SamplingOptions options;
+  options.temperature = config.temperature;
+  options.top_k = config.top_k;
+  options.top_p = config.top_p;
+  options.max_new_tokens = config.max_completion_length;
+  options.stop_ids = model.eos_ids;
+  options.stop_strings = config.stop;
+  options.seed = static_cast<uint64_t>(config.seed);
+  options.step = static_cast<uint32_t>(step);
+  if (config.generation_rows > 0) options.max_rows = config.generation_rows;
+  return options;
+}
+
+int64_t micro_batch_tokens(const GrpoConfig& config) {
+  return config.micro_batch_tokens > 0 ? config.micro_batch_tokens : 512;
+}
+
+}  // namespace candor::recipes

@@ -1,0 +1,103 @@
+#include "recipes/rollouts.h"
+
+#include <cmath>
+
+#include "recipes/grpo_options.h"
+
+namespace candor::recipes {
+
+engine::RolloutGroup Rollouts::group(int64_t g) const {
+  engine::RolloutGroup group{prompts[g], {}};
+  for (int64_t i = g * group_size; i < (g + 1) * group_size; ++i) group.completions.emplace_back(completions[i].ids);
+  return group;
+}
+
+int64_t Rollouts::tokens() const {
+  int64_t total = offsets.back();
+  for (const auto& prompt : prompts) total += group_size * static_cast<int64_t>(prompt.size());
+  return total;
+}
+
+std::vector<rewards::Completion> Rollouts::for_rewards(const data::PromptSet& set) const {
+  std::vector<rewards::Completion> rows;
+  for (size_t i = 0; i < completions.size(); ++i) {
+    const data::Prompt& prompt = set.prompts[prompt_numbers[i / static_cast<size_t>(group_size)]];
+    rows.push_back({&prompt.row.columns, texts[i], completions[i].ids, completions[i].finished});
+  }
+  return rows;
+}
+
+std::optional<Rollouts> sample_rollouts(const engine::Context& context, const GrpoParts& parts, const GrpoConfig& config,
+                                        const engine::Adapter& adapter, const std::vector<int64_t>& chosen,
+                                        int64_t step) {
+  Rollouts r;
+  r.groups = static_cast<int64_t>(chosen.size());
+  r.group_size = config.num_generations;
+  r.prompt_numbers = chosen;
+  std::vector<engine::SampleRequest> requests;
+  for (int64_t number : chosen) {
+    r.prompts.push_back(parts.prompts.prompts[number].ids);
+    requests.push_back({r.prompts.back(), r.group_size});
+  }
+  const int64_t rows = r.groups * r.group_size;
+  engine::SamplingCallbacks callbacks{
+      [&](int64_t done, int64_t) {
+        if (parts.doing) parts.doing(fmt::format("sampling {}/{}", done, rows));
+      },
+      parts.interrupted};
+  auto sampled = engine::sample(context, parts.model, &adapter, requests,
+                                sampling_options(config, parts.model.config, step), &parts.tokenizer, callbacks);
+  if (sampled.empty()) return std::nullopt;
+  if (parts.doing) parts.doing("training");
+  r.offsets.push_back(0);
+  for (auto& group : sampled)
+    for (engine::Completion& completion : group) {
+      r.texts.push_back(parts.tokenizer.decode(completion.ids, {.skip_special_tokens = true}));
+      r.logprobs.insert(r.logprobs.end(), completion.policy_logprobs.begin(), completion.policy_logprobs.end());
+      r.entropies.insert(r.entropies.end(), completion.entropy.begin(), completion.entropy.end());
+      r.lengths.push_back(static_cast<int64_t>(completion.ids.size()));
+      r.finished.push_back(completion.finished ? 1 : 0);
+      r.offsets.push_back(r.offsets.back() + r.lengths.back());
+      r.completions.push_back(std::move(completion));
+    }
+  return r;
+}
+
+std::vector<files::Json> completion_rows(const Rollouts& rollouts, const data::PromptSet& set, int64_t step,
+                                         const std::vector<std::string>& reward_names,
+                                         const std::vector<double>& parts_of_reward,
+                                         const algorithms::GroupAdvantages& advantages) {
+  std::vector<files::Json> rows;
+  const size_t kinds = reward_names.size();
+  for (size_t i = 0; i < rollouts.completions.size(); ++i) {
+    files::Json by_name = files::Json::object();
+    for (size_t k = 0; k < kinds; ++k) by_name[reward_names[k]] = parts_of_reward[i * kinds + k];
+    rows.push_back({{"step", step},
+                    {"prompt", set.prompts[rollouts.prompt_numbers[i / static_cast<size_t>(rollouts.group_size)]].text},
+                    {"completion", rollouts.texts[i]},
+                    {"reward", advantages.rewards[i]},
+                    {"rewards", by_name},
+                    {"advantage", advantages.advantages[i]},
+                    {"tokens", rollouts.lengths[i]},
+                    {"finish_reason", rollouts.completions[i].finished ? "stop" : "length"}});
+  }
+  return rows;
+}
+
+files::Json metrics_row(const algorithms::Metrics& metrics) {
+  files::Json row = files::Json::object();
+  for (const algorithms::Metric& metric : metrics) {
+    if (metric.name == "step" || metric.name == "num_tokens")
+      row[metric.name] = static_cast<int64_t>(metric.value);
+    else
+      row[metric.name] = metric.value;
+  }
+  return row;
+}
+
+double epochs_seen(const data::PromptStream& prompts) {
+  return static_cast<double>(prompts.cursor.epoch) +
+         static_cast<double>(prompts.cursor.position) / static_cast<double>(prompts.count);
+}
+
+}  // namespace candor::recipes

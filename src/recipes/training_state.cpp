@@ -1,0 +1,83 @@
+#include "recipes/training_state.h"
+
+#include <algorithm>
+
+#include "files/json_file.h"
+#include "files/safetensors.h"
+
+namespace candor::recipes {
+
+namespace {
+
+files::FloatTensor flat(const char* name, const engine::Buffer& buffer) {
+  return {name, {buffer.size()}, std::vector<float>(buffer.data(), buffer.data() + buffer.size())};
+}
+
+files::CheckpointFile file_of(std::string name, std::string bytes) {
+  return {std::move(name), [bytes = std::move(bytes)](OutputFile& out) { return out.write(bytes); }};
+}
+
+Result<void> read_flat(const files::SafetensorsFile& file, const char* name, engine::Buffer& to) {
+  const std::vector<float> values = TRY(file.floats(name));
+  if (static_cast<int64_t>(values.size()) != to.size())
+    return error("[resume] {}: \"{}\" has {} values, this adapter's optimizer {}: the recipe's lora_* keys have changed. "
+                 "Resume with the recipe that began the run.",
+                 file.path().string(), name, values.size(), to.size());
+  std::copy(values.begin(), values.end(), to.data());
+  return {};
+}
+
+}  // namespace
+
+Result<void> save_checkpoint(const std::filesystem::path& run_directory, const TrainingState& state,
+                             const RunIdentity& identity, const engine::Adapter& adapter,
+                             const engine::AdamwState& optimizer) {
+  files::PeftFiles peft = files::encode_peft_adapter(engine::adapter_to_peft(adapter));
+  const files::Json trainer_state = {
+      {"step", state.step},
+      {"cursor", {{"epoch", state.cursor.epoch}, {"position", state.cursor.position}}},
+      {"num_tokens", state.num_tokens},
+      {"seconds", state.seconds},
+      {"optimizer_steps", optimizer.steps},
+      {"kernels", identity.kernels},
+  };
+  TRY(files::write_checkpoint(
+      run_directory, state.step,
+      {file_of("adapter_config.json", std::move(peft.adapter_config_json)),
+       file_of("adapter_model.safetensors", std::move(peft.adapter_model_safetensors)),
+       file_of("optimizer.safetensors", files::encode_safetensors({flat("first_moments", optimizer.m),
+                                                                   flat("second_moments", optimizer.v)})),
+       file_of("trainer_state.json", trainer_state.dump(1) + "\n"), file_of("recipe.yaml", identity.recipe_yaml)}));
+  return {};
+}
+
+Result<TrainingState> load_checkpoint(const engine::Context& context, const engine::Model& model,
+                                      const files::Checkpoint& checkpoint, const RunIdentity& identity, bool any_level,
+                                      engine::Adapter& adapter, engine::AdamwState& optimizer) {
+  TRY(files::verify_checkpoint(checkpoint.path));
+  const std::filesystem::path state_path = checkpoint.path / "trainer_state.json";
+  const files::Json json = TRY(files::read_json_file(state_path));
+  TrainingState state;
+  try {
+    const auto kernels = json.at("kernels").get<std::string>();
+    if (kernels != identity.kernels && !any_level)
+      return error("[resume] {}: written with the {} kernels, this run uses {}: the last bits would differ. Set "
+                   "CANDOR_CPU={} (where this processor has it) to go on exactly.",
+                   checkpoint.path.string(), kernels, identity.kernels, kernels);
+    state.step = json.at("step").get<int64_t>();
+    state.cursor.epoch = json.at("cursor").at("epoch").get<int64_t>();
+    state.cursor.position = json.at("cursor").at("position").get<int64_t>();
+    state.num_tokens = json.at("num_tokens").get<int64_t>();
+    state.seconds = json.at("seconds").get<double>();
+    optimizer.steps = json.at("optimizer_steps").get<int64_t>();
+  } catch (const files::Json::exception& e) {
+    return error("[resume] {}: {}. The checkpoint was not written by this program.", state_path.string(), e.what());
+  }
+  adapter = TRY(engine::adapter_from_peft(context, model, TRY(files::read_peft_adapter(checkpoint.path))));
+  const files::SafetensorsFile file = TRY(files::SafetensorsFile::open(checkpoint.path / "optimizer.safetensors"));
+  TRY(read_flat(file, "first_moments", optimizer.m));
+  TRY(read_flat(file, "second_moments", optimizer.v));
+  return state;
+}
+
+}  // namespace candor::recipes

@@ -1,0 +1,41 @@
+// What a run must remember to go on with the same bytes, and its checkpoints.
+//
+// Random draws are functions of (seed, step, row, position) and batches of the cursor, so apart from the weights and the
+// optimizer a few counters are the whole state.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "data/prompt_order.h"
+#include "engine/optimizer.h"
+#include "files/checkpoint.h"
+
+namespace candor::recipes {
+
+struct TrainingState {
+  int64_t step = 0;  // optimizer steps done
+  data::PromptCursor cursor;
+  int64_t num_tokens = 0;
+  double seconds = 0;  // spent on steps so far
+};
+
+// What a checkpoint must agree with to be resumed exactly.
+struct RunIdentity {
+  std::string kernels;      // level of the kernels: its bits differ from another level's
+  std::string recipe_yaml;  // resolved
+};
+
+// Writes checkpoint-STEP: the adapter in PEFT's layout, optimizer.safetensors, trainer_state.json, recipe.yaml.
+Result<void> save_checkpoint(const std::filesystem::path& run_directory, const TrainingState& state,
+                             const RunIdentity& identity, const engine::Adapter& adapter,
+                             const engine::AdamwState& optimizer);
+
+// Reads it back into an adapter and an optimizer of the same shape. Errors: a file is damaged, was made by another
+// kernel level (unless `any_level`), or does not fit this adapter.
+Result<TrainingState> load_checkpoint(const engine::Context& context, const engine::Model& model,
+                                      const files::Checkpoint& checkpoint, const RunIdentity& identity, bool any_level,
+                                      engine::Adapter& adapter, engine::AdamwState& optimizer);
+
+}  // namespace candor::recipes
