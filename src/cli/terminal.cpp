@@ -57,11 +57,12 @@ std::string printable(std::string_view text) {
 std::string one_line(std::string_view text, size_t columns) {
   const std::string clean = printable(text);
   std::string out;
-  size_t shown = 0;
+  size_t shown = 0, room_for_dots = 0;  // bytes of the first columns - 1 characters
   for (size_t i = 0; i < clean.size();) {
     const size_t bytes = character_at(clean, i).bytes;
-    if (++shown > columns) return out + "…";
+    if (++shown > columns) return out.substr(0, room_for_dots) + "…";
     out += clean[i] == '\n' || clean[i] == '\t' ? std::string_view(" ") : std::string_view(clean).substr(i, bytes);
+    if (shown + 1 == columns) room_for_dots = out.size();
     i += bytes;
   }
   return out;

@@ -5,7 +5,9 @@
 namespace candor::cli {
 namespace {
 
-constexpr std::array<Verb, 0> kVerbs = {};
+constexpr std::array kVerbs = {
+    Verb{"report", "RUN", "writes the page of a run: report.html in its folder", report},
+};
 
 }  // namespace
 

@@ -12,6 +12,8 @@ namespace candor::cli {
 // The words after the verb; the answer is the exit code (exit_code.h).
 using Words = std::vector<std::string>;
 
+int report(const Words& words);
+
 struct Verb {
   std::string_view name, arguments, summary;
   int (*run)(const Words& words);

@@ -1,0 +1,15 @@
+// The files of web/ and Chart.js, which CMake puts into the program (cmake/embed.cmake).
+#pragma once
+
+#include <string_view>
+
+namespace candor::cli {
+
+struct EmbeddedFile {
+  std::string_view text;
+  std::string_view sha256;  // base64, as a content security policy writes it
+};
+
+extern const EmbeddedFile kReportHtml, kReportCss, kReportJs, kChartJs;
+
+}  // namespace candor::cli
