@@ -14,11 +14,11 @@ namespace candor::files {
 struct LoraConfig {
   int64_t r = 8;
   double alpha = 8;
-  bool use_rslora = false;                       // scale alpha/sqrt(r) instead of alpha/r
-  double dropout = 0;                            // kept for the file; training here refuses more than 0 in RL
-  std::vector<std::string> target_modules;       // names; {"all-linear"} = every linear layer but the head
-  std::string target_regex;                      // instead of the list: matched against the whole module path
-  std::vector<int64_t> layers_to_transform;      // empty = all
+  bool use_rslora = false;                   // scale alpha/sqrt(r) instead of alpha/r
+  double dropout = 0;                        // kept for the file; training here refuses more than 0 in RL
+  std::vector<std::string> target_modules;   // names; {"all-linear"} = every linear layer but the head
+  std::string target_regex;                  // instead of the list: matched against the whole module path
+  std::vector<int64_t> layers_to_transform;  // empty = all
   std::string base_model_name_or_path;
 };
 
@@ -35,11 +35,25 @@ struct PeftAdapter {
   std::vector<LoraTensors> pairs;
 };
 
-// Whether PEFT would adapt this module path.
+// Whether PEFT would adapt the linear layer at this module path: a list matches a path that equals a name or ends in
+// "." + name (and then looks at layers_to_transform, unless it equals it), a regular expression the whole path,
+// "all-linear" everything but the head. Error: the expression is malformed or exceeds PCRE2's match limits; all-linear
+// together with layers_to_transform, which PEFT would ignore.
 Result<bool> target_matches(const LoraConfig& config, std::string_view module);
 
+// Reads both files. Error: names the file and the key, tensor or shape that is wrong, not supported yet, or unknown (an
+// unknown key that is null, false or empty changes nothing and is ignored). Pairs come sorted by module.
 Result<PeftAdapter> read_peft_adapter(const std::filesystem::path& directory);
-// Writes both files as PEFT's save_pretrained does, so that PEFT loads them.
+
+// The two files as PEFT's save_pretrained writes them, for a folder that is written with others (a checkpoint). The
+// keys of adapter_config.json are those that PEFT has had since 0.10; all-linear is written as the names it stands for.
+struct PeftFiles {
+  std::string adapter_config_json;
+  std::string adapter_model_safetensors;
+};
+PeftFiles encode_peft_adapter(const PeftAdapter& adapter);
+
+// Writes them into `directory`, which is made where it is absent.
 Result<void> write_peft_adapter(const std::filesystem::path& directory, const PeftAdapter& adapter);
 
 }  // namespace candor::files

@@ -1,0 +1,179 @@
+#include "files/peft_adapter.h"
+
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "files/safetensors.h"
+#include "support/oracle.h"
+#include "support/scratch.h"
+
+namespace candor::files {
+namespace {
+
+using candor::testing::golden;
+using candor::testing::read_text;
+using candor::testing::ScratchFolder;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// Every linear layer of golden/models/llama, the head included.
+std::vector<std::string> llama_modules() {
+  std::vector<std::string> modules;
+  for (const char* layer : {"0", "1"}) {
+    for (const char* name : {"mlp.down_proj", "mlp.gate_proj", "mlp.up_proj", "self_attn.k_proj", "self_attn.o_proj",
+                             "self_attn.q_proj", "self_attn.v_proj"}) {
+      modules.push_back(fmt::format("model.layers.{}.{}", layer, name));
+    }
+  }
+  modules.push_back("lm_head");
+  return modules;
+}
+
+TEST(PeftAdapter, ReadsConfigAndTensorsAndTargetsTheSameModules) {
+  CANDOR_REQUIRE_FILE(golden("adapters/lora/adapter_config.json"));
+  const std::pair<const char*, size_t> cases[] = {{"lora", 14},       {"lora_rs", 14},    {"lora_regex", 3},
+                                                  {"lora_layers", 3}, {"qwen2_lora", 14}, {"pissa_converted", 14}};
+  for (const auto& [name, pairs] : cases) {
+    SCOPED_TRACE(name);
+    const auto folder = golden(std::string("adapters/") + name);
+    auto adapter = read_peft_adapter(folder);
+    ASSERT_TRUE(adapter) << adapter.error().message;
+    EXPECT_EQ(adapter->config.r, std::string(name) == "pissa_converted" ? 8 : 4);
+    EXPECT_EQ(adapter->config.alpha, std::string(name) == "pissa_converted" ? 16 : 8);
+    EXPECT_EQ(adapter->config.use_rslora, std::string(name) == "lora_rs");
+    EXPECT_EQ(adapter->pairs.size(), pairs);
+    // Which modules PEFT adapted is what the file holds: target_matches must say the same of every module.
+    std::vector<std::string> saved, matched;
+    for (const LoraTensors& pair : adapter->pairs) saved.push_back(pair.module);
+    for (const std::string& module : llama_modules()) {
+      if (*target_matches(adapter->config, module)) matched.push_back(module);
+    }
+    if (std::string(name) != "qwen2_lora") {
+      EXPECT_EQ(matched, saved);
+    }
+    auto file = SafetensorsFile::open(folder / "adapter_model.safetensors");
+    for (const LoraTensors& pair : adapter->pairs) {
+      const std::string key = "base_model.model." + pair.module;
+      EXPECT_EQ(pair.a, *file->floats(key + ".lora_A.weight"));
+      EXPECT_EQ(pair.b, *file->floats(key + ".lora_B.weight"));
+      EXPECT_EQ(file->find(key + ".lora_B.weight")->shape, (std::vector<int64_t>{pair.out, pair.rank}));
+    }
+  }
+}
+
+TEST(PeftAdapter, WritesWhatPeftWrites) {
+  CANDOR_REQUIRE_FILE(golden("adapters/lora/adapter_config.json"));
+  const ScratchFolder folder;
+  for (const char* name : {"lora", "lora_rs", "lora_regex", "lora_layers"}) {
+    SCOPED_TRACE(name);
+    const auto original = golden(std::string("adapters/") + name);
+    auto adapter = read_peft_adapter(original);
+    ASSERT_TRUE(adapter) << adapter.error().message;
+    ASSERT_TRUE(write_peft_adapter(folder / name, *adapter));
+    EXPECT_EQ(read_text(folder / name / "adapter_model.safetensors"),
+              read_text(original / "adapter_model.safetensors"));
+    const auto ours = nlohmann::json::parse(read_text(folder / name / "adapter_config.json"));
+    const auto theirs = nlohmann::json::parse(read_text(original / "adapter_config.json"));
+    for (const auto& [key, value] : ours.items()) EXPECT_EQ(value, theirs[key]) << key;
+    EXPECT_GE(ours.size(), 24u);
+    EXPECT_TRUE(read_peft_adapter(folder / name));
+  }
+}
+
+TEST(PeftAdapter, AllLinearIsWrittenAsNames) {
+  PeftAdapter adapter;
+  adapter.config.r = 1;
+  adapter.config.target_modules = {"all-linear"};
+  for (const char* module : {"model.layers.0.mlp.up_proj", "model.layers.0.self_attn.q_proj"}) {
+    adapter.pairs.push_back({module, 1, 2, 2, {1, 2}, {3, 4}});
+  }
+  const auto config = nlohmann::json::parse(encode_peft_adapter(adapter).adapter_config_json);
+  EXPECT_EQ(config["target_modules"], (nlohmann::json{"q_proj", "up_proj"}));
+  EXPECT_EQ(config["lora_alpha"].dump(), "8");
+}
+
+TEST(PeftAdapter, RefusesByNameWhatItDoesNotCompute) {
+  CANDOR_REQUIRE_FILE(golden("adapters/dora/adapter_config.json"));
+  const std::pair<const char*, const char*> cases[] = {
+      {"dora", "\"use_dora\" is true, which is not supported yet."},
+      {"gpt2_lora", "\"fan_in_fan_out\" is true, which is not supported yet."},
+      {"lora_embed", "is no LoRA matrix of a linear layer"},
+      {"lora_patterns", "\"alpha_pattern\" is {"},
+      {"lora_save_head", "\"modules_to_save\" is [\"lm_head\"], which is not supported yet."},
+      {"pissa", "init_lora_weights is \"pissa\", which is not supported yet"}};
+  for (const auto& [name, message] : cases) {
+    auto adapter = read_peft_adapter(golden(std::string("adapters/") + name));
+    ASSERT_FALSE(adapter) << name;
+    EXPECT_THAT(adapter.error().message, HasSubstr(message));
+    EXPECT_THAT(adapter.error().message, HasSubstr(std::string(name) + "/adapter_"));
+  }
+}
+
+TEST(PeftAdapter, UnknownKeysCountOnlyWhenTheyAreSet) {
+  CANDOR_REQUIRE_FILE(golden("adapters/lora/adapter_config.json"));
+  const ScratchFolder folder;
+  std::filesystem::copy(golden("adapters/lora/adapter_model.safetensors"), folder / "adapter_model.safetensors");
+  auto json = nlohmann::json::parse(read_text(golden("adapters/lora/adapter_config.json")));
+  auto message = [&](const char* key, const nlohmann::json& value) -> std::string {
+    auto changed = json;
+    changed[key] = value;
+    folder.write("adapter_config.json", changed.dump());
+    auto adapter = read_peft_adapter(folder.path());
+    return adapter ? "" : adapter.error().message;
+  };
+  for (const nlohmann::json& nothing : {nlohmann::json(), nlohmann::json(false), nlohmann::json(""),
+                                        nlohmann::json::array(), nlohmann::json::object()}) {
+    EXPECT_EQ(message("of_the_future", nothing), "");
+  }
+  EXPECT_THAT(message("of_the_future", 1), HasSubstr("\"of_the_future\" is 1 and not known"));
+  EXPECT_THAT(message("of_the_future", 0), HasSubstr("not known"));
+  EXPECT_THAT(message("use_qalora", true), HasSubstr("not supported yet"));
+  EXPECT_THAT(message("bias", "all"), HasSubstr("bias is \"all\""));
+  EXPECT_THAT(message("peft_type", "IA3"), HasSubstr("peft_type is \"IA3\""));
+  EXPECT_THAT(message("r", 5), HasSubstr("rank 5 of adapter_config.json"));
+  EXPECT_THAT(message("r", 0), HasSubstr("r is 0; a rank of at least 1 is expected."));
+  EXPECT_THAT(message("lora_alpha", "8"), HasSubstr("lora_alpha is \"8\""));
+  EXPECT_THAT(message("lora_dropout", 1.5), HasSubstr("lora_dropout is 1.5"));
+  EXPECT_THAT(message("target_modules", 3), HasSubstr("target_modules is 3"));
+  EXPECT_THAT(message("target_modules", {"q_proj"}),
+              HasSubstr("which target_modules of adapter_config.json does not name"));
+  EXPECT_THAT(message("layers_to_transform", "1"), HasSubstr("layers_to_transform is \"1\""));
+  EXPECT_EQ(message("target_modules", "ALL-LINEAR"), "");
+}
+
+TEST(TargetMatches, FollowsPeftsRules) {
+  LoraConfig config;
+  config.target_modules = {"q_proj", "model.layers.0.mlp.up_proj", "lm_head"};
+  EXPECT_TRUE(*target_matches(config, "model.layers.3.self_attn.q_proj"));
+  EXPECT_FALSE(*target_matches(config, "model.layers.3.self_attn.seq_proj"));  // a suffix, but not of whole names
+  EXPECT_TRUE(*target_matches(config, "lm_head"));
+  config.layers_to_transform = {1};
+  EXPECT_TRUE(*target_matches(config, "model.layers.1.self_attn.q_proj"));
+  EXPECT_FALSE(*target_matches(config, "model.layers.11.self_attn.q_proj"));
+  EXPECT_TRUE(*target_matches(config, "model.layers.0.mlp.up_proj"));  // named in full: the layers do not count
+  EXPECT_TRUE(*target_matches(config, "model.layers.1.mlp.experts.0.q_proj"));
+  EXPECT_FALSE(*target_matches(config, "layers.1.q_proj"));  // PEFT wants something before "layers."
+
+  config = {};
+  config.target_regex = ".*\\.(q|v)_proj";
+  EXPECT_TRUE(*target_matches(config, "model.layers.3.self_attn.v_proj"));
+  EXPECT_FALSE(*target_matches(config, "model.layers.3.self_attn.v_proj2"));
+  EXPECT_FALSE(*target_matches(config, "q_proj"));
+  config.target_regex = "a|ab";  // fullmatch goes back for the longer branch
+  EXPECT_TRUE(*target_matches(config, "ab"));
+  config.target_regex = "(";
+  EXPECT_THAT(target_matches(config, "ab").error().message, HasSubstr("\"(\" is no regular expression"));
+  config.target_regex = "(a|aa)+[bc]";
+  EXPECT_THAT(target_matches(config, std::string(60, 'a')).error().message, HasSubstr("takes too long"));
+
+  config = {};
+  config.target_modules = {"all-linear"};
+  EXPECT_TRUE(*target_matches(config, "model.layers.3.mlp.up_proj"));
+  EXPECT_FALSE(*target_matches(config, "lm_head"));
+  config.layers_to_transform = {1};
+  EXPECT_FALSE(target_matches(config, "model.layers.1.mlp.up_proj"));
+}
+
+}  // namespace
+}  // namespace candor::files

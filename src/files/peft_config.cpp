@@ -1,0 +1,201 @@
+#include "files/peft_config.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+namespace candor::files {
+
+namespace {
+
+// Read here.
+constexpr std::array<std::string_view, 11> kRead = {"peft_type",           "r",
+                                                    "lora_alpha",          "use_rslora",
+                                                    "lora_dropout",        "target_modules",
+                                                    "layers_to_transform", "bias",
+                                                    "init_lora_weights",   "base_model_name_or_path",
+                                                    "qalora_group_size"};
+
+// They say where and with what the adapter was made, not what it computes.
+constexpr std::array<std::string_view, 7> kInert = {
+    "inference_mode", "peft_version", "megatron_config", "megatron_core", "task_type", "auto_mapping", "revision"};
+
+// PEFT's other keys: each changes the result when it is set.
+constexpr std::array<std::string_view, 23> kUnsupported = {"use_dora",
+                                                           "rank_pattern",
+                                                           "alpha_pattern",
+                                                           "modules_to_save",
+                                                           "fan_in_fan_out",
+                                                           "lora_bias",
+                                                           "use_qalora",
+                                                           "layer_replication",
+                                                           "exclude_modules",
+                                                           "layers_pattern",
+                                                           "target_parameters",
+                                                           "trainable_token_indices",
+                                                           "alora_invocation_tokens",
+                                                           "arrow_config",
+                                                           "corda_config",
+                                                           "eva_config",
+                                                           "kasa_config",
+                                                           "loftq_config",
+                                                           "lora_ga_config",
+                                                           "monteclora_config",
+                                                           "use_bdlora",
+                                                           "velora_config",
+                                                           "ensure_weight_tying"};
+
+bool contains(const auto& list, std::string_view key) {
+  return std::find(list.begin(), list.end(), key) != list.end();
+}
+
+bool changes_nothing(const Json& value) {
+  return value.is_null() || value == false || ((value.is_structured() || value.is_string()) && value.empty()) ||
+         value == "";
+}
+
+std::string shown(const Json& value) {
+  return value.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 60);
+}
+
+Result<void> check_keys(const Json& json, const std::string& name) {
+  for (const auto& [key, value] : json.items()) {
+    if (contains(kRead, key) || contains(kInert, key) || changes_nothing(value)) continue;
+    if (contains(kUnsupported, key))
+      return error("[{}] \"{}\" is {}, which is not supported yet.", name, key, shown(value));
+    return error("[{}] \"{}\" is {} and not known; it may change the result, so it is not ignored.", name, key,
+                 shown(value));
+  }
+  return {};
+}
+
+Result<void> check_initialisation(const Json& value, const std::string& name) {
+  // These only say where A and B started. The others (pissa, olora, corda, loftq, …) also change the base weights.
+  for (const char* harmless : {"gaussian", "eva", "orthogonal", "default"}) {
+    if (value == harmless) return {};
+  }
+  if (value.is_null() || value.is_boolean()) return {};
+  return error(
+      "[{}] init_lora_weights is {}, which is not supported yet: such an adapter belongs to changed base weights. "
+      "Convert it to plain LoRA with PEFT first.",
+      name, shown(value));
+}
+
+Result<void> read_targets(const Json& value, LoraConfig& config, const std::string& name) {
+  if (value.is_string()) {
+    std::string text = value.get<std::string>();
+    std::string lower = text;
+    for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    if (lower == "all-linear")
+      config.target_modules = {"all-linear"};
+    else
+      config.target_regex = std::move(text);
+    return {};
+  }
+  bool good = value.is_array() && !value.empty();
+  if (good) {
+    for (const Json& item : value) {
+      good = good && item.is_string() && !item.get<std::string>().empty();
+      if (good) config.target_modules.push_back(item.get<std::string>());
+    }
+  }
+  if (!good)
+    return error("[{}] target_modules is {}; a list of names or a regular expression is expected.", name, shown(value));
+  return {};
+}
+
+Result<void> read_layers(const Json& value, LoraConfig& config, const std::string& name) {
+  if (value.is_null()) return {};
+  const Json list = value.is_array() ? value : Json::array({value});
+  for (const Json& item : list) {
+    if (!item.is_number_integer() || item.get<int64_t>() < 0) {
+      return error("[{}] layers_to_transform is {}; layer numbers are expected.", name, shown(value));
+    }
+    config.layers_to_transform.push_back(item.get<int64_t>());
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<LoraConfig> lora_config_from_json(const Json& json, const std::string& name) {
+  if (!json.is_object()) return error("[{}] is no JSON object.", name);
+  auto field = [&](const char* key) { return json.contains(key) ? json[key] : Json(); };
+  const Json type = field("peft_type");
+  if (type != "LORA") return error("[{}] peft_type is {}, which is not supported yet: \"LORA\" is.", name, shown(type));
+  TRY(check_keys(json, name));
+  TRY(check_initialisation(field("init_lora_weights"), name));
+  if (const Json bias = field("bias"); !bias.is_null() && bias != "none") {
+    return error("[{}] bias is {}, which is not supported yet: \"none\" is.", name, shown(bias));
+  }
+  LoraConfig config;
+  const Json r = field("r"), alpha = field("lora_alpha"), rslora = field("use_rslora"), dropout = field("lora_dropout");
+  if (!r.is_number_integer() || r.get<int64_t>() < 1 || r.get<int64_t>() > (1 << 16)) {
+    return error("[{}] r is {}; a rank of at least 1 is expected.", name, shown(r));
+  }
+  config.r = r.get<int64_t>();
+  if (!alpha.is_number() || !std::isfinite(alpha.get<double>())) {
+    return error("[{}] lora_alpha is {}; a number is expected.", name, shown(alpha));
+  }
+  config.alpha = alpha.get<double>();
+  if (!rslora.is_null() && !rslora.is_boolean())
+    return error("[{}] use_rslora is {}; true or false is expected.", name, shown(rslora));
+  config.use_rslora = rslora == true;
+  if (!dropout.is_null()) {
+    if (!dropout.is_number() || !(dropout.get<double>() >= 0 && dropout.get<double>() < 1)) {
+      return error("[{}] lora_dropout is {}; a number from 0 to below 1 is expected.", name, shown(dropout));
+    }
+    config.dropout = dropout.get<double>();
+  }
+  TRY(read_targets(field("target_modules"), config, name));
+  TRY(read_layers(field("layers_to_transform"), config, name));
+  if (const Json base = field("base_model_name_or_path"); base.is_string()) {
+    config.base_model_name_or_path = base.get<std::string>();
+  }
+  return config;
+}
+
+std::string lora_config_to_json(const LoraConfig& config, const std::vector<std::string>& modules) {
+  nlohmann::json targets = config.target_regex;  // nlohmann::json sorts its keys, as PEFT does
+  if (config.target_regex.empty()) {
+    std::set<std::string> names(config.target_modules.begin(), config.target_modules.end());
+    if (names.erase("all-linear") != 0) {
+      for (const std::string& module : modules) names.insert(module.substr(module.rfind('.') + 1));
+    }
+    targets = names;
+  }
+  nlohmann::json alpha = config.alpha;
+  if (config.alpha == std::floor(config.alpha) && std::abs(config.alpha) < 1e15)
+    alpha = static_cast<int64_t>(config.alpha);
+  const nlohmann::json none = nullptr, nothing = nlohmann::json::object();
+  const nlohmann::json json = {
+      {"alpha_pattern", nothing},
+      {"auto_mapping", none},
+      {"base_model_name_or_path", config.base_model_name_or_path},
+      {"bias", "none"},
+      {"fan_in_fan_out", false},
+      {"inference_mode", true},
+      {"init_lora_weights", true},
+      {"layer_replication", none},
+      {"layers_pattern", none},
+      {"layers_to_transform", config.layers_to_transform.empty() ? none : nlohmann::json(config.layers_to_transform)},
+      {"loftq_config", nothing},
+      {"lora_alpha", alpha},
+      {"lora_dropout", config.dropout},
+      {"megatron_config", none},
+      {"megatron_core", "megatron.core"},
+      {"modules_to_save", none},
+      {"peft_type", "LORA"},
+      {"r", config.r},
+      {"rank_pattern", nothing},
+      {"revision", none},
+      {"target_modules", targets},
+      {"task_type", "CAUSAL_LM"},
+      {"use_dora", false},
+      {"use_rslora", config.use_rslora}};
+  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace candor::files
