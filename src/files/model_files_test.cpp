@@ -2,18 +2,23 @@
 
 #include <gmock/gmock.h>
 
-#include <cstring>
-#include <fstream>
+#include <cmath>
+#include <functional>
+#include <limits>
 
 #include "files/safetensors.h"
 #include "files/weight_names.h"
+#include "support/llama2c.h"
 #include "support/oracle.h"
+#include "support/scratch.h"
 
 namespace candor::files {
 namespace {
 
 using candor::testing::golden;
+using candor::testing::ScratchFolder;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
 std::vector<float> all_rows(const WeightReader& weights, const WeightInfo& info) {
@@ -103,6 +108,94 @@ TEST(ModelFiles, OpensTheDefaultModel) {
   EXPECT_EQ(model->weights->find("model.layers.29.mlp.down_proj.weight")->type, "Q4_1");
   for (const char* name : {"model.layers.29.self_attn.k_proj.weight", "model.norm.weight"}) {
     all_rows(*model->weights, *model->weights->find(name));
+  }
+}
+
+// golden/models/llama with one thing changed.
+class ChangedModel {
+ public:
+  explicit ChangedModel(const char* from = "models/llama") {
+    for (const char* name : {"config.json", "model.safetensors", "generation_config.json"}) {
+      folder_.write(name, candor::testing::read_text(golden(std::string(from) + "/" + name)));
+    }
+  }
+  std::string refusal() const {
+    auto model = open_model(folder_.path());
+    return model ? "" : model.error().message;
+  }
+  // The tensors of the file, changed and written back.
+  void change(const std::function<void(std::vector<FloatTensor>&)>& edit) const {
+    std::vector<FloatTensor> tensors;
+    auto file = SafetensorsFile::open(folder_ / "model.safetensors");
+    for (const TensorInfo& tensor : file->tensors())
+      tensors.push_back({tensor.name, tensor.shape, *file->floats(tensor.name)});
+    edit(tensors);
+    folder_.write("model.safetensors", encode_safetensors(tensors));
+  }
+  const ScratchFolder& folder() const { return folder_; }
+
+ private:
+  ScratchFolder folder_;
+};
+
+TEST(ModelFiles, AWeightThatIsNotFiniteNamesItsRow) {
+  CANDOR_REQUIRE_FILE(golden("models/llama/config.json"));
+  const ChangedModel changed;
+  changed.change([](std::vector<FloatTensor>& tensors) {
+    for (FloatTensor& tensor : tensors) {
+      if (tensor.name == "model.layers.1.mlp.up_proj.weight") tensor.values[7 * 32 + 5] = std::nanf("");
+      if (tensor.name == "model.norm.weight") tensor.values[31] = std::numeric_limits<float>::infinity();
+    }
+  });
+  auto model = open_model(changed.folder().path());
+  ASSERT_TRUE(model) << model.error().message;
+  std::vector<float> out(64 * 32);
+  EXPECT_TRUE(model->weights->read_rows("model.layers.1.mlp.up_proj.weight", 0, 7, out.data()));
+  EXPECT_EQ(
+      model->weights->read_rows("model.layers.1.mlp.up_proj.weight", 3, 20, out.data()).error().message,
+      fmt::format("[{}] weight \"model.layers.1.mlp.up_proj.weight\" holds nan in row 7: the file is damaged or the "
+                  "model's training diverged.",
+                  (changed.folder() / "model.safetensors").string()));
+  EXPECT_THAT(model->weights->read_rows("model.norm.weight", 0, 32, out.data()).error().message,
+              HasSubstr("\"model.norm.weight\" holds inf in row 31"));
+}
+
+TEST(ModelFiles, AWeightThatTheConfigDoesNotKnowIsRefused) {
+  CANDOR_REQUIRE_FILE(golden("models/llama/config.json"));
+  const ChangedModel changed;
+  changed.change([](auto& tensors) {
+    tensors.push_back({"model.layers.0.self_attn.q_proj.bias", {32}, std::vector<float>(32)});
+  });
+  EXPECT_THAT(changed.refusal(),
+              HasSubstr("holds the weight \"model.layers.0.self_attn.q_proj.bias\", which a llama model"));
+  changed.change([](auto& tensors) { tensors.erase(tensors.begin(), tensors.begin() + 5); });
+  EXPECT_THAT(changed.refusal(), HasSubstr("lacks 5 of the 21 weights that config.json asks for, first"));
+}
+
+TEST(ModelFiles, GenerationConfigAddsEndTokens) {
+  CANDOR_REQUIRE_FILE(golden("models/llama/config.json"));
+  const ChangedModel changed;
+  changed.folder().write("generation_config.json", R"({"eos_token_id": [2, 7, 9]})");
+  EXPECT_THAT(open_model(changed.folder().path())->config.eos_ids, ElementsAre(2, 7, 9));
+  changed.folder().write("generation_config.json", R"({"eos_token_id": 163})");
+  EXPECT_THAT(changed.refusal(), HasSubstr("generation_config.json] eos_token_id holds 163"));
+}
+
+TEST(Llama2c, ReadsTheSmallTrainedModel) {
+  const fs::path path = candor::testing::shared_dir() / "data/stories260K/checkpoint_legacy.bin";
+  CANDOR_REQUIRE_FILE(path);
+  auto model = candor::testing::open_llama2c(path);
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ(model->config.layers, 5);
+  EXPECT_EQ(model->config.hidden_size, 64);
+  EXPECT_EQ(model->config.vocab_size, 512);
+  const std::vector<ExpectedWeight> expected = expected_weights(model->config);
+  EXPECT_EQ(model->weights->weights().size(), expected.size());
+  for (const ExpectedWeight& weight : expected) {
+    const WeightInfo* info = model->weights->find(weight.name);
+    ASSERT_NE(info, nullptr) << weight.name;
+    EXPECT_EQ(info->shape, weight.shape);
+    EXPECT_EQ(first_non_finite(all_rows(*model->weights, *info).data(), info->shape[0]), -1);
   }
 }
 
