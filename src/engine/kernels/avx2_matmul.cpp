@@ -16,6 +16,8 @@ namespace {
 constexpr int64_t kDepthBlock = 320;
 constexpr int64_t kRowBlock = 192;
 constexpr int64_t kTileRows = 6;
+constexpr int64_t kAhead = 32;         // steps of k that a product of few rows reads ahead
+constexpr int64_t kPackingPanels = 3;  // from how many panels on copying A pays
 
 int64_t smaller(int64_t a, int64_t b) {
   return a < b ? a : b;
@@ -36,7 +38,15 @@ struct Tile {
   int64_t c_row;
   int64_t depth;
   bool accumulate;
+  // What comes next, fetched meanwhile: a line of B every `fetch_every` steps of k, and the first line of C's rows.
+  const float* next_b;
+  int64_t next_b_k, fetch_every;
+  const float* next_c;
 };
+
+void fetch(const float* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
+}
 
 // R rows × P panels. kTransposed: A[i, k] = a[i + k·a_step], otherwise a[i·a_step + k].
 template <int R, int P, bool kTransposed>
@@ -55,24 +65,32 @@ void run_tile(const Tile& t) {
       for (int j = 0; j < 2 * P; ++j) sum[i][j] = _mm256_setzero_ps();
     }
   }
+  for (int i = 0; i < R; ++i) fetch(t.next_c + i * t.c_row);
   const float* a = t.a;
   const float* b = t.b;
+  const float* next_b = t.next_b;
   const int64_t a_step = t.a_step, b_k = t.b_k, b_panel = t.b_panel;
-  for (int64_t k = 0; k < t.depth; ++k) {
-    __m256 column[2 * P];
+  for (int64_t rest = t.depth; rest > 0; rest -= t.fetch_every) {
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) {
-      column[2 * p] = _mm256_loadu_ps(b + p * b_panel);
-      column[2 * p + 1] = _mm256_loadu_ps(b + p * b_panel + 8);
+    for (int p = 0; p < P; ++p) fetch(next_b + p * b_panel);
+    next_b += t.next_b_k;
+    const int64_t steps = smaller(rest, t.fetch_every);
+    for (int64_t k = 0; k < steps; ++k) {
+      __m256 column[2 * P];
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) {
+        column[2 * p] = _mm256_loadu_ps(b + p * b_panel);
+        column[2 * p + 1] = _mm256_loadu_ps(b + p * b_panel + 8);
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < R; ++i) {
+        const __m256 factor = _mm256_broadcast_ss(kTransposed ? a + i : a + i * a_step);
+#pragma GCC unroll 16
+        for (int j = 0; j < 2 * P; ++j) sum[i][j] = _mm256_fmadd_ps(factor, column[j], sum[i][j]);
+      }
+      a += kTransposed ? a_step : 1;
+      b += b_k;
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < R; ++i) {
-      const __m256 factor = _mm256_broadcast_ss(kTransposed ? a + i : a + i * a_step);
-#pragma GCC unroll 16
-      for (int j = 0; j < 2 * P; ++j) sum[i][j] = _mm256_fmadd_ps(factor, column[j], sum[i][j]);
-    }
-    a += kTransposed ? a_step : 1;
-    b += b_k;
   }
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) {
@@ -108,28 +126,31 @@ int64_t next_tile(int64_t rest) {
 // One to three rows against several panels at a time: as many chains as a full tile, and each weight is read once.
 template <int R, int P>
 void few_rows(const Matmul& m) {
-  Tile t{m.a, m.a_row, m.b, m.b_k, m.b_panel, m.c, m.c_row, m.depth, m.accumulate};
   for (int64_t p = 0; p < m.panels;) {
-    t.b = m.b + p * m.b_panel;
-    t.c = m.c + p * kPanel;
-    if (p + P <= m.panels) {
-      run_tile<R, P, false>(t);
-      p += P;
-    } else {
-      run_tile<R, 1, false>(t);
-      ++p;
-    }
+    const float* b = m.b + p * m.b_panel;
+    float* c = m.c + p * kPanel;
+    // Memory is read in P streams, each `kAhead` steps ahead; at a panel's end that is the next one's beginning only
+    // for the last stream, which costs nothing noticeable.
+    Tile t{m.a, m.a_row, b, m.b_k, m.b_panel, c, m.c_row, m.depth, m.accumulate, b + kAhead * m.b_k, m.b_k, 1, c};
+    const bool whole = p + P <= m.panels;
+    whole ? run_tile<R, P, false>(t) : run_tile<R, 1, false>(t);
+    p += whole ? P : 1;
   }
 }
 
 // Copies A[rows, depth] so that each tile's factors stand together: tile after tile, [k][rows of the tile].
 void pack_a(const float* a, int64_t a_row, int64_t a_k, int64_t rows, int64_t depth, float* packed) {
-  for (int64_t k = 0; k < depth; ++k) {
-    const float* from = a + k * a_k;
+  for (int64_t k = 0; k < depth; ++k, a += a_k) {
     float* to = packed;
     for (int64_t i = 0; i < rows;) {
       const int64_t tile = next_tile(rows - i);
-      for (int64_t r = 0; r < tile; ++r) to[k * tile + r] = from[(i + r) * a_row];
+      if (a_row == 1 && tile == kTileRows) {
+        _mm_storeu_ps(to + k * kTileRows, _mm_loadu_ps(a + i));
+        _mm_storel_pi(reinterpret_cast<__m64*>(to + k * kTileRows + 4),
+                      _mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(a + i + 4))));
+      } else {
+        for (int64_t r = 0; r < tile; ++r) to[k * tile + r] = a[(i + r) * a_row];
+      }
       to += tile * depth;
       i += tile;
     }
@@ -143,52 +164,80 @@ void pack_panel(const float* b, int64_t b_k, int64_t depth, float* packed) {
   }
 }
 
-// Row-major A (a_k = 1).
-void row_major(const Matmul& m) {
-  for (int64_t i0 = 0, rows = 0; i0 < m.rows; i0 += rows) {
-    rows = next_block(m.rows - i0, kRowBlock, kTileRows);
-    for (int64_t k0 = 0, depth = 0; k0 < m.depth; k0 += depth) {
-      depth = next_block(m.depth - k0, kDepthBlock, 1);
-      for (int64_t p = 0; p < m.panels; ++p) {
-        Tile t{nullptr, m.a_row, m.b + p * m.b_panel + k0 * m.b_k,
-               m.b_k,   0,       nullptr,
-               m.c_row, depth,   m.accumulate || k0 > 0};
-        for (int64_t i = i0; i < i0 + rows;) {
-          const int64_t tile = next_tile(i0 + rows - i);
-          t.a = m.a + i * m.a_row + k0;
-          t.c = m.c + i * m.c_row + p * kPanel;
-          run_rows<false>(tile, t);
-          i += tile;
-        }
-      }
+// One block of rows and depth against every panel. kTransposed with tile_stride 0: A lies in m.a as it is, otherwise it
+// is packed in `a`.
+struct Block {
+  const float* a;
+  int64_t i0, rows, k0, depth;
+  bool a_packed, b_packed;
+};
+
+template <bool kTransposed>
+void run_block(const Matmul& m, const Block& block, float* b_scratch) {
+  const int64_t tiles = (block.rows + kTileRows - 1) / kTileRows;
+  for (int64_t p = 0; p < m.panels; ++p) {
+    const float* b = m.b + p * m.b_panel + block.k0 * m.b_k;
+    float* c = m.c + block.i0 * m.c_row + p * kPanel;
+    Tile t{.a = block.a,
+           .a_step = kTransposed ? m.a_k : m.a_row,
+           .b = b,
+           .b_k = m.b_k,
+           .b_panel = 0,
+           .c = c,
+           .c_row = m.c_row,
+           .depth = block.depth,
+           .accumulate = m.accumulate || block.k0 > 0,
+           .next_b = b + (p + 1 < m.panels ? m.b_panel : 0),
+           .next_b_k = m.b_k,
+           .fetch_every = tiles,
+           .next_c = nullptr};
+    if (block.b_packed) {
+      pack_panel(b, m.b_k, block.depth, b_scratch);
+      t.b = b_scratch;
+      t.b_k = kPanel;
+    }
+    for (int64_t i = 0; i < block.rows;) {
+      const int64_t tile = next_tile(block.rows - i);
+      if (block.a_packed) t.a_step = tile;
+      t.next_c = i + tile < block.rows ? t.c + tile * m.c_row : c + kPanel;
+      run_rows<kTransposed>(tile, t);
+      t.a += block.a_packed ? tile * block.depth : kTransposed ? tile : tile * m.a_row;
+      t.c += tile * m.c_row;
+      t.next_b += (block.depth + tiles - 1) / tiles * m.b_k;
+      i += tile;
     }
   }
 }
 
-// Any other A, and in practice A transposed: weight gradients, where k runs over tokens. Rows of both operands lie far
-// apart, so both are copied into contiguous blocks first.
-void repacked(const Matmul& m) {
-  alignas(64) float a_block[kRowBlock * kDepthBlock];
-  alignas(64) float b_block[kDepthBlock * kPanel];
+// Calls block(i0, rows, k0, depth) for blocks that cover [0, m.rows) × [0, m.depth), each row's depth in order.
+template <typename Run>
+void each_block(const Matmul& m, Run run) {
   for (int64_t i0 = 0, rows = 0; i0 < m.rows; i0 += rows) {
     rows = next_block(m.rows - i0, kRowBlock, kTileRows);
     for (int64_t k0 = 0, depth = 0; k0 < m.depth; k0 += depth) {
       depth = next_block(m.depth - k0, kDepthBlock, 1);
-      pack_a(m.a + i0 * m.a_row + k0 * m.a_k, m.a_row, m.a_k, rows, depth, a_block);
-      for (int64_t p = 0; p < m.panels; ++p) {
-        pack_panel(m.b + p * m.b_panel + k0 * m.b_k, m.b_k, depth, b_block);
-        Tile t{a_block, 0, b_block, kPanel, 0, nullptr, m.c_row, depth, m.accumulate || k0 > 0};
-        for (int64_t i = i0; i < i0 + rows;) {
-          const int64_t tile = next_tile(i0 + rows - i);
-          t.a_step = tile;
-          t.c = m.c + i * m.c_row + p * kPanel;
-          run_rows<true>(tile, t);
-          t.a += tile * depth;
-          i += tile;
-        }
-      }
+      run(i0, rows, k0, depth);
     }
   }
+}
+
+void row_major(const Matmul& m) {
+  each_block(m, [&](int64_t i0, int64_t rows, int64_t k0, int64_t depth) {
+    run_block<false>(m, {m.a + i0 * m.a_row + k0, i0, rows, k0, depth, false, false}, nullptr);
+  });
+}
+
+// A transposed: weight gradients, where k runs over tokens and rows of both operands lie far apart. What several tiles
+// read again is first copied into contiguous blocks.
+void transposed(const Matmul& m) {
+  alignas(64) float a_scratch[kRowBlock * kDepthBlock];
+  alignas(64) float b_scratch[kDepthBlock * kPanel];
+  const bool pack = m.panels >= kPackingPanels || m.a_row != 1;
+  each_block(m, [&](int64_t i0, int64_t rows, int64_t k0, int64_t depth) {
+    const float* a = m.a + i0 * m.a_row + k0 * m.a_k;
+    if (pack) pack_a(a, m.a_row, m.a_k, rows, depth, a_scratch);
+    run_block<true>(m, {pack ? a_scratch : a, i0, rows, k0, depth, pack, true}, b_scratch);
+  });
 }
 
 }  // namespace
@@ -199,7 +248,7 @@ void matmul(const Matmul& m) {
       for (int64_t j = 0; j < m.panels * kPanel; ++j) m.c[i * m.c_row + j] = 0;
     return;
   }
-  if (m.a_k != 1) return repacked(m);
+  if (m.a_k != 1) return transposed(m);
   switch (m.rows) {
     case 1:
       return few_rows<1, 4>(m);
