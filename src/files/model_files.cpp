@@ -6,6 +6,7 @@
 #include "files/gguf.h"
 #include "files/hf_config.h"
 #include "files/json_file.h"
+#include "files/model_text.h"
 #include "files/weight_readers.h"
 
 namespace candor::files {
@@ -20,6 +21,7 @@ Result<ModelFiles> open_gguf(const fs::path& path) {
   model.path = path;
   model.format = "gguf";
   model.config = TRY(config_from_gguf(file));
+  attach_text(file, model);
   model.weights = TRY(open_gguf_weights(std::move(file), model.config));
   return model;
 }
@@ -46,6 +48,7 @@ Result<ModelFiles> open_directory(const fs::path& path) {
   model.config = TRY(config_from_json(TRY(read_json_file(config)), config.string()));
   TRY(add_generation_eos(path, model.config));
   model.weights = TRY(open_safetensors_weights(path, model.config));
+  attach_text(path, model);
   return model;
 }
 

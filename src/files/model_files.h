@@ -42,8 +42,9 @@ struct ModelFiles {
   std::string format;  // "gguf" or "safetensors"
   ModelConfig config;
   std::unique_ptr<WeightReader> weights;             // every weight the config needs, with the right shape (checked)
-  std::optional<text::Tokenizer> tokenizer;          // absent: the directory has none
-  std::optional<text::ChatTemplate> chat_template;   // absent: the model has none
+  std::optional<text::Tokenizer> tokenizer;          // empty: `no_tokenizer` says why
+  std::optional<text::ChatTemplate> chat_template;   // empty: `no_chat_template` says why
+  std::string no_tokenizer, no_chat_template;        // one sentence each, naming the file
   text::Json special_tokens = text::Json::object();  // bos_token, eos_token, … as text, for the chat template
 };
 
