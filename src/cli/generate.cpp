@@ -40,7 +40,7 @@ Result<data::Prompt> ready_ids(const data::Row& row, const Session& session, con
 Result<data::PromptSet> read_prompts(const GenerateOptions& options, const Session& session) {
   data::Rows rows = TRY(data::read_rows(options.rows));
   data::PromptSet set{rows.name, {}};
-  data::PromptOptions prompt_options{"generate", session.model.config.max_positions, options.sampling.max_new_tokens, {}};
+  data::PromptOptions prompt_options{"generate", session.model.config.max_positions, options.sampling.max_new_tokens};
   for (data::Row& row : rows.rows) {
     if (row.columns.contains("input_ids")) {
       set.prompts.push_back(TRY(ready_ids(row, session, data::place(rows.name, row))));

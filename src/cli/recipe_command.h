@@ -26,4 +26,7 @@ struct RecipeStart {
 // keys, `--help --json` lists them for programs. `fields` must point into an instance that holds the defaults.
 RecipeStart start_recipe(const RecipeVerb& verb, const recipes::FieldList& fields, const Words& words);
 
+// "candor grpo recipe.yaml --seed 3": what the user typed, quoted for a shell where needed.
+std::string command_line(std::string_view verb, const Words& words);
+
 }  // namespace candor::cli

@@ -6,6 +6,12 @@ namespace candor::cli {
 namespace {
 
 constexpr std::array kVerbs = {
+    Verb{"quickstart", "[--key value ...]", "the whole story on the default model in minutes, ending in a page", quickstart},
+    Verb{"grpo", "RECIPE.yaml [--key value]", "trains a LoRA adapter by GRPO on a verifiable reward", grpo},
+    Verb{"generate", "MODEL ROWS", "completions of prompts, with their log-probabilities", generate},
+    Verb{"score", "MODEL ROWS", "log-probabilities of given text", score},
+    Verb{"eval", "MODEL TASK", "accuracy on a task with known answers, with its interval", eval_task},
+    Verb{"bench", "MODEL", "this machine's roof, and the fraction of it that the work reaches", bench},
     Verb{"report", "RUN", "writes the page of a run: report.html in its folder", report},
 };
 

@@ -12,7 +12,13 @@ namespace candor::cli {
 // The words after the verb; the answer is the exit code (exit_code.h).
 using Words = std::vector<std::string>;
 
+int bench(const Words& words);
+int eval_task(const Words& words);
+int generate(const Words& words);
+int grpo(const Words& words);
+int quickstart(const Words& words);
 int report(const Words& words);
+int score(const Words& words);
 
 struct Verb {
   std::string_view name, arguments, summary;

@@ -89,6 +89,7 @@ struct GrpoConfig {
   // What is written, and when.
   std::string output_dir;
   std::string resume_from_checkpoint = "false";  // false, true, auto
+  bool resume_on_other_kernels = false;          // ours
   bool overwrite_output_dir = false;
   int64_t logging_steps = 10;
   std::string eval_strategy = "no";

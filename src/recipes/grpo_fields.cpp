@@ -145,6 +145,8 @@ void add_record(FieldList& list, GrpoConfig& c) {
            "true goes on from the folder's newest complete checkpoint, auto does so or starts where there is none",
            {.choices = {"false", "true", "auto"},
             .other_names = {{"False", "false"}, {"True", "true"}, {"null", "false"}, {"None", "false"}}});
+  list.add("resume_on_other_kernels", &c.resume_on_other_kernels,
+           "go on from a checkpoint that another kernel level wrote, though the last bits will differ");
   list.add("overwrite_output_dir", &c.overwrite_output_dir, "replace a run that the folder already holds");
   list.add("logging_steps", &c.logging_steps, "steps between lines in the terminal; metrics.jsonl has every step",
            {.unit = "steps", .range = between(1, 1e9)});

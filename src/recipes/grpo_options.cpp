@@ -27,7 +27,8 @@ Result<std::vector<rewards::Reward>> make_rewards(const GrpoConfig& config) {
   params.pattern = config.format_regex;
   params.length_target = static_cast<double>(config.length_target.value_or(0));
   params.longer = config.length_reward == "longer";
-  params.max_completion_length = config.overlong_max.value_or(config.max_completion_length);
+  params.max_completion_length = config.max_completion_length;
+  params.overlong_max = config.overlong_max.value_or(config.max_completion_length);
   params.overlong_cache = config.overlong_cache.value_or(0);
   std::vector<rewards::Reward> all;
   for (const std::string& name : config.reward_funcs) all.push_back(TRY(rewards::make_reward(name, params)));

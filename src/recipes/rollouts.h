@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "algorithms/advantages.h"
+#include "data/prompt_order.h"
 #include "engine/policy_pass.h"
 #include "engine/sampler.h"
 #include "files/json_file.h"

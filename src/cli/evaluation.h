@@ -1,0 +1,45 @@
+// A task put to a model before, during and after training: greedy and sampled answers, and prose.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "cli/session.h"
+#include "eval/generation.h"
+
+namespace candor::cli {
+
+struct EvaluatorOptions {
+  std::string extraction = "last_number";
+  std::optional<int64_t> max_prompt_length;  // none: the context less the completion
+  int64_t max_completion_length = 256;
+  double temperature = 1.0;       // of the sampled answers
+  uint64_t seed = 0;
+  std::vector<std::string> stop;
+};
+
+// The session must outlive it.
+struct Evaluator {
+  const Session& session;
+  eval::Task task;
+  data::PromptSet prompts;
+  engine::SamplingOptions greedy, sampled;
+};
+
+// Error: the rows have no prompt or no known answer (file and row).
+Result<Evaluator> make_evaluator(const Session& session, data::Rows rows, const EvaluatorOptions& options);
+
+// The same items answered by the model with this adapter (null: without). Nothing if it was interrupted.
+Result<std::optional<eval::EvalResult>> answer_task(const Evaluator& evaluator, const engine::Adapter* adapter,
+                                                    const engine::SamplingOptions& options,
+                                                    const engine::SamplingCallbacks& callbacks);
+
+// Greedy answers, sampled answers, and the likelihood of prose.
+struct Evaluation {
+  eval::EvalResult greedy, sampled;
+  eval::ProseScore prose;
+};
+Result<std::optional<Evaluation>> evaluate(const Evaluator& evaluator, const engine::Adapter* adapter,
+                                           const engine::SamplingCallbacks& callbacks);
+
+}  // namespace candor::cli

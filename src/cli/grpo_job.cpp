@@ -1,0 +1,214 @@
+#include "cli/grpo_job.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+
+#include "base/atomic_file.h"
+#include "cli/exit_code.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/report.h"
+#include "cli/summary.h"
+#include "cli/terminal.h"
+#include "cli/version.h"
+#include "files/run_log.h"
+#include "recipes/config_print.h"
+#include "recipes/grpo.h"
+#include "recipes/run_directory.h"
+
+namespace candor::cli {
+
+namespace {
+
+using files::Json;
+using recipes::GrpoConfig;
+namespace fs = std::filesystem;
+
+std::string recipe_yaml(const GrpoConfig& config) {
+  GrpoConfig copy = config;
+  return recipes::yaml_text(recipes::grpo_fields(copy));
+}
+
+Result<void> prepare(const GrpoConfig& config) {
+  GrpoConfig now = config, stored;
+  return recipes::prepare_run_directory({config.output_dir, config.resume_from_checkpoint, config.overwrite_output_dir},
+                                        recipes::grpo_fields(now), recipes::grpo_fields(stored));
+}
+
+Result<data::PromptSet> load_prompts(const GrpoConfig& config, const Session& session,
+                                     const std::vector<rewards::Reward>& rewards) {
+  data::Rows rows = TRY(data::read_rows(config.dataset_name));
+  TRY(rewards::check_rows(rewards, rows));
+  const data::PromptOptions options{"grpo", session.model.config.max_positions, config.max_completion_length,
+                                    config.max_prompt_length};
+  return data::load_prompts(std::move(rows), session.tokenizer(), session.chat_template(), session.files.special_tokens,
+                            options);
+}
+
+double metric(const algorithms::Metrics& metrics, std::string_view name) {
+  for (const algorithms::Metric& m : metrics)
+    if (m.name == name) return m.value;
+  return 0;
+}
+
+StepStatus status_of(const recipes::StepReport& report, bool with_kl) {
+  StepStatus status;
+  status.step = report.step;
+  status.steps = report.steps;
+  status.reward = metric(*report.metrics, "reward");
+  if (with_kl) status.kl = metric(*report.metrics, "kl_k1");
+  status.length_tokens = metric(*report.metrics, "completions/mean_length");
+  status.tokens_per_s = report.tokens_per_s;
+  status.step_time_s = metric(*report.metrics, "step_time");
+  status.memory_bytes = peak_resident_bytes();
+  return status;
+}
+
+std::string now_text() {
+  const std::time_t now = std::time(nullptr);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
+  return text;
+}
+
+std::string how_to_talk(const GrpoConfig& config) {
+  return fmt::format(
+      "echo '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is 17 + 25? Answer with just the number.\"}}]}}' | "
+      "candor generate {} - --adapter {} --temperature 0",
+      config.model_name_or_path, (fs::path(config.output_dir) / "final").string());
+}
+
+void print_table(const Json& summary) {
+  fmt::print("\n{}\n\n", printable(summary["verdict"].get<std::string>()));
+  if (summary.contains("evaluations")) {
+    const Json& evaluations = summary["evaluations"];
+    fmt::print("  {:<10}{:>10}{:>10}{:>14}{:>22}\n", "", "before", "after", "difference", "95% interval");
+    for (const char* name : {"greedy", "sampled"}) {
+      const Json& e = evaluations[name];
+      fmt::print("  {:<10}{:>9.1f}%{:>9.1f}%{:>+13.1f}%{:>22}\n", name, 100 * e["before"]["accuracy"].get<double>(),
+                 100 * e["after"]["accuracy"].get<double>(), 100 * e["difference"].get<double>(),
+                 fmt::format("{:+.1f}% to {:+.1f}%", 100 * e["difference_interval"][0].get<double>(),
+                             100 * e["difference_interval"][1].get<double>()));
+    }
+    const Json& prose = evaluations["prose"];
+    fmt::print("  {:<10}{:>10.4f}{:>10.4f}{:>+14.4f}{:>22}   nats per token; above 0: prose has become less likely\n",
+               "prose", prose["before_nats_per_token"].get<double>(), prose["after_nats_per_token"].get<double>(),
+               prose["difference"].get<double>(),
+               fmt::format("{:+.4f} to {:+.4f}", prose["interval"][0].get<double>(), prose["interval"][1].get<double>()));
+  }
+  fmt::print("\n  {} steps in {}, median step {:.2f} s, peak memory {}\n", summary["steps"].get<int64_t>(),
+             duration_text(summary["seconds"].get<double>()), summary["step_time_s"].get<double>(),
+             bytes_text(summary["peak_bytes"].get<int64_t>()));
+}
+
+// The run itself. Its exit code, once everything is set up.
+Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>& stop) {
+  const GrpoConfig& config = job.config;
+  const auto clock = std::chrono::steady_clock::now();
+  const std::string started = now_text();
+  std::vector<rewards::Reward> rewards = TRY(recipes::make_rewards(config));
+  std::optional<data::Rows> held_out;
+  if (!config.eval_dataset.empty()) held_out = TRY(data::read_rows(config.eval_dataset));
+  const auto session = TRY(open_session(config.model_name_or_path, "", static_cast<int>(config.threads)));
+  data::PromptSet prompts = TRY(load_prompts(config, *session, rewards));
+  std::optional<Evaluator> evaluator;
+  if (held_out)
+    evaluator.emplace(TRY(make_evaluator(
+        *session, std::move(*held_out),
+        {config.accuracy_extraction, config.max_prompt_length, config.max_completion_length,
+         config.temperature, static_cast<uint64_t>(config.seed), config.stop})));
+  TRY(prepare(config));
+
+  auto evaluate_now = [&](const engine::Adapter* adapter, const char* when) -> Result<std::optional<Evaluation>> {
+    const int64_t items = static_cast<int64_t>(evaluator->prompts.prompts.size());
+    return evaluate(*evaluator, adapter,
+                    {[&, items](int64_t done, int64_t) {
+                       progress.doing(fmt::format("evaluating {} {}/{}", when, done, items));
+                     },
+                     [&] { return stop.load(); }});
+  };
+  std::optional<Evaluation> before;
+  if (evaluator) {
+    before = TRY(evaluate_now(nullptr, "before"));
+    if (!before) return static_cast<int>(kInterrupted);
+    progress.say(fmt::format("before: greedy {}, sampled {}", eval::in_words(before->greedy), eval::in_words(before->sampled)));
+  }
+
+  recipes::GrpoParts parts{.context = session->context,
+                           .model = session->model,
+                           .tokenizer = session->tokenizer(),
+                           .prompts = std::move(prompts),
+                           .rewards = std::move(rewards),
+                           .recipe_yaml = recipe_yaml(config),
+                           .evaluate = {},
+                           .report = [&](const recipes::StepReport& r) { progress.step(status_of(r, config.beta != 0)); },
+                           .doing = [&](const std::string& what) { progress.doing(what); },
+                           .interrupted = [&] { return stop.load(); }};
+  if (evaluator)
+    parts.evaluate = [&](const engine::Adapter& adapter, int64_t step) -> Result<algorithms::Metrics> {
+      const auto greedy = TRY(answer_task(*evaluator, &adapter, evaluator->greedy, {}));
+      const auto sampled = TRY(answer_task(*evaluator, &adapter, evaluator->sampled, {}));
+      progress.say(fmt::format("step {}: held out, greedy {}", step, eval::in_words(*greedy)));
+      return algorithms::Metrics{{"eval/accuracy_greedy", greedy->accuracy}, {"eval/accuracy_sampled", sampled->accuracy}};
+    };
+  const recipes::GrpoResult result = TRY(recipes::run_grpo(config, std::move(parts)));
+  if (result.interrupted) {
+    progress.say(fmt::format("interrupted after step {}; saved. Go on with: {} --resume_from_checkpoint true", result.steps,
+                             job.command));
+    return static_cast<int>(kInterrupted);
+  }
+
+  Json recipe = Json::object();
+  {
+    GrpoConfig copy = config;
+    const recipes::FieldList fields = recipes::grpo_fields(copy);
+    for (const recipes::Field& field : fields.all()) recipe[field.key] = recipes::value_text(field);
+  }
+  Json summary = {{"candor_version", kVersion},
+                  {"command", job.command},
+                  {"recipe", recipe},
+                  {"seed", config.seed},
+                  {"machine", machine(session->context)},
+                  {"started", started},
+                  {"steps", result.steps},
+                  {"num_tokens", result.num_tokens},
+                  {"step_time_s", result.median_step_s}};
+  summary["verdict"] = fmt::format("{} steps of GRPO; no eval_dataset, so nothing says whether the model is better.", result.steps);
+  if (evaluator) {
+    const auto after = TRY(evaluate_now(&result.adapter, "after"));
+    if (!after) return static_cast<int>(kInterrupted);
+    summary["evaluations"] = TRY(compare_evaluations(*before, *after));
+    summary["samples"] = sample_answers(*evaluator, *before, *after, 12);
+    summary["verdict"] = verdict(summary["evaluations"]);
+  }
+  summary["talk_to_it"] = how_to_talk(config);
+  summary["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - clock).count();
+  summary["peak_bytes"] = peak_resident_bytes();
+  summary["buffers"] = buffers(session->ledger);
+  TRY(files::write_json_atomically(fs::path(config.output_dir) / "summary.json", summary));
+  const fs::path page = TRY(write_report(config.output_dir));
+  if (job.json) {
+    fmt::print("{}\n", files::json_line(summary));
+    return static_cast<int>(kOk);
+  }
+  print_table(summary);
+  fmt::print("\n  page     {}\n  adapter  {}\n  try it   {}\n", printable(page.string()),
+             printable((fs::path(config.output_dir) / "final").string()),
+             printable(summary["talk_to_it"].get<std::string>()));
+  return static_cast<int>(kOk);
+}
+
+}  // namespace
+
+int run_grpo_job(const GrpoJob& job) {
+  const std::atomic<bool>& stop = catch_interrupts();
+  Progress progress(stderr, is_terminal(stderr), terminal_columns(stderr), job.config.logging_steps);
+  const auto code = run(job, progress, stop);
+  return code ? *code : fail(code.error());
+}
+
+}  // namespace candor::cli
