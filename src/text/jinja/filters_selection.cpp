@@ -11,6 +11,7 @@ namespace {
 
 Result<Value> map(const FilterCall& c) {
   const auto& given = c.arguments.positional;
+  if (!is_true(given[0])) return make_iterator({});  // none too
   std::vector<Value> results, items = TRY(iterate(c.run, given[0]));
   if (given.size() == 1) {
     std::optional<Value> attribute, fallback;
@@ -35,6 +36,7 @@ Result<Value> map(const FilterCall& c) {
 
 Result<Value> select(const FilterCall& c) {
   const auto& given = c.arguments.positional;
+  if (!is_true(given[0])) return make_iterator({});  // none too
   bool by_attribute = c.name.ends_with("attr"), wanted = c.name.starts_with("select");
   size_t test = by_attribute ? 2 : 1;
   if (given.size() < test) return error("{}: Missing parameter for attribute name", c.name);
