@@ -1,6 +1,7 @@
 #include "engine/kernels/parallel.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 
@@ -16,8 +17,9 @@ constexpr int64_t kLeastWork = 1 << 17;
 // panel.
 constexpr int64_t kRowChunk = 192;
 constexpr int64_t kLeastRows = 24;
-// dx: as many output columns of W as fill half the first-level cache once transposed.
-constexpr int64_t kTransposedDepth = 256;
+// dx: how much of W is transposed at a time, in outputs and in panels of inputs (64 KB, which stay in the second-level
+// cache). Several panels, so that what is read lies together in memory.
+constexpr int64_t kTransposedDepth = 256, kTransposedPanels = 4;
 
 int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -45,6 +47,37 @@ void each_part(int64_t rows, int64_t panels, int64_t chunk, int64_t begin, int64
     const int64_t count = std::min(panels - panel, end - pair);
     part(panel, count, row, std::min(chunk, rows - row));
     pair += count;
+  }
+}
+
+// Columns of `panels` panels of dX, for some of its rows.
+void add_transposed(const Kernels& kernels, const TransposedMatmul& p, int64_t panel, int64_t panels, int64_t row,
+                    int64_t rows, bool accumulate) {
+  alignas(64) float scratch[kTransposedPanels][kTransposedDepth * kPanel];
+  for (int64_t k0 = 0, depth = 0; k0 < padded(p.out); k0 += depth) {
+    depth = std::min(kTransposedDepth, padded(p.out) - k0);
+    for (int64_t k = 0; k < depth; k += kPanel) {
+      for (int64_t j = 0; j < panels; ++j) {
+        const int64_t column = (panel + j) * kPanel;
+        const float* block = p.weight + (k0 + k) * p.in + column * kPanel;
+        float last[kPanel * kPanel];
+        if (p.in - column < kPanel) {  // the weight's panel ends inside the block
+          std::fill(std::copy_n(block, (p.in - column) * kPanel, last), std::end(last), 0.0f);
+          block = last;
+        }
+        kernels.transpose_block(block, scratch[j] + k * kPanel);
+      }
+    }
+    kernels.matmul({.a = p.dy + row * p.dy_row + k0,
+                    .a_row = p.dy_row,
+                    .b = scratch[0],
+                    .b_panel = kTransposedDepth * kPanel,
+                    .c = p.dx + row * p.dx_row + panel * kPanel,
+                    .c_row = p.dx_row,
+                    .rows = rows,
+                    .panels = panels,
+                    .depth = depth,
+                    .accumulate = accumulate || p.accumulate || k0 > 0});
   }
 }
 
@@ -95,33 +128,14 @@ void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<
   const int64_t chunk = ceil_div(rows, splits);
   const int64_t pairs = ceil_div(rows, std::max<int64_t>(chunk, 1)) * panels;
   pool.run(tasks, [&](int64_t task, int) {
-    alignas(64) float scratch[kTransposedDepth * kPanel];
-    for (int64_t pair = pairs * task / tasks; pair < pairs * (task + 1) / tasks; ++pair) {
-      const int64_t row = pair / panels * chunk, panel = pair % panels;
-      for (const TransposedMatmul& p : products) {
-        for (int64_t k0 = 0, depth = 0; k0 < padded(p.out); k0 += depth) {
-          depth = std::min(kTransposedDepth, padded(p.out) - k0);
-          for (int64_t k = 0; k < depth; k += kPanel) {
-            const float* block = p.weight + (k0 + k) * p.in + panel * kPanel * kPanel;
-            float last[kPanel * kPanel] = {};
-            if (const int64_t columns = p.in - panel * kPanel; columns < kPanel) {  // the panel ends inside the block
-              std::copy_n(block, columns * kPanel, last);
-              block = last;
-            }
-            kernels.transpose_block(block, scratch + k * kPanel);
-          }
-          kernels.matmul({.a = p.dy + row * p.dy_row + k0,
-                          .a_row = p.dy_row,
-                          .b = scratch,
-                          .c = p.dx + row * p.dx_row + panel * kPanel,
-                          .c_row = p.dx_row,
-                          .rows = std::min(chunk, rows - row),
-                          .panels = 1,
-                          .depth = depth,
-                          .accumulate = &p != &first || p.accumulate || k0 > 0});
-        }
-      }
-    }
+    each_part(rows, panels, chunk, pairs * task / tasks, pairs * (task + 1) / tasks,
+              [&](int64_t first_panel, int64_t count, int64_t row, int64_t row_count) {
+                for (int64_t panel = first_panel; panel < first_panel + count; panel += kTransposedPanels) {
+                  const int64_t group = std::min(kTransposedPanels, first_panel + count - panel);
+                  for (const TransposedMatmul& p : products)
+                    add_transposed(kernels, p, panel, group, row, row_count, &p != &first);
+                }
+              });
   });
 }
 
