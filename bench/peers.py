@@ -60,12 +60,12 @@ def write_sums(path, count, seed=0):
 
 
 def our_grpo(options, folder, name):
-    """Median seconds of a step, after the first, and peak bytes."""
+    """The median seconds of a step, and the peak resident bytes."""
     data = folder / "sums.jsonl"
     write_sums(data, 4000)
     figures, resident = run([options.candor, "grpo", HERE / "grpo.yaml", "--model_name_or_path", options.model, "--dataset_name",
                              data, "--max_steps", options.steps, "--output_dir", folder / name, "--json"])
-    return {"step_time_s": figures["step_time_s"], "peak_bytes": figures["peak_bytes"], "resident_bytes": resident}
+    return {"step_time_s": figures["step_time_s"], "resident_bytes": resident}
 
 
 def peer_grpo(options):
@@ -101,30 +101,24 @@ def gib(count):
     return f"{count / 2**30:.2f} GiB"
 
 
-def show_grpo(entry):
-    ours, peer = entry["grpo"]["ours"], entry["grpo"].get("peer")
-    seconds = statistics.mean(run["step_time_s"] for run in ours)
-    peak = max(run["resident_bytes"] for run in ours)
-    each = ", ".join(f"{run['step_time_s']:.2f}" for run in ours)
-    print("GRPO step, 4 prompts × 8, at most 16 tokens, LoRA, float32")
-    print(f"  candor   {seconds:8.2f} s ({each})   peak {gib(peak)} (its own count {gib(max(r['peak_bytes'] for r in ours))})")
+def show_bench(bench, llamacpp):
+    print(f"roof      {bench['roof_gflops']:.0f} GFLOP/s in float32, {bench['roof_dram_gbs']:.0f} GB/s from memory "
+          f"({bench['roof_gflops_again']:.0f} GFLOP/s after the work)")
+    for name, title in (("gemm_fraction", "GEMM"), ("prefill_fraction", "prefill"), ("grpo_step_fraction", "GRPO step")):
+        print(f"{title:9} {100 * bench[name]:.0f}% of the roof")
+    for title, ours, theirs in (("prefill", "prefill_tokens_per_s", "prefill_512"), ("decode", "decode_tokens_per_s", "decode_b1")):
+        beside = f", llama.cpp {llamacpp[theirs]:.1f}: {bench[ours] / llamacpp[theirs]:.2f} times it" if llamacpp else ""
+        print(f"{title:9} {bench[ours]:.1f} tokens/s{beside}")
+
+
+def show_grpo(ours, peer):
+    seconds = statistics.mean(figures["step_time_s"] for figures in ours)
+    peak = max(figures["resident_bytes"] for figures in ours)
+    each = ", ".join(f"{figures['step_time_s']:.2f}" for figures in ours)
+    print(f"GRPO step of 4 prompts × 8, at most 16 tokens, LoRA, float32: {seconds:.2f} s (runs: {each}), peak {gib(peak)}")
     if peer:
-        print(f"  TRL      {peer['step_time_s']:8.2f} s   peak {gib(peer['resident_bytes'])}")
-        print(f"  ratio    {peer['step_time_s'] / seconds:8.2f} times TRL   {peer['resident_bytes'] / peak:.1f} times less memory")
-
-
-def show_bench(entry):
-    bench = entry["bench"]
-    print(f"Roof, measured: {bench['roof_gflops']:.0f} GFLOP/s in float32")
-    for name, title in (("gemm_fraction", "matrix product"), ("prefill_fraction", "prefill"),
-                        ("grpo_step_fraction", "GRPO step")):
-        if bench.get(name) is not None:
-            print(f"  {title:15} {100 * bench[name]:5.1f}% of the roof")
-    if bench.get("decode_tokens_per_s") is not None:
-        print(f"  {'decode':15} {bench['decode_tokens_per_s']} tokens/s")
-    if "llamacpp" in entry:
-        peer = entry["llamacpp"]
-        print(f"  llama.cpp       prefill {peer['prefill_512']:.0f}, decode {peer['decode_b1']:.1f} tokens/s (batch 1)")
+        print(f"TRL       {peer['step_time_s']:.2f} s, peak {gib(peer['resident_bytes'])}: "
+              f"candor is {peer['step_time_s'] / seconds:.2f} times as fast, in 1/{peer['resident_bytes'] / peak:.1f} of the memory")
 
 
 def main():
@@ -152,16 +146,15 @@ def main():
              "machine": machine(), "load_before": round(os.getloadavg()[0], 2), "steps": options.steps}
     with tempfile.TemporaryDirectory(prefix="candor-bench-") as name:
         folder = pathlib.Path(name)
-        entry["bench"], _ = run([options.candor, "bench", "--json"])
-        entry["grpo"] = {"ours": [our_grpo(options, folder, "first")]}
+        entry["bench"], _ = run([options.candor, "bench", options.model, "--json"])
+        entry["grpo"] = {"ours": [our_grpo(options, folder, "first")], "peer": None}
         if options.python:
             entry["grpo"]["peer"] = peer_grpo(options)
             entry["grpo"]["ours"].append(our_grpo(options, folder, "second"))
-        if options.llama_python:
-            entry["llamacpp"] = peer_generate(options)
+        entry["llamacpp"] = peer_generate(options) if options.llama_python else None
     print(f"{entry['machine']['processor']}, {entry['machine']['cores']} cores, commit {entry['commit']}, load {entry['load_before']}")
-    show_bench(entry)
-    show_grpo(entry)
+    show_bench(entry["bench"], entry["llamacpp"])
+    show_grpo(entry["grpo"]["ours"], entry["grpo"]["peer"])
     if not options.no_history:
         with open(options.history, "a") as file:
             file.write(json.dumps(entry) + "\n")
