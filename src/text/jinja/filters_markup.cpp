@@ -119,11 +119,13 @@ Result<Value> xml_attributes(const FilterCall& c) {
     if (name.find_first_of(" \t\n\r\f\v/>=") != std::string::npos)
       return error("Invalid character in attribute name: {}", text_repr(name));
     std::string words = TRY(to_text(value));
-    out += (out.empty() ? "" : " ") + escape_html(name) + "=\"" + (value.is_safe() ? words : escape_html(words)) + "\"";
+    if (!out.empty()) out += ' ';
+    out.append(escape_html(name)).append("=\"").append(value.is_safe() ? words : escape_html(words)).append("\"");
     TRY(c.run.charge_text(out.size()));
   }
   bool space = !b[1] || is_true(*b[1]);
-  return Value(space && !out.empty() ? " " + out : out, c.run.autoescape);
+  if (space && !out.empty()) out.insert(0, 1, ' ');
+  return Value(std::move(out), c.run.autoescape);
 }
 
 }  // namespace

@@ -52,7 +52,7 @@ Result<std::string> float_digits(double value, const Spec& spec, char type) {
 
 void group_thousands(std::string& digits) {
   size_t end = std::min(digits.find_first_not_of("0123456789"), digits.size());
-  for (size_t i = end; i > 3; i -= 3) digits.insert(i - 3, ",");
+  for (size_t i = end; i > 3; i -= 3) digits.insert(i - 3, 1, ',');
 }
 
 std::string pad_to(const std::string& sign, const std::string& body, const Spec& spec, char standard) {

@@ -13,8 +13,16 @@ const Value* Dict::find(const std::string& spelling) const {
   return found == index.end() ? nullptr : &entries[found->second].second;
 }
 
+namespace {
+
+std::string text_spelling(std::string_view key) {
+  return std::string(1, 's').append(key);
+}
+
+}  // namespace
+
 const Value* Dict::find_text(std::string_view key) const {
-  return find("s" + std::string(key));
+  return find(text_spelling(key));
 }
 
 void Dict::insert(const std::string& spelling, Value key, Value value) {
@@ -28,7 +36,7 @@ void Dict::insert(const std::string& spelling, Value key, Value value) {
 }
 
 void Dict::insert_text(std::string_view key, Value value) {
-  insert("s" + std::string(key), Value(std::string(key)), std::move(value));
+  insert(text_spelling(key), Value(std::string(key)), std::move(value));
 }
 
 Value::Value(BigInt value) {
@@ -211,19 +219,19 @@ bool is_true(const Value& value) {
 }
 
 Result<std::string> key_spelling(const Value& key) {
-  if (auto text = key.text()) return "s" + *text;
+  if (auto text = key.text()) return text_spelling(*text);
   if (key.is_none()) return std::string("n");
   if (key.is_undefined()) return std::string("u");
   if (auto b = key.get<bool>()) return std::string(*b ? "i1" : "i0");
-  if (auto i = key.get<Integer>()) return "i" + std::to_string(*i);
-  if (auto big = key.get<std::shared_ptr<const BigInt>>()) return "i" + (*big)->to_string();
+  if (auto i = key.get<Integer>()) return fmt::format("i{}", *i);
+  if (auto big = key.get<std::shared_ptr<const BigInt>>()) return fmt::format("i{}", (*big)->to_string());
   if (auto d = key.get<double>()) {
-    if (*d == std::floor(*d) && std::fabs(*d) < 9e18) return "i" + std::to_string(static_cast<int64_t>(*d));
-    return "f" + float_repr(*d);
+    if (*d == std::floor(*d) && std::fabs(*d) < 9e18) return fmt::format("i{}", static_cast<int64_t>(*d));
+    return fmt::format("f{}", float_repr(*d));
   }
   if (auto s = key.sequence()) {
     if (s->kind != SequenceKind::tuple) {
-      if (s->kind == SequenceKind::range) return "r" + s->label;
+      if (s->kind == SequenceKind::range) return fmt::format("r{}", s->label);
       if (s->kind == SequenceKind::iterator) return fmt::format("o{}", static_cast<const void*>(s));
       return error("unhashable type: '{}'", type_name(key));
     }
@@ -231,7 +239,7 @@ Result<std::string> key_spelling(const Value& key) {
     for (const Value& item : s->items) {
       std::string part = TRY(key_spelling(item));
       if (spelling.size() + part.size() > kMaxTextBytes) return error("the key is too large");
-      spelling += std::to_string(part.size()) + ":" + part;
+      spelling += fmt::format("{}:{}", part.size(), part);
     }
     return spelling + ")";
   }
@@ -258,7 +266,7 @@ std::string float_repr(double value) {
   int count = static_cast<int>(digits.size());
   if (exponent < -4 || exponent >= 16) {
     result += digits.substr(0, 1);
-    if (count > 1) result += "." + digits.substr(1);
+    if (count > 1) result.append(1, '.').append(digits, 1);
     return result + fmt::format("e{}{:02}", exponent < 0 ? '-' : '+', std::abs(exponent));
   }
   if (exponent < 0) return result + "0." + std::string(static_cast<size_t>(-exponent - 1), '0') + digits;
@@ -346,7 +354,7 @@ Result<void> append_sequence(std::string& out, const Sequence& s, int depth) {
       out += "])";
       return {};
     case SequenceKind::iterator:
-      out += "<" + s.label + " object>";
+      out += fmt::format("<{} object>", s.label);
       return {};
     case SequenceKind::bytes:
       out += 'b';
@@ -383,7 +391,7 @@ Result<void> append_repr(std::string& out, const Value& value, int depth) {
   } else if (auto d = value.get<double>()) {
     out += float_repr(*d);
   } else if (auto text = value.text()) {
-    out += value.is_safe() ? "Markup(" + text_repr(*text) + ")" : text_repr(*text);
+    out += value.is_safe() ? fmt::format("Markup({})", text_repr(*text)) : text_repr(*text);
   } else if (auto dict = value.dict()) {
     TRY(append_dict(out, *dict, depth + 1));
   } else if (auto s = value.sequence()) {
@@ -393,7 +401,7 @@ Result<void> append_repr(std::string& out, const Value& value, int depth) {
     TRY(append_dict(out, value.object()->attributes, depth + 1));
     out += '>';
   } else {
-    out += "<" + type_name(value) + " " + text_repr(value.object()->name) + ">";
+    out += fmt::format("<{} {}>", type_name(value), text_repr(value.object()->name));
   }
   return {};
 }
