@@ -56,8 +56,9 @@ Result<Adapter> make_adapter(const Context& context, const Model& model, const f
                              uint64_t seed) {
   Adapter adapter;
   adapter.config = config;
+  const bool all_linear = config.target_modules == std::vector<std::string>{"all-linear"};  // never head or embedding
   for (const char* outside : {"lm_head", "model.embed_tokens"})
-    if (TRY(files::target_matches(config, outside)))
+    if (!all_linear && TRY(files::target_matches(config, outside)))
       return error("[adapter] target_modules names {}: adapters on the embedding or the head are not supported yet. "
                    "Leave it out of lora_target_modules.", outside);
   for (int64_t layer = 0; layer < model.config.layers; ++layer)
