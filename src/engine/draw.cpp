@@ -11,7 +11,7 @@ namespace candor::engine {
 namespace {
 
 HeadState statistics_of(const Kernels& kernels, const float* logits, int64_t vocabulary, float inverse_temperature) {
-  HeadState state = fresh_state();
+  HeadState state = initial_head_state();
   for (int64_t first = 0; first < vocabulary; first += kVocabularyBlock)
     kernels.head_block(logits + first, std::min(kVocabularyBlock, vocabulary - first), first, inverse_temperature, -1,
                        &state);
@@ -85,7 +85,7 @@ Draw draw_token(const Kernels& kernels, const float* logits, int64_t vocabulary,
   const HeadState state = inverse == 1.0f ? plain : statistics_of(kernels, logits, vocabulary, inverse);
   const RowStatistics row = finish(state);
   scratch.resize(static_cast<size_t>(vocabulary));
-  kernels.exp_row(logits, vocabulary, inverse, row.log_sum, scratch.data());
+  kernels.exp_row(logits, vocabulary, inverse, static_cast<float>(row.log_sum), scratch.data());
   int32_t token = 0;
   double log_kept = 0;  // ln of the probability that truncation left
   if (options.top_k > 0 || options.top_p < 1.0) {

@@ -75,19 +75,17 @@ void block_input_gradient(const Kernels& kernels, const PackedMatrix& head, cons
 
 }  // namespace
 
-HeadState fresh_state() { return {-INFINITY, 0.0, 0.0, 0.0f, -1}; }
-
 RowStatistics finish(const HeadState& state) {
   const double log_sum = exact_log(state.sum);
   const double maximum = static_cast<double>(state.maximum);
   return {static_cast<float>(static_cast<double>(state.target) - maximum - log_sum),
-          static_cast<float>(log_sum - state.weighted_sum / state.sum), static_cast<float>(maximum + log_sum),
+          static_cast<float>(log_sum - state.weighted_sum / state.sum), maximum + log_sum,
           state.argmax};
 }
 
 RowStatistics row_statistics(const Kernels& kernels, const float* logits, int64_t vocabulary, float inverse_temperature,
                              int64_t target) {
-  HeadState state = fresh_state();
+  HeadState state = initial_head_state();
   for (int64_t first = 0; first < vocabulary; first += kVocabularyBlock)
     kernels.head_block(logits + first, std::min(kVocabularyBlock, vocabulary - first), first, inverse_temperature, target,
                        &state);
@@ -113,7 +111,7 @@ HeadOutput head_forward(const Context& context, const Model& model, const float*
     w.hidden.resize(n * width);
     w.logits.resize(n * kVocabularyBlock);
     gather(hidden, rows, chunk, width, w.hidden.data());
-    std::vector<HeadState> states(n, fresh_state());
+    std::vector<HeadState> states(n, initial_head_state());
     for (int64_t first = 0; first < head.out; first += kVocabularyBlock) {
       const int64_t count = block_logits(context.kernels, head, w.hidden.data(), n, first, w.logits.data());
       for (int64_t i = 0; i < n; ++i)

@@ -23,17 +23,17 @@ struct HeadRow {
 struct HeadOutput {
   std::vector<float> logprobs;  // [rows], ln p(target) at temperature τ
   std::vector<float> entropy;   // [rows], nats, of the distribution at τ
-  std::vector<float> log_sums;  // [rows], ln Σ exp(z/τ)
+  std::vector<double> log_sums; // [rows], ln Σ exp(z/τ)
   std::vector<int32_t> argmax;  // [rows], the smallest id among the likeliest
 };
 
 // The statistics of one finished row.
 struct RowStatistics {
-  float logprob, entropy, log_sum;
+  float logprob, entropy;
+  double log_sum;
   int32_t argmax;
 };
 RowStatistics finish(const HeadState& state);
-HeadState fresh_state();
 
 // Statistics of a whole row of logits [vocabulary], block by block.
 RowStatistics row_statistics(const Kernels& kernels, const float* logits, int64_t vocabulary, float inverse_temperature,

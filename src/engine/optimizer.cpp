@@ -32,10 +32,8 @@ void adamw_step(const Context& context, const AdamwOptions& options, double lear
     power2 *= options.beta2;
   }
   const double clip = options.max_grad_norm > 0 ? std::min(1.0, options.max_grad_norm / (norm + 1e-6)) : 1.0;
-  const AdamwStep step{static_cast<float>(learning_rate),   static_cast<float>(options.beta1),
-                       static_cast<float>(options.beta2),   static_cast<float>(options.epsilon),
-                       static_cast<float>(options.weight_decay), static_cast<float>(1.0 - power1),
-                       static_cast<float>(1.0 - power2),    static_cast<float>(clip)};
+  const AdamwStep step{learning_rate,        options.beta1, options.beta2, options.epsilon,
+                       options.weight_decay, 1.0 - power1,  1.0 - power2,  clip};
   constexpr int64_t kChunk = 1 << 16;
   const int64_t size = adapter.parameters.size();
   context.pool.run((size + kChunk - 1) / kChunk, [&](int64_t chunk, int) {
