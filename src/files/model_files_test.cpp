@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 
+#include "files/json_file.h"
 #include "files/safetensors.h"
 #include "files/weight_names.h"
 #include "support/llama2c.h"
@@ -197,6 +198,46 @@ TEST(Llama2c, ReadsTheSmallTrainedModel) {
     EXPECT_EQ(info->shape, weight.shape);
     EXPECT_EQ(first_non_finite(all_rows(*model->weights, *info).data(), info->shape[0]), -1);
   }
+}
+
+TEST(ModelText, TheDefaultModelSpeaks) {
+  auto path = resolve_model("smollm2");
+  if (!path) GTEST_SKIP() << path.error().message;
+  auto model = open_model(*path);
+  ASSERT_TRUE(model) << model.error().message;
+  ASSERT_TRUE(model->tokenizer && model->chat_template) << model->no_tokenizer << model->no_chat_template;
+  EXPECT_EQ(model->tokenizer->size(), 49152);
+  EXPECT_EQ(model->special_tokens["eos_token"], "<|im_end|>");
+  text::RenderOptions options;
+  options.add_generation_prompt = true;
+  auto rendered = model->chat_template->render(Json::parse(R"([{"role": "user", "content": "Hi"}])"), options);
+  ASSERT_TRUE(rendered) << rendered.error().message;
+  EXPECT_THAT(rendered->text, ::testing::EndsWith("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"));
+}
+
+TEST(ModelText, ADirectorysTemplateAndTokens) {
+  CANDOR_REQUIRE_FILE(golden("models/llama/config.json"));
+  const ChangedModel changed;
+  auto bare = open_model(changed.folder().path());
+  ASSERT_TRUE(bare) << bare.error().message;
+  EXPECT_EQ(bare->no_tokenizer, fmt::format("[{}] has no tokenizer.json.", changed.folder().path().string()));
+  EXPECT_EQ(bare->no_chat_template, fmt::format("[{}] has no chat template.", changed.folder().path().string()));
+  changed.folder().write("tokenizer.json", "{");
+  changed.folder().write("special_tokens_map.json", R"({"bos_token": "no", "pad_token": "<pad>"})");
+  changed.folder().write("tokenizer_config.json", R"({"bos_token": {"content": "<s>"}, "eos_token": "</s>",
+      "chat_template": [{"name": "tool_use", "template": "no"}, {"name": "default", "template": "{{ messages[0].content }}!"}]})");
+  auto render = [&] {
+    auto model = open_model(changed.folder().path());
+    EXPECT_THAT(model->no_tokenizer, HasSubstr("tokenizer.json"));
+    EXPECT_EQ(model->special_tokens, Json::parse(R"({"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"})"));
+    if (!model->chat_template) return model->no_chat_template;
+    return model->chat_template->render(Json::parse(R"([{"role": "user", "content": "Hi"}])"), {})->text;
+  };
+  EXPECT_EQ(render(), "Hi!");
+  changed.folder().write("chat_template.jinja", "{{ messages[0].role }}");  // goes before tokenizer_config.json
+  EXPECT_EQ(render(), "user");
+  changed.folder().write("chat_template.jinja", "{% if %}");
+  EXPECT_THAT(render(), HasSubstr("its chat template cannot be used: "));
 }
 
 TEST(WeightNames, RopePairsAreUndone) {
