@@ -75,11 +75,19 @@ std::string now_text() {
   return text;
 }
 
+// This program as the user's shell finds it: below the working folder by its relative path.
+std::string program() {
+  std::error_code failure;
+  const fs::path self = fs::read_symlink("/proc/self/exe", failure), here = fs::current_path(failure);
+  const fs::path relative = self.lexically_relative(here);
+  return relative.empty() || *relative.begin() == ".." ? self.string() : relative.string();
+}
+
 std::string how_to_talk(const GrpoConfig& config) {
   return fmt::format(
       "echo '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is 17 + 25? Answer with just the number.\"}}]}}' | "
-      "candor generate {} - --adapter {} --temperature 0",
-      config.model_name_or_path, (fs::path(config.output_dir) / "final").string());
+      "{} generate {} - --adapter {} --temperature 0",
+      program(), config.model_name_or_path, (fs::path(config.output_dir) / "final").string());
 }
 
 void print_table(const Json& summary) {
