@@ -33,10 +33,12 @@ std::string recipe_yaml(const GrpoConfig& config) {
   return recipes::yaml_text(recipes::grpo_fields(copy));
 }
 
-Result<void> prepare(const GrpoConfig& config) {
+// `act` is recipes::check_run_directory or prepare_run_directory.
+template <typename Act>
+Result<void> with_run_directory(const GrpoConfig& config, Act act) {
   GrpoConfig now = config, stored;
-  return recipes::prepare_run_directory({config.output_dir, config.resume_from_checkpoint, config.overwrite_output_dir},
-                                        recipes::grpo_fields(now), recipes::grpo_fields(stored));
+  return act({config.output_dir, config.resume_from_checkpoint, config.overwrite_output_dir}, recipes::grpo_fields(now),
+             recipes::grpo_fields(stored));
 }
 
 Result<data::PromptSet> load_prompts(const GrpoConfig& config, const Session& session,
@@ -75,19 +77,11 @@ std::string now_text() {
   return text;
 }
 
-// This program as the user's shell finds it: below the working folder by its relative path.
-std::string program() {
-  std::error_code failure;
-  const fs::path self = fs::read_symlink("/proc/self/exe", failure), here = fs::current_path(failure);
-  const fs::path relative = self.lexically_relative(here);
-  return relative.empty() || *relative.begin() == ".." ? self.string() : relative.string();
-}
-
 std::string how_to_talk(const GrpoConfig& config) {
   return fmt::format(
       "echo '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is 17 + 25? Answer with just the number.\"}}]}}' | "
-      "{} generate {} - --adapter {} --temperature 0",
-      program(), config.model_name_or_path, (fs::path(config.output_dir) / "final").string());
+      "candor generate {} - --adapter {} --temperature 0",
+      config.model_name_or_path, (fs::path(config.output_dir) / "final").string());
 }
 
 void print_table(const Json& summary) {
@@ -129,7 +123,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
         *session, std::move(*held_out),
         {config.accuracy_extraction, config.max_prompt_length, config.max_completion_length,
          config.temperature, static_cast<uint64_t>(config.seed), config.stop})));
-  TRY(prepare(config));
+  TRY(with_run_directory(config, recipes::prepare_run_directory));
 
   auto evaluate_now = [&](const engine::Adapter* adapter, const char* when) -> Result<std::optional<Evaluation>> {
     const int64_t items = static_cast<int64_t>(evaluator->prompts.prompts.size());
@@ -213,6 +207,10 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
 }  // namespace
 
 int run_grpo_job(const GrpoJob& job) {
+  if (const auto free = with_run_directory(job.config, recipes::check_run_directory); !free) {
+    print_error(free.error().message);
+    return kUsage;
+  }
   const std::atomic<bool>& stop = catch_interrupts();
   Progress progress(stderr, is_terminal(stderr), terminal_columns(stderr), job.config.logging_steps);
   const auto code = run(job, progress, stop);

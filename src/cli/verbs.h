@@ -16,9 +16,11 @@ int bench(const Words& words);
 int eval_task(const Words& words);
 int generate(const Words& words);
 int grpo(const Words& words);
+int inspect(const Words& words);
 int quickstart(const Words& words);
 int report(const Words& words);
 int score(const Words& words);
+int tokenize(const Words& words);
 
 struct Verb {
   std::string_view name, arguments, summary;

@@ -48,21 +48,26 @@ Result<void> check_same_recipe(const fs::path& file, const FieldList& now, const
 
 }  // namespace
 
-Result<void> prepare_run_directory(const RunDirectory& run, const FieldList& now, const FieldList& stored) {
+Result<void> check_run_directory(const RunDirectory& run, const FieldList& now, const FieldList& stored) {
   if (run.path.empty()) return error("[output_dir] no folder for the run. Give --output_dir runs/NAME.");
   if (fs::exists(run.path) && !fs::is_directory(run.path))
     return error("[output_dir] {} is a file, expected a folder. Choose another output_dir.", run.path.string());
-  TRY(make_directories(run.path));
   const bool occupied = holds_run(run.path);
   if (occupied && run.resume == "false" && !run.overwrite)
     return error("[output_dir] {} already holds a run. Go on with it (--resume_from_checkpoint true), replace it "
                  "(--overwrite_output_dir true), or choose another output_dir.", run.path.string());
-  if (run.resume == "true" && !TRY(files::newest_complete(run.path)))
+  if (run.resume == "true" && (!fs::exists(run.path) || !TRY(files::newest_complete(run.path))))
     return error("[resume] {} holds no complete checkpoint. Leave resume_from_checkpoint out to start a run there, or say "
                  "auto to start where there is none.", run.path.string());
-  if (occupied && run.overwrite) TRY(remove_run(run.path));
   if (occupied && run.resume != "false" && fs::exists(run.path / "recipe.yaml"))
     TRY(check_same_recipe(run.path / "recipe.yaml", now, stored));
+  return {};
+}
+
+Result<void> prepare_run_directory(const RunDirectory& run, const FieldList& now, const FieldList& stored) {
+  TRY(check_run_directory(run, now, stored));
+  TRY(make_directories(run.path));
+  if (run.overwrite) TRY(remove_run(run.path));
   return write_file_atomically(run.path / "recipe.yaml", yaml_text(now));
 }
 

@@ -14,7 +14,8 @@ A spec file holds cases:
 
 Each case runs in a fresh folder. `file` writes a file there, `folder` makes one, `stdin` feeds the command, `env NAME=VALUE`
 sets a variable, `requires VERB` skips the case where --help does not list the verb. A stream that is not named must be
-empty; `stdout any` does not look. {{…}} is a regular expression that matches across lines; `exit` defaults to 0. Several
+empty; `stdout any` does not look. `shared PATH` skips the case where ../shared has no PATH and sets SHARED, `bundled smollm2`
+does so for the default model in the model cache. {{…}} is a regular expression that matches across lines; `exit` defaults to 0. Several
 `$` in one case run in order, each checked by what follows it.
 """
 import os
@@ -25,7 +26,10 @@ import subprocess
 import sys
 import tempfile
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).resolve().parent
+SHARED = pathlib.Path(os.environ.get("CANDOR_SHARED", HERE.parent.parent.parent / "shared"))
+CACHE = pathlib.Path(os.environ.get("CANDOR_CACHE", pathlib.Path.home() / ".cache" / "candor"))
+BUNDLED = {"smollm2": "models/SmolLM2-135M-Instruct.Q4_1.gguf"}
 
 
 class Command:
@@ -38,7 +42,7 @@ class Command:
 class Case:
     def __init__(self, name):
         self.name, self.files, self.folders, self.env = name, {}, [], {}
-        self.stdin, self.requires, self.commands = [], None, []
+        self.stdin, self.requires, self.shared, self.bundled, self.commands = [], None, None, None, []
 
 
 def parse(path):
@@ -64,6 +68,10 @@ def parse(path):
             cases[-1].env.update([rest.split("=", 1)])
         elif word == "requires":
             cases[-1].requires = rest
+        elif word == "shared":
+            cases[-1].shared = rest
+        elif word == "bundled":
+            cases[-1].bundled = rest
         elif word == "exit":
             cases[-1].commands[-1].exit = int(rest)
         elif word in ("stdout", "stderr"):
@@ -81,6 +89,17 @@ def pattern(lines):
     return "".join(f"(?:{part})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
 
 
+def absent(case, verbs):
+    """What this case needs and this machine lacks; empty where it can run."""
+    if case.requires and case.requires not in verbs:
+        return f"verb {case.requires}"
+    if case.shared and not (SHARED / case.shared).exists():
+        return f"../shared/{case.shared}"
+    if case.bundled and not (CACHE / BUNDLED[case.bundled]).exists():
+        return f"model {case.bundled}"
+    return ""
+
+
 def run_case(candor, case):
     """The list of what went wrong."""
     wrong = []
@@ -91,7 +110,8 @@ def run_case(candor, case):
         for name, lines in case.files.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        env = {"PATH": f"{candor.parent}:{os.environ['PATH']}", "HOME": folder, "TERM": "dumb", "LC_ALL": "C.UTF-8", **case.env}
+        env = {"PATH": f"{candor.parent}:{os.environ['PATH']}", "HOME": folder, "TERM": "dumb", "LC_ALL": "C.UTF-8",
+               "SHARED": str(SHARED), "CANDOR_CACHE": str(CACHE if case.bundled else root / "cache"), **case.env}
         for keep in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"):
             if keep in os.environ:
                 env[keep] = os.environ[keep]
@@ -119,11 +139,13 @@ def main():
     paths = [pathlib.Path(name) for name in sys.argv[2:]] or sorted(HERE.glob("*.test"))
     listed = subprocess.run([candor, "--help"], capture_output=True, encoding="utf-8").stdout
     verbs = set(re.findall(r"^  ([a-z]+) ", listed, flags=re.MULTILINE))
-    failed = ran = skipped = 0
+    failed = ran = 0
+    skipped = {}
     for path in paths:
         for case in parse(path):
-            if case.requires and case.requires not in verbs:
-                skipped += 1
+            lacking = absent(case, verbs)
+            if lacking:
+                skipped[lacking] = skipped.get(lacking, 0) + 1
                 continue
             ran += 1
             wrong = run_case(candor, case)
@@ -132,7 +154,7 @@ def main():
                 print(f"FAILED {path.name}: {case.name}")
                 for what in wrong:
                     print(f"  {what}")
-    print(f"{ran} cases, {failed} failed, {skipped} skipped (their verb does not exist yet)")
+    print(f"{ran} cases, {failed} failed" + "".join(f", {n} skipped without {what}" for what, n in skipped.items()))
     sys.exit(1 if failed or ran == 0 else 0)
 
 
