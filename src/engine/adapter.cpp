@@ -93,7 +93,12 @@ Result<Adapter> adapter_from_peft(const Context& context, const Model& model, co
     for (int i = 0; i < kLinears; ++i) {
       const auto linear = static_cast<Linear>(i);
       const auto it = by_module.find(module_path(layer, linear));
-      if (it == by_module.end()) continue;
+      if (it == by_module.end()) {
+        if (TRY(files::target_matches(saved.config, module_path(layer, linear))))
+          return error("[adapter] adapter_config.json targets {}, but the adapter holds no tensors for it: the file is "
+                       "incomplete, or was made for a model with fewer layers.", module_path(layer, linear));
+        continue;
+      }
       const files::LoraTensors& tensors = *it->second;
       const PackedMatrix& w = model.layers[layer][linear];
       if (tensors.in != w.in || tensors.out != w.out)
