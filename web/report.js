@@ -73,7 +73,11 @@ function verdict() {
     byId('chip').classList.add(kind);
     byId('chip').hidden = false;
   }
-  if (summary.verdict && greedy && greedy.before && greedy.after && isNumber(greedy.before.accuracy) && isNumber(greedy.after.accuracy))
+  // The figures in a verdict's closing parenthesis go below the headline.
+  const [, headline, figures] = /^(.*\S) \(([^()]*)\)\.$/s.exec(summary.verdict || '') || [];
+  if (headline) byId('verdict').textContent = `${headline}.`;
+  if (headline) byId('lede').textContent = `${figures}.`;
+  else if (summary.verdict && greedy && greedy.before && greedy.after && isNumber(greedy.before.accuracy) && isNumber(greedy.after.accuracy))
     byId('lede').textContent = `${greedy.after.total} held-out rows: ${greedy.before.correct} right before, ${greedy.after.correct} after` +
       (isNumber(summary.seconds) ? `, ${duration(summary.seconds)} apart.` : '.');
 }
@@ -145,7 +149,7 @@ function evaluations() {
     const range = prose.interval, known = Array.isArray(range) && range.every(isNumber);
     const [kind, words] = !known ? ['even', 'Prose unlike the task changed by'] : range[0] > 0 ? ['bad', 'Prose unlike the task has become less likely, by']
       : range[1] < 0 ? ['good', 'Prose unlike the task has become more likely, by'] : ['good', 'No sign that prose unlike the task became less likely:'];
-    byId('prose').append(element('p', {}, element('strong', {class: kind}, words), ` ${signed(difference, 4)} nats per token`,
+    byId('prose').append(element('p', {}, element('strong', {class: kind}, words), ` ${kind !== 'even' && words.endsWith('by') ? Math.abs(difference).toFixed(4) : signed(difference, 4)} nats per token`,
       known ? ` (95% interval ${signed(range[0], 4)} to ${signed(range[1], 4)})` : '', `, from ${prose.before_nats_per_token.toFixed(4)} to ${prose.after_nats_per_token.toFixed(4)}.`));
   }
   if (byId('accuracy').children.length || byId('prose').children.length) show('evaluation', 'Before and after');
@@ -256,7 +260,7 @@ function drawChart(canvas, steps, values) {
   const chart = new Chart(canvas, {
     type: 'line',
     data: {labels: steps, datasets: [
-      {label: 'average', data: smooth, borderWidth: 2.5, pointRadius: 0, pointHitRadius: 0, tension: 0.2},
+      {label: 'average', data: smooth, borderWidth: 2.5, pointRadius: 0, pointHitRadius: 0},
       {label: 'step', data: values, borderWidth: 1.2, pointRadius: values.length > 80 ? 0 : 2, pointHitRadius: 6},
     ]},
     options: {
