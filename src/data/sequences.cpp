@@ -46,14 +46,8 @@ Result<std::string> text_column(const Json& row, const char* name, std::string_v
   return row[name].get<std::string>();
 }
 
-Result<Sequence> from_prompt_completion(const Json& row, const TextReader& reader, std::string_view where) {
-  const std::string prompt = TRY(text_column(row, "prompt", where));
-  const std::string completion = TRY(text_column(row, "completion", where));
-  Sequence sequence{TRY(encode(reader, prompt + completion, true, where)), {}};
-  const size_t shared =
-      prompt.empty() ? 0 : common_prefix(TRY(encode(reader, prompt, true, where)), sequence.ids);
-  for (size_t i = 0; i < sequence.ids.size(); ++i) sequence.mask.push_back(i >= std::max<size_t>(shared, 1) ? 1 : 0);
-  return sequence;
+Error no_template(std::string_view where) {
+  return error("[{}] messages need a chat template, which this model does not have. Give `text` instead.", where);
 }
 
 Result<text::Rendered> render(const TextReader& reader, const Json& messages, bool generation_prompt, std::string_view where) {
@@ -63,6 +57,28 @@ Result<text::Rendered> render(const TextReader& reader, const Json& messages, bo
   auto rendered = reader.chat_template->render(messages, options);
   if (!rendered) return error("[{}] {}", where, rendered.error().message);
   return rendered;
+}
+
+// Counts what comes after the tokens that `prompt` alone and `whole` have in common.
+Result<Sequence> completion_counts(const TextReader& reader, const std::string& prompt, const std::string& whole,
+                                   bool special, std::string_view where) {
+  Sequence sequence{TRY(encode(reader, whole, special, where)), {}};
+  const size_t shared =
+      prompt.empty() ? 0 : common_prefix(TRY(encode(reader, prompt, special, where)), sequence.ids);
+  for (size_t i = 0; i < sequence.ids.size(); ++i) sequence.mask.push_back(i >= std::max<size_t>(shared, 1) ? 1 : 0);
+  return sequence;
+}
+
+Result<Sequence> from_prompt_completion(const Json& row, const TextReader& reader, std::string_view where) {
+  if (row.contains("prompt") && row["prompt"].is_array() && row["completion"].is_array()) {
+    if (reader.chat_template == nullptr) return no_template(where);
+    Json messages = row["prompt"];
+    const std::string prompt = TRY(render(reader, messages, true, where)).text;
+    messages.insert(messages.end(), row["completion"].begin(), row["completion"].end());
+    return completion_counts(reader, prompt, TRY(render(reader, messages, false, where)).text, false, where);
+  }
+  const std::string prompt = TRY(text_column(row, "prompt", where));
+  return completion_counts(reader, prompt, prompt + TRY(text_column(row, "completion", where)), true, where);
 }
 
 // Byte ranges of the assistant's turns in the rendered text.
@@ -86,8 +102,7 @@ Result<std::vector<std::pair<size_t, size_t>>> assistant_spans(const TextReader&
 
 Result<Sequence> from_messages(const Json& messages, const TextReader& reader, std::string_view where) {
   if (!messages.is_array() || messages.empty()) return error("[{}] messages: expected a list of chat messages.", where);
-  if (reader.chat_template == nullptr)
-    return error("[{}] messages need a chat template, which this model does not have. Give `text` instead.", where);
+  if (reader.chat_template == nullptr) return no_template(where);
   const text::Rendered whole = TRY(render(reader, messages, false, where));
   Sequence sequence{TRY(encode(reader, whole.text, false, where)), {}};
   sequence.mask.assign(sequence.ids.size(), 0);
