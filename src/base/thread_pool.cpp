@@ -17,8 +17,8 @@ namespace candor {
 namespace {
 
 // How long a worker spins for the next round before it sleeps: longer than the serial code between two kernels, shorter
-// than anyone notices. The caller, once it has run out of tasks, spins too, but gives its core away now and then: on a
-// busy machine the worker that it waits for may need it.
+// than anyone notices. The caller, while it waits for workers that are still inside, gives its core away now and then: on
+// a busy machine they may need it.
 constexpr int kSpins = 20000, kSpinsBeforeYield = 2000;
 
 void pause() {
@@ -46,7 +46,6 @@ ThreadPool::~ThreadPool() {
   {
     std::lock_guard lock(mutex_);
     stop_ = true;
-    ++round_;
   }
   wake_.notify_all();
   for (auto& worker : workers_) worker.join();
@@ -58,17 +57,17 @@ void ThreadPool::run(int64_t count, const std::function<void(int64_t, int)>& tas
     for (int64_t i = 0; i < count; ++i) task(i, 0);
     return;
   }
+  count_ = count;
+  task_ = &task;
+  next_.store(0, std::memory_order_relaxed);
   {
     std::lock_guard lock(mutex_);
-    count_ = count;
-    task_ = &task;
-    next_ = 0;
-    busy_ = static_cast<int>(workers_.size());
-    ++round_;
+    gate_.store((gate_.load(std::memory_order_relaxed) / kRound + 1) * kRound + kOpen, std::memory_order_release);
+    if (sleepers_ > 0) wake_.notify_all();
   }
-  wake_.notify_all();
   drain(0);
-  for (int spin = 1; busy_.load(std::memory_order_acquire) > 0; ++spin) {
+  gate_.fetch_and(~kOpen, std::memory_order_acq_rel);
+  for (int spin = 1; (gate_.load(std::memory_order_acquire) & kInside) != 0; ++spin) {
     pause();
     if (spin % kSpinsBeforeYield == 0) std::this_thread::yield();
   }
@@ -80,17 +79,25 @@ void ThreadPool::drain(int thread) {
 
 void ThreadPool::work(int thread) {
   set_float_mode();
-  uint64_t seen = 0;
-  while (true) {
-    for (int spin = 0; spin < kSpins && round_.load(std::memory_order_acquire) == seen; ++spin) pause();
-    if (round_.load(std::memory_order_acquire) == seen) {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return round_.load() != seen; });
+  uint64_t seen = 0;  // the last round this worker was in
+  auto open = [&](uint64_t gate) { return (gate & kOpen) != 0 && gate / kRound != seen; };
+  while (!stop_) {
+    uint64_t gate = gate_.load(std::memory_order_acquire);
+    for (int spin = 0; spin < kSpins && !open(gate) && !stop_; ++spin) {
+      pause();
+      gate = gate_.load(std::memory_order_acquire);
     }
-    seen = round_.load(std::memory_order_acquire);
-    if (stop_) return;
+    if (!open(gate)) {
+      std::unique_lock lock(mutex_);
+      ++sleepers_;
+      wake_.wait(lock, [&] { return stop_ || open(gate_.load(std::memory_order_acquire)); });
+      --sleepers_;
+      continue;
+    }
+    if (!gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acq_rel)) continue;
+    seen = gate / kRound;
     drain(thread);
-    busy_.fetch_sub(1, std::memory_order_release);
+    gate_.fetch_sub(1, std::memory_order_release);
   }
 }
 

@@ -29,14 +29,18 @@ class ThreadPool {
   void work(int thread);
   void drain(int thread);
 
+  // gate_ = round · 2^17 + open · 2^16 + workers inside. A worker may enter an open round; the caller closes the round once
+  // no task is left and waits for those inside only, so a worker that the machine has not woken yet holds nobody up.
+  static constexpr uint64_t kOpen = uint64_t{1} << 16, kRound = uint64_t{1} << 17, kInside = kOpen - 1;
+
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::atomic<uint64_t> round_{0};
+  int sleepers_ = 0;  // guarded by mutex_
+  std::atomic<uint64_t> gate_{0};
   std::atomic<int64_t> next_{0};
-  std::atomic<int> busy_{0};
   std::atomic<bool> stop_{false};
-  int64_t count_ = 0;
+  int64_t count_ = 0;  // written only while nobody is inside
   const std::function<void(int64_t, int)>* task_ = nullptr;
 };
 
