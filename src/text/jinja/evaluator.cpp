@@ -174,7 +174,7 @@ Result<void> Evaluator::loop_over(const Stmt& statement, const ScopePtr& scope, 
   auto shared = std::make_shared<const std::vector<Value>>(std::move(items));
   auto loop = std::make_shared<Loop>(statement, scope, shared, nesting);
   for (; loop->index < shared->size(); ++loop->index) {
-    TRY(run_.charge(1));
+    TRY(run_.charge(5));  // for the scope
     ScopePtr body_scope = inner(scope);
     body_scope->set("loop", Value(std::shared_ptr<Object>(loop)));
     TRY(assign(*statement.target, (*shared)[loop->index], body_scope));

@@ -284,7 +284,9 @@ Result<Value> repeat(Runtime& run, const Value& value, const Value& times) {
       return error("a string grows beyond 64 MiB");
     TRY(run.charge_text(text->size() * static_cast<size_t>(count)));
     std::string result;
-    for (int64_t i = 0; i < count && !text->empty(); ++i) result += *text;
+    result.reserve(text->size() * static_cast<size_t>(count));
+    if (text->size() == 1) result.assign(static_cast<size_t>(count), text->front());
+    for (int64_t i = 0; i < count && text->size() > 1; ++i) result += *text;
     return Value(std::move(result), value.is_safe());
   }
   const auto& items = value.sequence()->items;
