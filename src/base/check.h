@@ -7,7 +7,8 @@ namespace candor {
 
 }  // namespace candor
 
-#define CHECK(condition)                                                                              \
-  do {                                                                                                \
-    if (!(condition)) [[unlikely]] ::candor::check_failed(#condition, __FILE__, __LINE__, __func__); \
+#define CHECK(condition)                                                \
+  do {                                                                  \
+    if (!(condition)) [[unlikely]]                                      \
+      ::candor::check_failed(#condition, __FILE__, __LINE__, __func__); \
   } while (0)

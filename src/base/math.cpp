@@ -99,7 +99,9 @@ double exact_log(double x) {
   return n * kLn2High - ((half_square - (s * (half_square + z * p) + n * kLn2Low)) - f);
 }
 
-double exact_pow(double x, double y) { return exact_exp(y * exact_log(x)); }
+double exact_pow(double x, double y) {
+  return exact_exp(y * exact_log(x));
+}
 
 double exact_sin(double x) {
   const Reduced r = reduce(x);

@@ -5,10 +5,10 @@
 
 namespace candor {
 
-double exact_exp(double x);             // underflows to 0, overflows to infinity, NaN stays NaN
-double exact_log(double x);             // x > 0; log(0) = -infinity, negative gives NaN
-double exact_pow(double x, double y);   // x > 0
-double exact_sin(double x);             // |x| < 2^30
+double exact_exp(double x);            // underflows to 0, overflows to infinity, NaN stays NaN
+double exact_log(double x);            // x > 0; log(0) = -infinity, negative gives NaN
+double exact_pow(double x, double y);  // x > 0
+double exact_sin(double x);            // |x| < 2^30
 double exact_cos(double x);
 
 }  // namespace candor

@@ -68,9 +68,9 @@ class [[nodiscard]] Result<void> {
 }  // namespace candor
 
 // auto rows = TRY(read_rows(path));  returns the error to the caller, or yields the value.
-#define TRY(expression)                                   \
-  ({                                                      \
-    auto candor_try_result = (expression);                \
+#define TRY(expression)                                       \
+  ({                                                          \
+    auto candor_try_result = (expression);                    \
     if (!candor_try_result) return candor_try_result.error(); \
-    std::move(candor_try_result).value();                 \
+    std::move(candor_try_result).value();                     \
   })

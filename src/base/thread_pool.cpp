@@ -17,8 +17,8 @@ namespace candor {
 namespace {
 
 // How long a worker spins for the next round before it sleeps: longer than the serial code between two kernels, shorter
-// than anyone notices. The caller, while it waits for workers that are still inside, gives its core away now and then: on
-// a busy machine they may need it.
+// than anyone notices. The caller, while it waits for workers that are still inside, gives its core away now and then:
+// on a busy machine they may need it.
 constexpr int kSpins = 20000, kSpinsBeforeYield = 2000;
 
 void pause() {

@@ -22,15 +22,17 @@ class ThreadPool {
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   // Calls task(i) once for every i in [0, count), on any thread in any order, and returns when all are done. Tasks must
-  // not throw and must not call run() themselves. `thread` in [0, threads()) tells a task which scratch space is its own.
+  // not throw and must not call run() themselves. `thread` in [0, threads()) tells a task which scratch space is its
+  // own.
   void run(int64_t count, const std::function<void(int64_t i, int thread)>& task);
 
  private:
   void work(int thread);
   void drain(int thread);
 
-  // gate_ = round · 2^17 + open · 2^16 + workers inside. A worker may enter an open round; the caller closes the round once
-  // no task is left and waits for those inside only, so a worker that the machine has not woken yet holds nobody up.
+  // gate_ = round · 2^17 + open · 2^16 + workers inside. A worker may enter an open round; the caller closes the round
+  // once no task is left and waits for those inside only, so a worker that the machine has not woken yet holds nobody
+  // up.
   static constexpr uint64_t kOpen = uint64_t{1} << 16, kRound = uint64_t{1} << 17, kInside = kOpen - 1;
 
   std::vector<std::thread> workers_;

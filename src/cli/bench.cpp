@@ -69,8 +69,14 @@ Work gemm(const engine::Context& context) {
       c(context.ledger, "bench", "c", kRows * kSide);
   for (engine::Buffer* buffer : {&a, &b})
     for (int64_t i = 0; i < buffer->size(); ++i) (*buffer)[i] = static_cast<float>(i % 7) - 3.0f;
-  const engine::Matmul product{.a = a.data(), .a_row = kSide, .b = b.data(), .b_panel = kSide * engine::kPanel,
-                               .c = c.data(), .c_row = kSide, .rows = kRows, .panels = kSide / engine::kPanel,
+  const engine::Matmul product{.a = a.data(),
+                               .a_row = kSide,
+                               .b = b.data(),
+                               .b_panel = kSide * engine::kPanel,
+                               .c = c.data(),
+                               .c_row = kSide,
+                               .rows = kRows,
+                               .panels = kSide / engine::kPanel,
                                .depth = kSide};
   const double seconds = median_time(9, [&] { engine::run_matmuls(context.pool, context.kernels, {&product, 1}); });
   return {seconds, 2e-9 * kRows * kSide * kSide};
@@ -100,8 +106,8 @@ double decode(const Session& s, int64_t rows) {
   return static_cast<double>(rows * kTokens) / (run(kTokens + 1) - run(1));
 }
 
-// A GRPO step: 4 prompts × 8 completions of 16 tokens, sampled, trained (every group has an advantage) and stepped, with
-// LoRA of rank 16 on all linear layers.
+// A GRPO step: 4 prompts × 8 completions of 16 tokens, sampled, trained (every group has an advantage) and stepped,
+// with LoRA of rank 16 on all linear layers.
 Result<Work> grpo_step(const Session& s, int64_t prompt_tokens) {
   constexpr int64_t kPrompts = 4, kGroup = 8, kTokens = 16;
   files::LoraConfig lora;
@@ -170,25 +176,29 @@ Result<Json> run_bench(const ModelOptions& options) {
 
 void print_bench(const Json& b) {
   auto number = [&](const char* name) { return b[name].get<double>(); };
-  fmt::print("roof            {:8.1f} GFLOP/s float32 on {} threads ({} kernels; {:.1f} after the run), {:.1f} GB/s from memory\n",
-             number("roof_gflops"), b["machine"]["cores"].get<int>(), b["machine"]["kernels"].get<std::string>(),
-             number("roof_gflops_again"), number("roof_dram_gbs"));
-  fmt::print("GEMM            {:8.1f} GFLOP/s             {:3.0f}% of the roof   512 x 2048 x 2048\n", number("gemm_gflops"),
-             100 * number("gemm_fraction"));
-  fmt::print("prefill         {:8.1f} tokens/s            {:3.0f}% of the roof   512 tokens\n", number("prefill_tokens_per_s"),
-             100 * number("prefill_fraction"));
+  fmt::print(
+      "roof            {:8.1f} GFLOP/s float32 on {} threads ({} kernels; {:.1f} after the run), {:.1f} GB/s from "
+      "memory\n",
+      number("roof_gflops"), b["machine"]["cores"].get<int>(), b["machine"]["kernels"].get<std::string>(),
+      number("roof_gflops_again"), number("roof_dram_gbs"));
+  fmt::print("GEMM            {:8.1f} GFLOP/s             {:3.0f}% of the roof   512 x 2048 x 2048\n",
+             number("gemm_gflops"), 100 * number("gemm_fraction"));
+  fmt::print("prefill         {:8.1f} tokens/s            {:3.0f}% of the roof   512 tokens\n",
+             number("prefill_tokens_per_s"), 100 * number("prefill_fraction"));
   fmt::print("decode, 1 row   {:8.1f} tokens/s            {:3.0f}% of the memory roof\n", number("decode_tokens_per_s"),
              100 * number("decode_dram_fraction"));
   fmt::print("decode, 16 rows {:8.1f} tokens/s\n", number("decode16_tokens_per_s"));
-  fmt::print("GRPO step       {:8.2f} s                   {:3.0f}% of the roof   4 prompts x 8, 16 tokens, {:.2f} TFLOP\n",
-             number("grpo_step_s"), 100 * number("grpo_step_fraction"), number("grpo_step_tflop"));
+  fmt::print(
+      "GRPO step       {:8.2f} s                   {:3.0f}% of the roof   4 prompts x 8, 16 tokens, {:.2f} TFLOP\n",
+      number("grpo_step_s"), 100 * number("grpo_step_fraction"), number("grpo_step_tflop"));
   fmt::print("peak memory     {:8.2f} GB\n", 1e-9 * number("peak_bytes"));
 }
 
 }  // namespace
 
 int bench(const Words& words) {
-  Options options("bench", "Measures this machine's roof and, in the same run, the fraction of it that the engine reaches.");
+  Options options("bench",
+                  "Measures this machine's roof and, in the same run, the fraction of it that the engine reaches.");
   ModelOptions model;
   model.add_model(options.app);
   model.add_threads(options.app);

@@ -42,9 +42,9 @@ Result<int> run_eval(const EvalOptions& options) {
   const auto session = TRY(open_session(options.model.model, options.model.adapter, options.model.threads));
   const Evaluator evaluator = TRY(make_evaluator(*session, std::move(rows), options.evaluator));
   const std::atomic<bool>& stop = catch_interrupts();
-  const auto result = TRY(answer_task(evaluator, session->role(),
-                                      options.temperature == 0 ? evaluator.greedy : evaluator.sampled,
-                                      {{}, [&] { return stop.load(); }}));
+  const auto result =
+      TRY(answer_task(evaluator, session->role(), options.temperature == 0 ? evaluator.greedy : evaluator.sampled,
+                      {{}, [&] { return stop.load(); }}));
   if (!result) return static_cast<int>(kInterrupted);
   if (!options.output.empty()) TRY(write_items(options.output, evaluator, *result));
   if (options.model.json)
@@ -62,13 +62,16 @@ int eval_task(const Words& words) {
   EvalOptions eval;
   CLI::App& app = options.app;
   eval.model.add_model(app);
-  app.add_option("TASK", eval.task, "rows with prompt and answer (or solution), or GSM8K's question and answer")->required();
+  app.add_option("TASK", eval.task, "rows with prompt and answer (or solution), or GSM8K's question and answer")
+      ->required();
   eval.model.add_adapter(app);
-  app.add_option("--accuracy_extraction", eval.evaluator.extraction, "last_number, boxed, gsm8k, exact or regex:PATTERN");
+  app.add_option("--accuracy_extraction", eval.evaluator.extraction,
+                 "last_number, boxed, gsm8k, exact or regex:PATTERN");
   app.add_option("--max_completion_length,--max_new_tokens", eval.evaluator.max_completion_length,
                  "tokens of an answer at the most")
       ->check(CLI::Range(1, 1 << 24));
-  app.add_option("--temperature", eval.temperature, "0 takes the likeliest token (default)")->check(CLI::Range(0.0, 100.0));
+  app.add_option("--temperature", eval.temperature, "0 takes the likeliest token (default)")
+      ->check(CLI::Range(0.0, 100.0));
   app.add_option("--seed", eval.evaluator.seed, "of the draws");
   app.add_option("--stop", eval.evaluator.stop, "end an answer with this text; may be given several times");
   app.add_option("--output", eval.output, "write every item with its answer to this file (JSON lines)");

@@ -44,8 +44,7 @@ Result<std::optional<Evaluation>> evaluate(const Evaluator& evaluator, const eng
   auto sampled = TRY(answer_task(evaluator, adapter, evaluator.sampled, callbacks));
   if (!sampled) return std::optional<Evaluation>();
   const Session& session = evaluator.session;
-  eval::ProseScore prose =
-      TRY(eval::score_prose({session.context, session.model, adapter, session.tokenizer()}));
+  eval::ProseScore prose = TRY(eval::score_prose({session.context, session.model, adapter, session.tokenizer()}));
   return std::optional<Evaluation>(Evaluation{std::move(*greedy), std::move(*sampled), std::move(prose)});
 }
 

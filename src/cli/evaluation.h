@@ -13,7 +13,7 @@ struct EvaluatorOptions {
   std::string extraction = "last_number";
   std::optional<int64_t> max_prompt_length;  // none: the context less the completion
   int64_t max_completion_length = 256;
-  double temperature = 1.0;       // of the sampled answers
+  double temperature = 1.0;  // of the sampled answers
   uint64_t seed = 0;
   std::vector<std::string> stop;
 };

@@ -30,7 +30,8 @@ Result<data::Prompt> ready_ids(const data::Row& row, const Session& session, con
   if (!ids.is_array() || ids.empty()) return error("[{}] input_ids: expected a list of at least one token id.", where);
   for (const text::Json& id : ids) {
     if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= session.model.config.vocab_size)
-      return error("[{}] input_ids: expected token ids below {}, got {}.", where, session.model.config.vocab_size, id.dump());
+      return error("[{}] input_ids: expected token ids below {}, got {}.", where, session.model.config.vocab_size,
+                   id.dump());
     prompt.ids.push_back(id.get<int32_t>());
   }
   prompt.text = session.tokenizer().decode(prompt.ids, {});
@@ -96,13 +97,18 @@ int generate(const Words& words) {
   engine::SamplingOptions& sampling = generate.sampling;
   CLI::App& app = options.app;
   generate.model.add_model(app);
-  app.add_option("ROWS", generate.rows, "JSON lines with prompt, messages, text or input_ids; - reads standard input")->required();
+  app.add_option("ROWS", generate.rows, "JSON lines with prompt, messages, text or input_ids; - reads standard input")
+      ->required();
   generate.model.add_adapter(app);
-  app.add_option("--num_generations", generate.num_generations, "completions of each prompt")->check(CLI::Range(1, 65536));
-  app.add_option("--max_new_tokens,--max_completion_length", sampling.max_new_tokens, "tokens of a completion at the most")
+  app.add_option("--num_generations", generate.num_generations, "completions of each prompt")
+      ->check(CLI::Range(1, 65536));
+  app.add_option("--max_new_tokens,--max_completion_length", sampling.max_new_tokens,
+                 "tokens of a completion at the most")
       ->check(CLI::Range(1, 1 << 24));
-  app.add_option("--temperature", sampling.temperature, "0 takes the likeliest token (default 1)")->check(CLI::Range(0.0, 100.0));
-  app.add_option("--top_k", sampling.top_k, "draw among the k likeliest tokens; 0 = off")->check(CLI::Range(0, 1 << 24));
+  app.add_option("--temperature", sampling.temperature, "0 takes the likeliest token (default 1)")
+      ->check(CLI::Range(0.0, 100.0));
+  app.add_option("--top_k", sampling.top_k, "draw among the k likeliest tokens; 0 = off")
+      ->check(CLI::Range(0, 1 << 24));
   app.add_option("--top_p", sampling.top_p, "draw among the likeliest tokens that hold this probability; 1 = off")
       ->check(CLI::Range(1e-9, 1.0));
   app.add_option("--stop", sampling.stop_strings, "end a completion with this text; may be given several times");

@@ -9,8 +9,9 @@ namespace candor::cli {
 int grpo(const Words& words) {
   GrpoJob job;
   const recipes::FieldList fields = recipes::grpo_fields(job.config);
-  const RecipeStart start = start_recipe(
-      {"grpo", "Trains a LoRA adapter by GRPO: groups of completions are sampled, rewarded and compared."}, fields, words);
+  const RecipeStart start =
+      start_recipe({"grpo", "Trains a LoRA adapter by GRPO: groups of completions are sampled, rewarded and compared."},
+                   fields, words);
   if (start.exit_code) return *start.exit_code;
   if (const auto resolved = recipes::resolve_grpo(job.config, start.given); !resolved) {
     print_error(resolved.error().message);

@@ -79,7 +79,8 @@ std::string now_text() {
 
 std::string how_to_talk(const GrpoConfig& config) {
   return fmt::format(
-      "echo '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is 17 + 25? Answer with just the number.\"}}]}}' | "
+      "echo '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is 17 + 25? Answer with just the "
+      "number.\"}}]}}' | "
       "candor generate {} - --adapter {} --temperature 0",
       config.model_name_or_path, (fs::path(config.output_dir) / "final").string());
 }
@@ -97,10 +98,11 @@ void print_table(const Json& summary) {
                              100 * e["difference_interval"][1].get<double>()));
     }
     const Json& prose = evaluations["prose"];
-    fmt::print("  {:<10}{:>10.4f}{:>10.4f}{:>+14.4f}{:>22}   nats per token; above 0: prose has become less likely\n",
-               "prose", prose["before_nats_per_token"].get<double>(), prose["after_nats_per_token"].get<double>(),
-               prose["difference"].get<double>(),
-               fmt::format("{:+.4f} to {:+.4f}", prose["interval"][0].get<double>(), prose["interval"][1].get<double>()));
+    fmt::print(
+        "  {:<10}{:>10.4f}{:>10.4f}{:>+14.4f}{:>22}   nats per token; above 0: prose has become less likely\n", "prose",
+        prose["before_nats_per_token"].get<double>(), prose["after_nats_per_token"].get<double>(),
+        prose["difference"].get<double>(),
+        fmt::format("{:+.4f} to {:+.4f}", prose["interval"][0].get<double>(), prose["interval"][1].get<double>()));
   }
   fmt::print("\n  {} steps in {}, median step {:.2f} s, peak memory {}\n", summary["steps"].get<int64_t>(),
              duration_text(summary["seconds"].get<double>()), summary["step_time_s"].get<double>(),
@@ -119,48 +121,50 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
   data::PromptSet prompts = TRY(load_prompts(config, *session, rewards));
   std::optional<Evaluator> evaluator;
   if (held_out)
-    evaluator.emplace(TRY(make_evaluator(
-        *session, std::move(*held_out),
-        {config.accuracy_extraction, config.max_prompt_length, config.max_completion_length,
-         config.temperature, static_cast<uint64_t>(config.seed), config.stop})));
+    evaluator.emplace(
+        TRY(make_evaluator(*session, std::move(*held_out),
+                           {config.accuracy_extraction, config.max_prompt_length, config.max_completion_length,
+                            config.temperature, static_cast<uint64_t>(config.seed), config.stop})));
   TRY(with_run_directory(config, recipes::prepare_run_directory));
 
   auto evaluate_now = [&](const engine::Adapter* adapter, const char* when) -> Result<std::optional<Evaluation>> {
     const int64_t items = static_cast<int64_t>(evaluator->prompts.prompts.size());
-    return evaluate(*evaluator, adapter,
-                    {[&, items](int64_t done, int64_t) {
-                       progress.doing(fmt::format("evaluating {} {}/{}", when, done, items));
-                     },
-                     [&] { return stop.load(); }});
+    return evaluate(
+        *evaluator, adapter,
+        {[&, items](int64_t done, int64_t) { progress.doing(fmt::format("evaluating {} {}/{}", when, done, items)); },
+         [&] { return stop.load(); }});
   };
   std::optional<Evaluation> before;
   if (evaluator) {
     before = TRY(evaluate_now(nullptr, "before"));
     if (!before) return static_cast<int>(kInterrupted);
-    progress.say(fmt::format("before: greedy {}, sampled {}", eval::in_words(before->greedy), eval::in_words(before->sampled)));
+    progress.say(
+        fmt::format("before: greedy {}, sampled {}", eval::in_words(before->greedy), eval::in_words(before->sampled)));
   }
 
-  recipes::GrpoParts parts{.context = session->context,
-                           .model = session->model,
-                           .tokenizer = session->tokenizer(),
-                           .prompts = std::move(prompts),
-                           .rewards = std::move(rewards),
-                           .recipe_yaml = recipe_yaml(config),
-                           .evaluate = {},
-                           .report = [&](const recipes::StepReport& r) { progress.step(status_of(r, config.beta != 0)); },
-                           .doing = [&](const std::string& what) { progress.doing(what); },
-                           .interrupted = [&] { return stop.load(); }};
+  recipes::GrpoParts parts{
+      .context = session->context,
+      .model = session->model,
+      .tokenizer = session->tokenizer(),
+      .prompts = std::move(prompts),
+      .rewards = std::move(rewards),
+      .recipe_yaml = recipe_yaml(config),
+      .evaluate = {},
+      .report = [&](const recipes::StepReport& r) { progress.step(status_of(r, config.beta != 0)); },
+      .doing = [&](const std::string& what) { progress.doing(what); },
+      .interrupted = [&] { return stop.load(); }};
   if (evaluator)
     parts.evaluate = [&](const engine::Adapter& adapter, int64_t step) -> Result<algorithms::Metrics> {
       const auto greedy = TRY(answer_task(*evaluator, &adapter, evaluator->greedy, {}));
       const auto sampled = TRY(answer_task(*evaluator, &adapter, evaluator->sampled, {}));
       progress.say(fmt::format("step {}: held out, greedy {}", step, eval::in_words(*greedy)));
-      return algorithms::Metrics{{"eval/accuracy_greedy", greedy->accuracy}, {"eval/accuracy_sampled", sampled->accuracy}};
+      return algorithms::Metrics{{"eval/accuracy_greedy", greedy->accuracy},
+                                 {"eval/accuracy_sampled", sampled->accuracy}};
     };
   const recipes::GrpoResult result = TRY(recipes::run_grpo(config, std::move(parts)));
   if (result.interrupted) {
-    progress.say(fmt::format("interrupted after step {}; saved. Go on with: {} --resume_from_checkpoint true", result.steps,
-                             job.command));
+    progress.say(fmt::format("interrupted after step {}; saved. Go on with: {} --resume_from_checkpoint true",
+                             result.steps, job.command));
     return static_cast<int>(kInterrupted);
   }
 
@@ -179,7 +183,8 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
                   {"steps", result.steps},
                   {"num_tokens", result.num_tokens},
                   {"step_time_s", result.median_step_s}};
-  summary["verdict"] = fmt::format("{} steps of GRPO; no eval_dataset, so nothing says whether the model is better.", result.steps);
+  summary["verdict"] =
+      fmt::format("{} steps of GRPO; no eval_dataset, so nothing says whether the model is better.", result.steps);
   if (evaluator) {
     const auto after = TRY(evaluate_now(&result.adapter, "after"));
     if (!after) return static_cast<int>(kInterrupted);

@@ -69,7 +69,8 @@ int quickstart(const Words& words) {
   job.config = quickstart_recipe();
   const recipes::FieldList fields = recipes::grpo_fields(job.config);
   const RecipeStart start = start_recipe(
-      {"quickstart", "Teaches the default model sums by GRPO in a few minutes and shows what changed. Takes grpo's keys."},
+      {"quickstart",
+       "Teaches the default model sums by GRPO in a few minutes and shows what changed. Takes grpo's keys."},
       fields, words);
   if (start.exit_code) return *start.exit_code;
   if (const auto written = write_task(job.config); !written) return fail(written.error());

@@ -67,8 +67,9 @@ RecipeStart start_recipe(const RecipeVerb& verb, const recipes::FieldList& field
 std::string command_line(std::string_view verb, const Words& words) {
   std::string line = fmt::format("candor {}", verb);
   for (const std::string& word : words) {
-    const bool plain = !word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                                               "0123456789-_./=:,+@%") == std::string::npos;
+    const bool plain = !word.empty() && word.find_first_not_of(
+                                            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                            "0123456789-_./=:,+@%") == std::string::npos;
     std::string quoted;
     for (char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
     line += plain ? " " + word : " '" + quoted + "'";

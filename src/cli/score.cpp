@@ -43,8 +43,8 @@ files::Json output_row(const data::Sequence& sequence, const engine::SequenceSco
     nll -= static_cast<double>(score.logprobs[t]);
     ++tokens;
   }
-  return {{"input_ids", sequence.ids}, {"logprobs", logprobs}, {"entropy", entropy},
-          {"mask", mask},              {"nll", nll},           {"tokens", tokens}};
+  return {{"input_ids", sequence.ids}, {"logprobs", logprobs}, {"entropy", entropy}, {"mask", mask}, {"nll", nll},
+          {"tokens", tokens}};
 }
 
 Result<void> run_score(const ModelOptions& model, const std::string& path) {
@@ -75,7 +75,8 @@ int score(const Words& words) {
   std::string rows;
   model.add_model(options.app);
   options.app
-      .add_option("ROWS", rows, "JSON lines with input_ids, text, prompt and completion, or messages; - reads standard input")
+      .add_option("ROWS", rows,
+                  "JSON lines with input_ids, text, prompt and completion, or messages; - reads standard input")
       ->required();
   model.add_adapter(options.app);
   model.add_threads(options.app);

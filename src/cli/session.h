@@ -24,9 +24,7 @@ struct Session {
   std::optional<engine::Adapter> adapter;
 
   const text::Tokenizer& tokenizer() const { return *files.tokenizer; }
-  const text::ChatTemplate* chat_template() const {
-    return files.chat_template ? &*files.chat_template : nullptr;
-  }
+  const text::ChatTemplate* chat_template() const { return files.chat_template ? &*files.chat_template : nullptr; }
   const engine::Adapter* role() const { return adapter ? &*adapter : nullptr; }
 };
 

@@ -11,27 +11,25 @@ namespace {
 
 using files::Json;
 
-Json interval(const statistics::Interval& i) { return Json::array({i.low, i.high}); }
+Json interval(const statistics::Interval& i) {
+  return Json::array({i.low, i.high});
+}
 
 Json one_side(const eval::EvalResult& result) {
-  return {{"correct", result.correct},
-          {"total", result.items.size()},
-          {"accuracy", result.accuracy},
-          {"interval", interval(result.interval)},
-          {"mean_tokens", result.mean_tokens},
-          {"unfinished", result.unfinished}};
+  return {{"correct", result.correct},         {"total", result.items.size()},
+          {"accuracy", result.accuracy},       {"interval", interval(result.interval)},
+          {"mean_tokens", result.mean_tokens}, {"unfinished", result.unfinished}};
 }
 
 Result<Json> both_sides(const eval::EvalResult& before, const eval::EvalResult& after) {
   const eval::Comparison comparison = TRY(eval::compare(before, after));
-  return Json{{"before", one_side(before)},
-              {"after", one_side(after)},
-              {"mcnemar",
-               {{"gained", comparison.counts.only_after},
-                {"lost", comparison.counts.only_before},
-                {"p", comparison.p_value}}},
-              {"difference", comparison.difference},
-              {"difference_interval", interval(comparison.interval)}};
+  return Json{
+      {"before", one_side(before)},
+      {"after", one_side(after)},
+      {"mcnemar",
+       {{"gained", comparison.counts.only_after}, {"lost", comparison.counts.only_before}, {"p", comparison.p_value}}},
+      {"difference", comparison.difference},
+      {"difference_interval", interval(comparison.interval)}};
 }
 
 }  // namespace
@@ -67,10 +65,12 @@ Json sample_answers(const Evaluator& evaluator, const Evaluation& before, const 
 std::string verdict(const Json& evaluations) {
   const Json& greedy = evaluations["greedy"];
   const auto total = greedy["before"]["total"].get<int64_t>();
-  const double before = 100 * greedy["before"]["accuracy"].get<double>(), after = 100 * greedy["after"]["accuracy"].get<double>();
+  const double before = 100 * greedy["before"]["accuracy"].get<double>(),
+               after = 100 * greedy["after"]["accuracy"].get<double>();
   const double p = greedy["mcnemar"]["p"].get<double>();
   const std::string change = fmt::format(
-      "{:.0f}% to {:.0f}% of {} held-out items, answered greedily ({:+.0f} points, 95% interval {:+.0f} to {:+.0f}, p = "
+      "{:.0f}% to {:.0f}% of {} held-out items, answered greedily ({:+.0f} points, 95% interval {:+.0f} to {:+.0f}, p "
+      "= "
       "{:.2g} by McNemar's exact test)",
       before, after, total, after - before, 100 * greedy["difference_interval"][0].get<double>(),
       100 * greedy["difference_interval"][1].get<double>(), p);
@@ -103,7 +103,8 @@ Json buffers(const engine::MemoryLedger& ledger) {
   std::vector<std::pair<std::pair<std::string, std::string>, int64_t>> sorted(grouped.begin(), grouped.end());
   std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
   Json rows = Json::array();
-  for (const auto& [key, bytes] : sorted) rows.push_back({{"role", key.first}, {"name", key.second}, {"peak_bytes", bytes}});
+  for (const auto& [key, bytes] : sorted)
+    rows.push_back({{"role", key.first}, {"name", key.second}, {"peak_bytes", bytes}});
   return rows;
 }
 

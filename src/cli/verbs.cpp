@@ -6,7 +6,8 @@ namespace candor::cli {
 namespace {
 
 constexpr std::array kVerbs = {
-    Verb{"quickstart", "[--key value ...]", "the whole story on the default model in minutes, ending in a page", quickstart},
+    Verb{"quickstart", "[--key value ...]", "the whole story on the default model in minutes, ending in a page",
+         quickstart},
     Verb{"grpo", "RECIPE.yaml [--key value]", "trains a LoRA adapter by GRPO on a verifiable reward", grpo},
     Verb{"generate", "MODEL ROWS", "completions of prompts, with their log-probabilities", generate},
     Verb{"score", "MODEL ROWS", "log-probabilities of given text", score},

@@ -11,7 +11,8 @@ using text::Json;
 
 // Tokens that two id lists have in common at their start.
 size_t common_prefix(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
-  return static_cast<size_t>(std::mismatch(a.begin(), a.begin() + std::min(a.size(), b.size()), b.begin()).first - a.begin());
+  return static_cast<size_t>(std::mismatch(a.begin(), a.begin() + std::min(a.size(), b.size()), b.begin()).first -
+                             a.begin());
 }
 
 Sequence everything_counts(std::vector<int32_t> ids) {
@@ -33,7 +34,8 @@ Result<Sequence> from_ids(const Json& ids, std::string_view where) {
   return everything_counts(std::move(values));
 }
 
-Result<std::vector<int32_t>> encode(const TextReader& reader, std::string_view text, bool special, std::string_view where) {
+Result<std::vector<int32_t>> encode(const TextReader& reader, std::string_view text, bool special,
+                                    std::string_view where) {
   auto ids = reader.tokenizer.encode(text, {.add_special_tokens = special});
   if (!ids) return error("[{}] {}", where, ids.error().message);
   if (ids->empty()) return error("[{}] the text has no tokens.", where);
@@ -42,7 +44,8 @@ Result<std::vector<int32_t>> encode(const TextReader& reader, std::string_view t
 
 Result<std::string> text_column(const Json& row, const char* name, std::string_view where) {
   if (!row.contains(name) || !row[name].is_string())
-    return error("[{}] {}: expected text, got {}.", where, name, row.contains(name) ? row[name].type_name() : "nothing");
+    return error("[{}] {}: expected text, got {}.", where, name,
+                 row.contains(name) ? row[name].type_name() : "nothing");
   return row[name].get<std::string>();
 }
 
@@ -50,7 +53,8 @@ Error no_template(std::string_view where) {
   return error("[{}] messages need a chat template, which this model does not have. Give `text` instead.", where);
 }
 
-Result<text::Rendered> render(const TextReader& reader, const Json& messages, bool generation_prompt, std::string_view where) {
+Result<text::Rendered> render(const TextReader& reader, const Json& messages, bool generation_prompt,
+                              std::string_view where) {
   text::RenderOptions options;
   options.add_generation_prompt = generation_prompt;
   options.extra = reader.special_tokens;
@@ -62,9 +66,11 @@ Result<text::Rendered> render(const TextReader& reader, const Json& messages, bo
 // Counts what comes after the tokens that `prompt` alone and `whole` have in common.
 Result<Sequence> completion_counts(const TextReader& reader, const std::string& prompt, const std::string& whole,
                                    bool special, std::string_view where) {
-  Sequence sequence{TRY(encode(reader, whole, special, where)), {}};
-  const size_t shared =
-      prompt.empty() ? 0 : common_prefix(TRY(encode(reader, prompt, special, where)), sequence.ids);
+  Sequence sequence {
+    TRY(encode(reader, whole, special, where))
+    , {}
+  };
+  const size_t shared = prompt.empty() ? 0 : common_prefix(TRY(encode(reader, prompt, special, where)), sequence.ids);
   for (size_t i = 0; i < sequence.ids.size(); ++i) sequence.mask.push_back(i >= std::max<size_t>(shared, 1) ? 1 : 0);
   return sequence;
 }
@@ -73,7 +79,8 @@ Result<Sequence> from_prompt_completion(const Json& row, const TextReader& reade
   if (row.contains("prompt") && row["prompt"].is_array() && row["completion"].is_array()) {
     if (reader.chat_template == nullptr) return no_template(where);
     Json messages = row["prompt"];
-    const std::string prompt = TRY(render(reader, messages, true, where)).text;
+    const std::string prompt = TRY(render(reader, messages, true, where))
+    .text;
     messages.insert(messages.end(), row["completion"].begin(), row["completion"].end());
     return completion_counts(reader, prompt, TRY(render(reader, messages, false, where)).text, false, where);
   }
@@ -89,10 +96,13 @@ Result<std::vector<std::pair<size_t, size_t>>> assistant_spans(const TextReader&
   Json before = Json::array();
   for (const Json& message : messages) {
     if (!before.empty() && message.value("role", "") == "assistant") {
-      const std::string prefix = TRY(render(reader, before, true, where)).text;
+      const std::string prefix = TRY(render(reader, before, true, where))
+      .text;
       before.push_back(message);
-      const std::string through = TRY(render(reader, before, false, where)).text;
-      if (through.starts_with(prefix) && whole.text.starts_with(through)) spans.emplace_back(prefix.size(), through.size());
+      const std::string through = TRY(render(reader, before, false, where))
+      .text;
+      if (through.starts_with(prefix) && whole.text.starts_with(through))
+        spans.emplace_back(prefix.size(), through.size());
       continue;
     }
     before.push_back(message);
@@ -104,7 +114,10 @@ Result<Sequence> from_messages(const Json& messages, const TextReader& reader, s
   if (!messages.is_array() || messages.empty()) return error("[{}] messages: expected a list of chat messages.", where);
   if (reader.chat_template == nullptr) return no_template(where);
   const text::Rendered whole = TRY(render(reader, messages, false, where));
-  Sequence sequence{TRY(encode(reader, whole.text, false, where)), {}};
+  Sequence sequence {
+    TRY(encode(reader, whole.text, false, where))
+    , {}
+  };
   sequence.mask.assign(sequence.ids.size(), 0);
   for (const auto& [begin, end] : TRY(assistant_spans(reader, messages, whole, where))) {
     const size_t first = common_prefix(TRY(encode(reader, whole.text.substr(0, begin), false, where)), sequence.ids);

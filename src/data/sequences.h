@@ -24,11 +24,11 @@ struct TextReader {
   const text::Json& special_tokens;
 };
 
-// A row with `input_ids`, `text`, `prompt` and `completion` (both text, or both messages), or `messages`. No BOS is added that the
-// tokenizer would not add. The completion begins where the tokens of the prompt alone and of prompt + completion part
-// (TRL's rule); an assistant's turn is what the template marks, or, in a template without marks, what its message adds
-// after the generation prompt. `where` opens the message of an error: none of these columns, an id that is no integer,
-// text that is no UTF-8, a template that raises.
+// A row with `input_ids`, `text`, `prompt` and `completion` (both text, or both messages), or `messages`. No BOS is
+// added that the tokenizer would not add. The completion begins where the tokens of the prompt alone and of prompt +
+// completion part (TRL's rule); an assistant's turn is what the template marks, or, in a template without marks, what
+// its message adds after the generation prompt. `where` opens the message of an error: none of these columns, an id
+// that is no integer, text that is no UTF-8, a template that raises.
 Result<Sequence> read_sequence(const text::Json& row, const TextReader& reader, std::string_view where);
 
 }  // namespace candor::data

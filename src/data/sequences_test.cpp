@@ -16,7 +16,8 @@ constexpr const char* kTokenizer = R"({"version": "1.0", "added_tokens": [], "no
     {"?": 0, "a": 1, "b": 2, "c": 3, "user:": 4, "assistant:": 5, "end": 6}}})";
 // "user: a end assistant: b end"
 constexpr const char* kTemplate =
-    "{% for m in messages %}{{ m.role }}: {{ m.content }} end {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
+    "{% for m in messages %}{{ m.role }}: {{ m.content }} end {% endfor %}{% if add_generation_prompt %}assistant: {% "
+    "endif %}";
 
 class SequencesTest : public ::testing::Test {
  protected:

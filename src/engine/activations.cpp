@@ -53,7 +53,8 @@ void Activations::lay_out(int64_t tokens) {
   const bool all = keep_ == Keep::kAllLayers;
   layer_stride_ = all ? layer_floats : 0;
   const int64_t layer_count = all ? c.layers : 1;
-  layers_ = Buffer(context_.ledger, role_, "activations", layer_floats * layer_count + tokens * hidden + padded(tokens));
+  layers_ =
+      Buffer(context_.ledger, role_, "activations", layer_floats * layer_count + tokens * hidden + padded(tokens));
   layer(layers_.data());
   // Without a backward pass the layers share one stretch: the last layer's output is the stretch's input again.
   final_input_ = all ? layers_.data() + layer_floats * layer_count : first_.input;
@@ -92,8 +93,8 @@ LayerActivations Activations::layer(int64_t layer) {
   CHECK(capacity_ > 0);
   const int64_t shift = layer * layer_stride_;
   LayerActivations a = first_;
-  for (float** pointer : {&a.input, &a.q, &a.attention, &a.log_sum, &a.middle, &a.gate, &a.up, &a.attention_factor,
-                          &a.mlp_factor})
+  for (float** pointer :
+       {&a.input, &a.q, &a.attention, &a.log_sum, &a.middle, &a.gate, &a.up, &a.attention_factor, &a.mlp_factor})
     *pointer += shift;
   for (float*& u : a.u) u += shift;
   return a;

@@ -59,15 +59,19 @@ Result<Adapter> make_adapter(const Context& context, const Model& model, const f
   const bool all_linear = config.target_modules == std::vector<std::string>{"all-linear"};  // never head or embedding
   for (const char* outside : {"lm_head", "model.embed_tokens"})
     if (!all_linear && TRY(files::target_matches(config, outside)))
-      return error("[adapter] target_modules names {}: adapters on the embedding or the head are not supported yet. "
-                   "Leave it out of lora_target_modules.", outside);
+      return error(
+          "[adapter] target_modules names {}: adapters on the embedding or the head are not supported yet. "
+          "Leave it out of lora_target_modules.",
+          outside);
   for (int64_t layer = 0; layer < model.config.layers; ++layer)
     for (int i = 0; i < kLinears; ++i)
       if (TRY(files::target_matches(config, module_path(layer, static_cast<Linear>(i)))))
         adapter.pairs.push_back(make_pair(model, layer, static_cast<Linear>(i), config.r));
   if (adapter.pairs.empty())
-    return error("[adapter] lora_target_modules matches no linear layer of this model. Its layers are called {} and so "
-                 "on; \"all-linear\" takes them all.", module_path(0, Linear::kQ));
+    return error(
+        "[adapter] lora_target_modules matches no linear layer of this model. Its layers are called {} and so "
+        "on; \"all-linear\" takes them all.",
+        module_path(0, Linear::kQ));
   lay_out(context, model, adapter);
   for (size_t i = 0; i < adapter.pairs.size(); ++i) {
     const LoraPair& pair = adapter.pairs[i];
@@ -95,22 +99,28 @@ Result<Adapter> adapter_from_peft(const Context& context, const Model& model, co
       const auto it = by_module.find(module_path(layer, linear));
       if (it == by_module.end()) {
         if (TRY(files::target_matches(saved.config, module_path(layer, linear))))
-          return error("[adapter] adapter_config.json targets {}, but the adapter holds no tensors for it: the file is "
-                       "incomplete, or was made for a model with fewer layers.", module_path(layer, linear));
+          return error(
+              "[adapter] adapter_config.json targets {}, but the adapter holds no tensors for it: the file is "
+              "incomplete, or was made for a model with fewer layers.",
+              module_path(layer, linear));
         continue;
       }
       const files::LoraTensors& tensors = *it->second;
       const PackedMatrix& w = model.layers[layer][linear];
       if (tensors.in != w.in || tensors.out != w.out)
-        return error("[adapter] {}: the adapter was made for a layer of {} inputs and {} outputs, this model's has {} and "
-                     "{}: it belongs to another base model.", tensors.module, tensors.in, tensors.out, w.in, w.out);
+        return error(
+            "[adapter] {}: the adapter was made for a layer of {} inputs and {} outputs, this model's has {} and "
+            "{}: it belongs to another base model.",
+            tensors.module, tensors.in, tensors.out, w.in, w.out);
       adapter.pairs.push_back(make_pair(model, layer, linear, tensors.rank));
       found.push_back(&tensors);
       by_module.erase(it);
     }
   if (!by_module.empty())
-    return error("[adapter] the adapter changes {}, which this model does not have: it belongs to another base model, or "
-                 "adapts a layer that is not supported yet.", by_module.begin()->first);
+    return error(
+        "[adapter] the adapter changes {}, which this model does not have: it belongs to another base model, or "
+        "adapts a layer that is not supported yet.",
+        by_module.begin()->first);
   if (adapter.pairs.empty()) return error("[adapter] the adapter has no tensors.");
   lay_out(context, model, adapter);
   for (size_t i = 0; i < found.size(); ++i) {
@@ -124,8 +134,10 @@ Result<Adapter> adapter_from_peft(const Context& context, const Model& model, co
     for (const std::vector<float>* values : {&found[i]->a, &found[i]->b})
       for (float value : *values)
         if (!std::isfinite(value))
-          return error("[adapter] {}: a weight is not finite ({}): the file is damaged, or the training that wrote it "
-                       "diverged.", found[i]->module, value);
+          return error(
+              "[adapter] {}: a weight is not finite ({}): the file is damaged, or the training that wrote it "
+              "diverged.",
+              found[i]->module, value);
   }
   pack_adapter(context, adapter);
   return adapter;

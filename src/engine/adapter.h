@@ -1,4 +1,5 @@
-// LoRA adapters (Hu et al., arXiv 2106.09685): y = W x + s·B(A x), s = alpha/r, or alpha/sqrt(r) with rsLoRA (2312.03732).
+// LoRA adapters (Hu et al., arXiv 2106.09685): y = W x + s·B(A x), s = alpha/r, or alpha/sqrt(r) with rsLoRA
+// (2312.03732).
 //
 // All trainable numbers of an adapter lie in one flat buffer, so that optimizer, clipping and gradient shards are loops
 // over one span; a gradient buffer has the same layout. In it a pair is A [padded(r)][padded(in)], then
@@ -19,8 +20,8 @@ struct LoraPair {
   int64_t layer = 0;
   Linear linear = Linear::kQ;
   int64_t rank = 0, in = 0, out = 0;
-  int64_t a_offset = 0, b_offset = 0;    // into Adapter::parameters and every gradient buffer
-  int64_t a_packed = 0, b_packed = 0;    // into Adapter::packed, which holds s·A and B as panels
+  int64_t a_offset = 0, b_offset = 0;  // into Adapter::parameters and every gradient buffer
+  int64_t a_packed = 0, b_packed = 0;  // into Adapter::packed, which holds s·A and B as panels
   int64_t a_size() const { return padded(rank) * padded(in); }
   int64_t b_size() const { return padded(out) * padded(rank); }
 };
@@ -28,11 +29,11 @@ struct LoraPair {
 struct Adapter {
   files::LoraConfig config;
   float scale = 1.0f;
-  std::vector<LoraPair> pairs;                             // by layer, then in the order of Linear
-  std::vector<std::array<int32_t, kLinears>> index;        // [layer][linear] -> pair, or -1
-  Buffer parameters;                                       // what is trained
-  Buffer packed;                                           // A and B as panels for the forward; pack_adapter() refreshes
-  int64_t trainable = 0;                                   // parameters without padding
+  std::vector<LoraPair> pairs;                       // by layer, then in the order of Linear
+  std::vector<std::array<int32_t, kLinears>> index;  // [layer][linear] -> pair, or -1
+  Buffer parameters;                                 // what is trained
+  Buffer packed;                                     // A and B as panels for the forward; pack_adapter() refreshes
+  int64_t trainable = 0;                             // parameters without padding
   int64_t max_padded_rank = 0;
 
   const LoraPair* find(int64_t layer, Linear linear) const {
@@ -41,8 +42,9 @@ struct Adapter {
   }
 };
 
-// A fresh adapter with PEFT's initialisation: A uniform in ±1/sqrt(in) (kaiming_uniform with a = sqrt(5)), B zero, drawn
-// from (seed, initialisation, pair, element). Error: a target that this engine does not adapt, or none that matches.
+// A fresh adapter with PEFT's initialisation: A uniform in ±1/sqrt(in) (kaiming_uniform with a = sqrt(5)), B zero,
+// drawn from (seed, initialisation, pair, element). Error: a target that this engine does not adapt, or none that
+// matches.
 Result<Adapter> make_adapter(const Context& context, const Model& model, const files::LoraConfig& config,
                              uint64_t seed);
 

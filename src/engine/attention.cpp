@@ -13,10 +13,10 @@ namespace {
 constexpr int64_t kTileRows = 48;  // (token, head) rows that share a pass over the key blocks
 
 struct Shape {
-  int64_t group;      // query heads per key-value head
-  int64_t width;      // padded head_dim
-  int64_t row;        // floats per token of q and out
-  int64_t tile;       // tokens per tile
+  int64_t group;  // query heads per key-value head
+  int64_t width;  // padded head_dim
+  int64_t row;    // floats per token of q and out
+  int64_t tile;   // tokens per tile
   float scale;
 };
 
@@ -26,8 +26,8 @@ Shape shape_of(const files::ModelConfig& c) {
           static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim)))};
 }
 
-// Rows of a tile are (token, head) with the head running fastest. Gathers them from [token][heads·head_dim], padded with
-// zeros, and puts them back.
+// Rows of a tile are (token, head) with the head running fastest. Gathers them from [token][heads·head_dim], padded
+// with zeros, and puts them back.
 void gather(const files::ModelConfig& c, const Shape& s, const float* from, int64_t first, int64_t tokens,
             int64_t kv_head, float* to) {
   for (int64_t t = 0; t < tokens; ++t)
@@ -51,7 +51,13 @@ int64_t valid_keys(int64_t position, int64_t block) {
 
 // scores [rows, 16] = q [rows, width]·keys.
 Matmul score_product(const float* q, const float* keys, const Shape& s, int64_t rows, float* scores) {
-  return {.a = q, .a_row = s.width, .b = keys, .c = scores, .c_row = kPageTokens, .rows = rows, .panels = 1,
+  return {.a = q,
+          .a_row = s.width,
+          .b = keys,
+          .c = scores,
+          .c_row = kPageTokens,
+          .rows = rows,
+          .panels = 1,
           .depth = s.width};
 }
 
@@ -85,9 +91,16 @@ void forward_tile(const Kernels& kernels, const files::ModelConfig& c, const Sha
       const float factor = kernels.softmax_block(row_scores, valid, s.scale, maximum + row, total + row);
       if (factor != 1.0f) kernels.scale(factor, s.width, sum + row * s.width);
     }
-    kernels.matmul({.a = scores, .a_row = kPageTokens, .b = kv.values(page, layer, kv_head),
-                    .b_panel = kPageTokens * kPanel, .c = sum, .c_row = s.width, .rows = tile.rows,
-                    .panels = s.width / kPanel, .depth = kPageTokens, .accumulate = true});
+    kernels.matmul({.a = scores,
+                    .a_row = kPageTokens,
+                    .b = kv.values(page, layer, kv_head),
+                    .b_panel = kPageTokens * kPanel,
+                    .c = sum,
+                    .c_row = s.width,
+                    .rows = tile.rows,
+                    .panels = s.width / kPanel,
+                    .depth = kPageTokens,
+                    .accumulate = true});
   }
   for (int64_t row = 0; row < tile.rows; ++row) {
     kernels.scale(1.0f / total[row], s.width, sum + row * s.width);
@@ -129,11 +142,29 @@ void backward_block(const Kernels& kernels, const Shape& s, const Tile& tile, in
                                    w.delta[row]);
   const int64_t panels = s.width / kPanel;
   // dq += ds·K;  dK += dsᵀ·q and dV += pᵀ·dout, rows in order.
-  kernels.matmul({.a = w.dp, .a_row = kPageTokens, .b = w.keys, .b_panel = kPageTokens * kPanel, .c = w.dq,
-                  .c_row = s.width, .rows = tile.rows, .panels = panels, .depth = kPageTokens, .accumulate = true});
+  kernels.matmul({.a = w.dp,
+                  .a_row = kPageTokens,
+                  .b = w.keys,
+                  .b_panel = kPageTokens * kPanel,
+                  .c = w.dq,
+                  .c_row = s.width,
+                  .rows = tile.rows,
+                  .panels = panels,
+                  .depth = kPageTokens,
+                  .accumulate = true});
   for (const auto& [a, b, c] : {std::tuple{w.dp, w.q, dkeys}, std::tuple{w.scores, w.dout, dvalues}})
-    kernels.matmul({.a = a, .a_row = 1, .a_k = kPageTokens, .b = b, .b_k = s.width, .b_panel = kPanel, .c = c,
-                    .c_row = s.width, .rows = kPageTokens, .panels = panels, .depth = tile.rows, .accumulate = true});
+    kernels.matmul({.a = a,
+                    .a_row = 1,
+                    .a_k = kPageTokens,
+                    .b = b,
+                    .b_k = s.width,
+                    .b_panel = kPanel,
+                    .c = c,
+                    .c_row = s.width,
+                    .rows = kPageTokens,
+                    .panels = panels,
+                    .depth = tile.rows,
+                    .accumulate = true});
 }
 
 template <typename Function>

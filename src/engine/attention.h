@@ -1,8 +1,8 @@
 // Causal attention over paged keys and values, with grouped queries, forward and backward.
 //
 // Keys are walked in blocks of 16 at absolute positions with an online softmax (Milakov and Gimelshein, 1805.02867; the
-// backward recomputes the probabilities from the stored log-sum as FlashAttention does, 2205.14135). What one query adds
-// up, and in which order, depends on its position only.
+// backward recomputes the probabilities from the stored log-sum as FlashAttention does, 2205.14135). What one query
+// adds up, and in which order, depends on its position only.
 #pragma once
 
 #include "engine/batch.h"

@@ -9,16 +9,16 @@ namespace candor::engine {
 
 // Consecutive tokens of one sequence.
 struct Segment {
-  int64_t begin = 0, end = 0;   // tokens [begin, end) of the batch
-  int64_t position = 0;         // of the first of them
-  std::vector<int32_t> pages;   // of positions 0-15, 16-31, …, up to the last token's
+  int64_t begin = 0, end = 0;  // tokens [begin, end) of the batch
+  int64_t position = 0;        // of the first of them
+  std::vector<int32_t> pages;  // of positions 0-15, 16-31, …, up to the last token's
   // Where a completion begins inside a page of its prompt (position % 16 != 0) it owns a copy of that page. In training
   // the copy is made layer by layer: this is the prompt's page, -1 where there is nothing to copy.
   int32_t straddled_page = -1;
 };
 
-// Segments of one prompt are neighbours: its completions first, in row order, then the prompt itself, so that a backward
-// pass adds into the prompt's keys and values in that order. (In inference each segment is its own family.)
+// Segments of one prompt are neighbours: its completions first, in row order, then the prompt itself, so that a
+// backward pass adds into the prompt's keys and values in that order. (In inference each segment is its own family.)
 struct Family {
   int64_t begin = 0, end = 0;  // segments [begin, end)
 };
@@ -27,7 +27,7 @@ struct TokenBatch {
   std::vector<int32_t> ids;        // [tokens]
   std::vector<int32_t> positions;  // [tokens]
   std::vector<Segment> segments;
-  std::vector<Family> families;    // used by the backward pass
+  std::vector<Family> families;  // used by the backward pass
 
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
 

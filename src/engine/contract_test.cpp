@@ -14,8 +14,8 @@ namespace candor::engine {
 namespace {
 
 using testing::Bench;
-using testing::random_ids;
 using ::testing::ElementsAreArray;
+using testing::random_ids;
 
 // Prompts of several lengths around the page size, so that completions straddle pages in every way.
 struct Rollouts {

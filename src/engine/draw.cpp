@@ -46,7 +46,8 @@ int64_t pick(int64_t count, double uniform, Probability&& probability) {
 std::vector<int32_t> truncate(const std::vector<float>& probabilities, const SamplingOptions& options) {
   const auto vocabulary = static_cast<int64_t>(probabilities.size());
   // Tokens below (1 - top_p)/V weigh less than 1 - top_p together, so none of them can be in the nucleus.
-  const double floor = options.top_p < 1.0 && options.top_k == 0 ? (1.0 - options.top_p) / static_cast<double>(vocabulary) : 0.0;
+  const double floor =
+      options.top_p < 1.0 && options.top_k == 0 ? (1.0 - options.top_p) / static_cast<double>(vocabulary) : 0.0;
   std::vector<int32_t> ids;
   for (int64_t id = 0; id < vocabulary; ++id)
     if (static_cast<double>(probabilities[id]) >= floor) ids.push_back(static_cast<int32_t>(id));
@@ -65,7 +66,8 @@ std::vector<int32_t> truncate(const std::vector<float>& probabilities, const Sam
     else
       for (float p : probabilities) total += static_cast<double>(p);
     size_t kept = 0;
-    while (kept < ids.size() && (kept == 0 || sum < options.top_p * total)) sum += static_cast<double>(probabilities[ids[kept++]]);
+    while (kept < ids.size() && (kept == 0 || sum < options.top_p * total))
+      sum += static_cast<double>(probabilities[ids[kept++]]);
     ids.resize(kept);
   }
   return ids;

@@ -27,8 +27,8 @@ void compute_angles(const Context& context, const Rope& rope, const TokenBatch& 
            [&](int64_t t) { rope_angles(rope, batch.positions[t], s.cosine + t * half, s.sine + t * half); });
 }
 
-// Rotates q and k and stores keys and values in their pages; then each completion copies what its first page shares with
-// its prompt's last one.
+// Rotates q and k and stores keys and values in their pages; then each completion copies what its first page shares
+// with its prompt's last one.
 void store_keys(const Context& context, const files::ModelConfig& c, const TokenBatch& batch, KvPool& kv, int64_t layer,
                 float* q, const Activations::Scratch& s) {
   const Widths w = widths_of(c);
@@ -49,7 +49,8 @@ void store_keys(const Context& context, const files::ModelConfig& c, const Token
     const int32_t own = segment.pages[segment.position / kPageTokens];
     const int64_t slots = segment.position % kPageTokens, width = padded(c.head_dim);
     for (int64_t head = 0; head < c.kv_heads; ++head) {
-      const float* from[2] = {kv.keys(segment.straddled_page, layer, head), kv.values(segment.straddled_page, layer, head)};
+      const float* from[2] = {kv.keys(segment.straddled_page, layer, head),
+                              kv.values(segment.straddled_page, layer, head)};
       float* to[2] = {kv.keys(own, layer, head), kv.values(own, layer, head)};
       for (int64_t d = 0; d < width; ++d) std::copy_n(from[0] + d * kPageTokens, slots, to[0] + d * kPageTokens);
       for (int64_t panel = 0; panel < width / kPanel; ++panel)

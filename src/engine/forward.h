@@ -12,18 +12,18 @@ namespace candor::engine {
 
 // What a layer computed. Rows are tokens; widths are padded to 16.
 struct LayerActivations {
-  float* input;                         // residual stream in [hidden]
-  float* q;                             // after the rotation [heads·head_dim]
-  float* attention;                     // before o_proj [heads·head_dim]
-  float* log_sum;                       // [heads]
-  float* middle;                        // residual stream after attention [hidden]
-  float *gate, *up;                     // [intermediate]
-  std::array<float*, kLinears> u;       // s·A x of each adapted linear [max padded rank]
-  float *attention_factor, *mlp_factor; // 1/rms [1]
+  float* input;                          // residual stream in [hidden]
+  float* q;                              // after the rotation [heads·head_dim]
+  float* attention;                      // before o_proj [heads·head_dim]
+  float* log_sum;                        // [heads]
+  float* middle;                         // residual stream after attention [hidden]
+  float *gate, *up;                      // [intermediate]
+  std::array<float*, kLinears> u;        // s·A x of each adapted linear [max padded rank]
+  float *attention_factor, *mlp_factor;  // 1/rms [1]
 };
 
-// Space for the activations of up to `capacity` tokens: of every layer for a backward pass, of one layer (each reuses it)
-// without. Also holds what is only needed within a layer.
+// Space for the activations of up to `capacity` tokens: of every layer for a backward pass, of one layer (each reuses
+// it) without. Also holds what is only needed within a layer.
 class Activations {
  public:
   enum class Keep { kOneLayer, kAllLayers };
@@ -31,16 +31,16 @@ class Activations {
 
   void reserve(int64_t tokens);
   LayerActivations layer(int64_t layer);
-  float* hidden() { return hidden_.data(); }          // after the final norm [tokens, padded(hidden)]
-  float* final_input() { return final_input_; }       // before it
+  float* hidden() { return hidden_.data(); }     // after the final norm [tokens, padded(hidden)]
+  float* final_input() { return final_input_; }  // before it
   float* final_factor() { return final_factor_; }
 
   // Scratch within a layer, [tokens, …] each.
   struct Scratch {
-    float *normed, *k, *v, *projected, *act;                          // forward
+    float *normed, *k, *v, *projected, *act;                               // forward
     float *dx, *dh, *dq, *dk, *dv, *dattention, *dgate, *dup, *dact, *du;  // backward; null with kOneLayer
-    float *cosine, *sine;                                             // [tokens, head_dim/2]
-    float *attention;                                                 // per thread
+    float *cosine, *sine;                                                  // [tokens, head_dim/2]
+    float* attention;                                                      // per thread
   };
   const Scratch& scratch() const { return scratch_; }
 
@@ -65,8 +65,8 @@ void forward(const Context& context, const Model& model, const Rope& rope, const
              const TokenBatch& batch, KvPool& kv, Activations& activations);
 
 // The backward of the last forward on these activations (Keep::kAllLayers) with the same batch and keys and values.
-// dhidden [tokens, padded(hidden)]: d loss / d hidden. Adds into `gradients`, laid out as Adapter::parameters, tokens in
-// batch order. kv_gradients: one layer's worth for the pages of kv; its contents do not matter.
+// dhidden [tokens, padded(hidden)]: d loss / d hidden. Adds into `gradients`, laid out as Adapter::parameters, tokens
+// in batch order. kv_gradients: one layer's worth for the pages of kv; its contents do not matter.
 void backward(const Context& context, const Model& model, const Adapter& adapter, const TokenBatch& batch, KvPool& kv,
               Activations& activations, KvGradients& kv_gradients, const float* dhidden, float* gradients);
 

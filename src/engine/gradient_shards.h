@@ -1,8 +1,8 @@
 // Gradients that do not depend on micro-batches or on the number of ranks (docs/adr/0002).
 //
-// A step's groups form S contiguous shards. Inside a shard the gradient kernels add token after token, so any split into
-// micro-batches gives the same bits; the shards are then added in a fixed tree, (0+1)+(2+3), depth first, which needs
-// log2(S)+1 buffers.
+// A step's groups form S contiguous shards. Inside a shard the gradient kernels add token after token, so any split
+// into micro-batches gives the same bits; the shards are then added in a fixed tree, (0+1)+(2+3), depth first, which
+// needs log2(S)+1 buffers.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,8 @@ class GradientShards {
   // shards >= 1; `floats` is the size of Adapter::parameters.
   GradientShards(MemoryLedger& ledger, int64_t shards, int64_t floats);
 
-  // Calls accumulate(shard, gradients) for every shard in order, gradients zeroed before; returns the sum over the tree.
+  // Calls accumulate(shard, gradients) for every shard in order, gradients zeroed before; returns the sum over the
+  // tree.
   const Buffer& reduce(const Context& context, const std::function<void(int64_t shard, float* gradients)>& accumulate);
   Buffer& total() { return buffers_[0]; }
 

@@ -1,5 +1,5 @@
-// The backward pass against finite differences: the derivative of a weighted sum of log-probabilities and entropies along
-// random directions in parameter space.
+// The backward pass against finite differences: the derivative of a weighted sum of log-probabilities and entropies
+// along random directions in parameter space.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -13,7 +13,8 @@ using testing::Bench;
 using testing::random_ids;
 
 struct Case {
-  std::vector<int32_t> prompt = random_ids(21, 1100, 1), first = random_ids(9, 1100, 2), second = random_ids(14, 1100, 3);
+  std::vector<int32_t> prompt = random_ids(21, 1100, 1), first = random_ids(9, 1100, 2),
+                       second = random_ids(14, 1100, 3);
   RolloutGroup group() const { return {prompt, {first, second}}; }
 };
 
@@ -75,8 +76,8 @@ void check_gradient(const char* level, float twist) {
       worst = std::max(worst, std::abs((values[1] - values[0]) / (2 * step) - expected) / expected);
     }
   }
-  // Forward differences of a float32 forward: rounding of about 23 terms of 1e-6 over 2·2e-3/sqrt(n)·derivative, and the
-  // second-order term; a wrong factor anywhere is off by far more.
+  // Forward differences of a float32 forward: rounding of about 23 terms of 1e-6 over 2·2e-3/sqrt(n)·derivative, and
+  // the second-order term; a wrong factor anywhere is off by far more.
   if (twist == 1.0f)
     EXPECT_LT(worst, 2e-2) << level;  // reason above
   else
@@ -88,7 +89,9 @@ TEST(Backward, MatchesFiniteDifferences) {
   check_gradient("", 1.0f);
 }
 
-TEST(Backward, BrokenTwinIsRejected) { check_gradient("", 1.05f); }
+TEST(Backward, BrokenTwinIsRejected) {
+  check_gradient("", 1.05f);
+}
 
 }  // namespace
 }  // namespace candor::engine

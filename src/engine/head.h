@@ -21,10 +21,10 @@ struct HeadRow {
 };
 
 struct HeadOutput {
-  std::vector<float> logprobs;  // [rows], ln p(target) at temperature τ
-  std::vector<float> entropy;   // [rows], nats, of the distribution at τ
-  std::vector<double> log_sums; // [rows], ln Σ exp(z/τ)
-  std::vector<int32_t> argmax;  // [rows], the smallest id among the likeliest
+  std::vector<float> logprobs;   // [rows], ln p(target) at temperature τ
+  std::vector<float> entropy;    // [rows], nats, of the distribution at τ
+  std::vector<double> log_sums;  // [rows], ln Σ exp(z/τ)
+  std::vector<int32_t> argmax;   // [rows], the smallest id among the likeliest
 };
 
 // The statistics of one finished row.
@@ -44,7 +44,8 @@ HeadOutput head_forward(const Context& context, const Model& model, const float*
                         double temperature);
 
 // d loss / d logprob and d loss / d entropy of each row -> adds into dhidden [*, padded(hidden)]. Rows that share a
-// hidden state add in the order of `rows`. Recomputes the logits block by block. Rows with both coefficients 0 are skipped.
+// hidden state add in the order of `rows`. Recomputes the logits block by block. Rows with both coefficients 0 are
+// skipped.
 void head_backward(const Context& context, const Model& model, const float* hidden, std::span<const HeadRow> rows,
                    double temperature, const HeadOutput& forward, std::span<const float> dlogprob,
                    std::span<const float> dentropy, float* dhidden);

@@ -1,9 +1,9 @@
 // Keys and values in pages of 16 positions, so that a prompt's pages can be shared by the rows that continue it.
 //
 // A page holds, for every layer and key-value head, the keys as [padded(head_dim)][16] (a panel: scores of 16 keys are
-// one matrix product) and the values as panels [padded(head_dim)/16][16 keys][16]. A row's page table lists the pages of
-// positions 0-15, 16-31, …: blocks lie at absolute positions, so attention adds in the same order whether a query comes
-// alone (decoding) or with a thousand others (training). See docs/adr/0004.
+// one matrix product) and the values as panels [padded(head_dim)/16][16 keys][16]. A row's page table lists the pages
+// of positions 0-15, 16-31, …: blocks lie at absolute positions, so attention adds in the same order whether a query
+// comes alone (decoding) or with a thousand others (training). See docs/adr/0004.
 #pragma once
 
 #include <cstdint>
@@ -21,10 +21,10 @@ class KvPool {
   // `role` names the pages in the ledger.
   KvPool(MemoryLedger& ledger, std::string role, const files::ModelConfig& config);
 
-  int32_t take();               // a zeroed page (zeros are finite: unwritten values are multiplied by 0)
-  void retain(int32_t page);    // one more owner
-  void release(int32_t page);   // one owner less; the last one gives the page back
-  int32_t copy(int32_t page);   // a new page with the same contents
+  int32_t take();              // a zeroed page (zeros are finite: unwritten values are multiplied by 0)
+  void retain(int32_t page);   // one more owner
+  void release(int32_t page);  // one owner less; the last one gives the page back
+  int32_t copy(int32_t page);  // a new page with the same contents
 
   float* keys(int32_t page, int64_t layer, int64_t kv_head) { return data(page) + offset(layer, kv_head); }
   float* values(int32_t page, int64_t layer, int64_t kv_head) { return keys(page, layer, kv_head) + block_; }

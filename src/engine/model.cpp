@@ -46,13 +46,18 @@ struct Shape {
 Shape linear_shape(const files::ModelConfig& c, Linear linear) {
   const int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
   switch (linear) {
-    case Linear::kQ: return {q, c.hidden_size, c.attention_bias};
+    case Linear::kQ:
+      return {q, c.hidden_size, c.attention_bias};
     case Linear::kK:
-    case Linear::kV: return {kv, c.hidden_size, c.attention_bias};
-    case Linear::kO: return {c.hidden_size, q, c.attention_bias};
+    case Linear::kV:
+      return {kv, c.hidden_size, c.attention_bias};
+    case Linear::kO:
+      return {c.hidden_size, q, c.attention_bias};
     case Linear::kGate:
-    case Linear::kUp: return {c.intermediate_size, c.hidden_size, c.mlp_bias};
-    case Linear::kDown: return {c.hidden_size, c.intermediate_size, c.mlp_bias};
+    case Linear::kUp:
+      return {c.intermediate_size, c.hidden_size, c.mlp_bias};
+    case Linear::kDown:
+      return {c.hidden_size, c.intermediate_size, c.mlp_bias};
   }
   CHECK(false);
 }

@@ -14,7 +14,8 @@ int64_t RolloutGroup::completion_tokens() const {
 
 int64_t RolloutGroup::tokens() const {
   int64_t tokens = static_cast<int64_t>(prompt.size());
-  for (const auto& completion : completions) tokens += std::max<int64_t>(0, static_cast<int64_t>(completion.size()) - 1);
+  for (const auto& completion : completions)
+    tokens += std::max<int64_t>(0, static_cast<int64_t>(completion.size()) - 1);
   return tokens;
 }
 
@@ -61,7 +62,8 @@ void PolicyPass::lay_out(std::span<const RolloutGroup> groups) {
   }
 }
 
-const HeadOutput& PolicyPass::forward(const Adapter* adapter, std::span<const RolloutGroup> groups, double temperature) {
+const HeadOutput& PolicyPass::forward(const Adapter* adapter, std::span<const RolloutGroup> groups,
+                                      double temperature) {
   lay_out(groups);
   temperature_ = temperature;
   engine::forward(context_, model_, rope_, adapter, batch_, kv_, activations_);
@@ -81,8 +83,7 @@ void PolicyPass::backward(const Adapter& adapter, std::span<const float> dlogpro
   kv_gradients_.block = kPageTokens * padded(model_.config.head_dim);
   const int64_t page_count = pages_.empty() ? 0 : *std::max_element(pages_.begin(), pages_.end()) + 1;
   const int64_t needed = page_count * kv_gradients_.kv_heads * 2 * kv_gradients_.block;
-  if (kv_gradients_.data.size() < needed)
-    kv_gradients_.data = Buffer(context_.ledger, role_, "kv gradients", needed);
+  if (kv_gradients_.data.size() < needed) kv_gradients_.data = Buffer(context_.ledger, role_, "kv gradients", needed);
   engine::backward(context_, model_, adapter, batch_, kv_, activations_, kv_gradients_, dhidden_.data(), gradients);
 }
 

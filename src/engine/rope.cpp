@@ -58,9 +58,14 @@ Rope make_rope(const files::ModelConfig& config) {
   for (int64_t i = 0; i < half; ++i) {
     double f = exact_pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
     switch (rope.type) {
-      case RopeType::kDefault: break;
-      case RopeType::kLinear: f /= rope.factor; break;
-      case RopeType::kLlama3: f = llama3(rope, f); break;
+      case RopeType::kDefault:
+        break;
+      case RopeType::kLinear:
+        f /= rope.factor;
+        break;
+      case RopeType::kLlama3:
+        f = llama3(rope, f);
+        break;
       case RopeType::kYarn: {
         const double ramp = std::clamp((static_cast<double>(i) - yarn_low) / (yarn_high - yarn_low), 0.0, 1.0);
         f = f / rope.factor * ramp + f * (1.0 - ramp);

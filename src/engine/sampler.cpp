@@ -15,11 +15,11 @@ constexpr int64_t kPrefillTokens = 1024;  // prompts that go through the model t
 
 struct Row {
   size_t request = 0, completion = 0;
-  uint32_t number = 0;                              // for the draws
+  uint32_t number = 0;  // for the draws
   std::vector<int32_t> pages;
-  int64_t position = 0;                             // of the next token that goes into the model
-  std::optional<text::StreamDecoder> decoder;       // only with stop strings
-  std::string tail;                                 // decoded text that may hold a stop string
+  int64_t position = 0;                        // of the next token that goes into the model
+  std::optional<text::StreamDecoder> decoder;  // only with stop strings
+  std::string tail;                            // decoded text that may hold a stop string
 };
 
 class Session {
@@ -54,7 +54,8 @@ class Session {
   }
 
  private:
-  // Fills free places with the next prompts, several to a forward pass, and draws the first token of each of their rows.
+  // Fills free places with the next prompts, several to a forward pass, and draws the first token of each of their
+  // rows.
   void admit() {
     while (next_request_ < requests_.size()) {
       TokenBatch batch;

@@ -16,8 +16,8 @@ struct SequenceScore {
   std::vector<float> entropy;   // nats, of the distribution that predicted token t
 };
 
-// sequences: at least one token each. `ready` is called with (index, score) in order, as soon as a batch is done, so that
-// a long file streams; returning false stops.
+// sequences: at least one token each. `ready` is called with (index, score) in order, as soon as a batch is done, so
+// that a long file streams; returning false stops.
 void score_sequences(const Context& context, const Model& model, const Adapter* adapter,
                      std::span<const std::vector<int32_t>> sequences,
                      const std::function<bool(size_t index, SequenceScore score)>& ready);

@@ -106,7 +106,8 @@ struct Bench {
       for (int64_t row = 0; row < pair.out; ++row)
         for (int64_t k = 0; k < pair.rank; ++k)
           adapter.parameters[pair.b_offset + row * padded(pair.rank) + k] = static_cast<float>(
-              0.1 * (2.0 * random_uniform({seed, RngStream::kData, 1, static_cast<uint32_t>(i)}, row * pair.rank + k) - 1));
+              0.1 *
+              (2.0 * random_uniform({seed, RngStream::kData, 1, static_cast<uint32_t>(i)}, row * pair.rank + k) - 1));
     }
     pack_adapter(*context, adapter);
     return adapter;

@@ -9,8 +9,8 @@ std::optional<std::vector<Answered>> answer_prompts(const Subject& subject, cons
                                                     const engine::SamplingCallbacks& callbacks) {
   std::vector<engine::SampleRequest> requests;
   for (const data::Prompt& prompt : prompts.prompts) requests.push_back({prompt.ids, 1});
-  const auto sampled = engine::sample(subject.context, subject.model, subject.adapter, requests, options,
-                                      &subject.tokenizer, callbacks);
+  const auto sampled =
+      engine::sample(subject.context, subject.model, subject.adapter, requests, options, &subject.tokenizer, callbacks);
   if (sampled.empty()) return std::nullopt;
   std::vector<Answered> answers;
   for (const auto& request : sampled) {

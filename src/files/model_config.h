@@ -14,22 +14,22 @@ struct RopeConfig {
   RopeType type = RopeType::kDefault;
   double theta = 10000.0;
   double factor = 1.0;
-  double original_max_positions = 0;                    // llama3, yarn
-  double low_freq_factor = 1.0, high_freq_factor = 4.0; // llama3
-  double beta_fast = 32.0, beta_slow = 1.0;             // yarn
-  double attention_factor = 0.0;                        // yarn: multiplies cos and sin; 0 = 0.1·ln(factor) + 1
-  bool truncate = true;                                 // yarn: correction range rounded to whole dimensions
-  std::vector<float> frequency_divisors;                // GGUF's rope_freqs.weight [head_dim/2]; empty = none
+  double original_max_positions = 0;                     // llama3, yarn
+  double low_freq_factor = 1.0, high_freq_factor = 4.0;  // llama3
+  double beta_fast = 32.0, beta_slow = 1.0;              // yarn
+  double attention_factor = 0.0;                         // yarn: multiplies cos and sin; 0 = 0.1·ln(factor) + 1
+  bool truncate = true;                                  // yarn: correction range rounded to whole dimensions
+  std::vector<float> frequency_divisors;                 // GGUF's rope_freqs.weight [head_dim/2]; empty = none
 };
 
 struct ModelConfig {
-  std::string family;            // "llama"
+  std::string family;  // "llama"
   int64_t hidden_size = 0, intermediate_size = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, vocab_size = 0;
-  int64_t max_positions = 0;     // context length in tokens
+  int64_t max_positions = 0;  // context length in tokens
   double norm_eps = 1e-6;
-  bool tied_head = false;        // lm_head is the embedding
-  bool attention_bias = false;   // q, k, v and o have biases
-  bool mlp_bias = false;         // gate, up and down have biases
+  bool tied_head = false;       // lm_head is the embedding
+  bool attention_bias = false;  // q, k, v and o have biases
+  bool mlp_bias = false;        // gate, up and down have biases
   RopeConfig rope;
   std::optional<int32_t> bos_id, pad_id;
   std::vector<int32_t> eos_ids;

@@ -99,11 +99,10 @@ void accumulate_gradients(Run& run, const Rollouts& rollouts, const std::vector<
   const GrpoConfig& config = run.config;
   const algorithms::GrpoOptions options = loss_options(config);
   const algorithms::RaggedRows rows{rollouts.offsets, {}};
-  const auto normalizer =
-      algorithms::loss_normalizer(rows, options.loss_type,
-                                  {.max_completion_length = config.max_completion_length,
-                                   .local_batch_rows = config.per_device_train_batch_size,
-                                   .accumulation_steps = config.gradient_accumulation_steps});
+  const auto normalizer = algorithms::loss_normalizer(rows, options.loss_type,
+                                                      {.max_completion_length = config.max_completion_length,
+                                                       .local_batch_rows = config.per_device_train_batch_size,
+                                                       .accumulation_steps = config.gradient_accumulation_steps});
   const auto group_size = static_cast<size_t>(rollouts.group_size);
   // The loss of one group's rows, with these log-probabilities and entropies of their tokens.
   auto loss_of = [&](int64_t group, std::span<const double> logprobs, std::span<const double> entropies) {
@@ -124,7 +123,8 @@ void accumulate_gradients(Run& run, const Rollouts& rollouts, const std::vector<
   std::vector<int64_t> live;  // groups that can move a weight
   for (int64_t g = 0; g < rollouts.groups; ++g) {
     const auto advantages = std::span<const double>(numbers.advantages.advantages).subspan(g * group_size, group_size);
-    const bool moves = options.beta != 0 || std::any_of(advantages.begin(), advantages.end(), [](double a) { return a != 0; });
+    const bool moves =
+        options.beta != 0 || std::any_of(advantages.begin(), advantages.end(), [](double a) { return a != 0; });
     if (moves) {
       live.push_back(g);
       continue;
@@ -137,7 +137,8 @@ void accumulate_gradients(Run& run, const Rollouts& rollouts, const std::vector<
     const engine::HeadOutput& out = pass.forward(&run.adapter, groups_of(rollouts, batch), config.temperature);
     size_t entry = 0;
     for (int64_t g : batch)
-      for (int64_t t = rollouts.offsets[g * rollouts.group_size]; t < rollouts.offsets[(g + 1) * rollouts.group_size]; ++t) {
+      for (int64_t t = rollouts.offsets[g * rollouts.group_size]; t < rollouts.offsets[(g + 1) * rollouts.group_size];
+           ++t) {
         const double gap = std::abs(static_cast<double>(out.logprobs[entry++]) - rollouts.logprobs[t]);
         numbers.max_gap = std::isnan(gap) ? gap : std::max(numbers.max_gap, gap);
       }
@@ -190,12 +191,15 @@ algorithms::Metrics step_metrics(const Run& run, const Rollouts& rollouts, const
 Result<void> check_step(const Run& run, const StepNumbers& numbers) {
   const int64_t step = run.state.step + 1;
   if (!(numbers.max_gap == 0))
-    return error("[grpo] step {}: the sampler's and the trainer's log-probabilities differ by {}; they must be equal. "
-                 "This is a bug in candor, or the memory of this machine is faulty.", step, numbers.max_gap);
+    return error(
+        "[grpo] step {}: the sampler's and the trainer's log-probabilities differ by {}; they must be equal. "
+        "This is a bug in candor, or the memory of this machine is faulty.",
+        step, numbers.max_gap);
   if (!std::isfinite(numbers.loss) || !std::isfinite(numbers.grad_norm))
-    return error("[grpo] step {}: the loss is {} and the gradient norm {}: the training has diverged. No weight was "
-                 "changed in this step. Lower learning_rate (it is {}), or resume from an earlier checkpoint.",
-                 step, numbers.loss, numbers.grad_norm, run.config.learning_rate);
+    return error(
+        "[grpo] step {}: the loss is {} and the gradient norm {}: the training has diverged. No weight was "
+        "changed in this step. Lower learning_rate (it is {}), or resume from an earlier checkpoint.",
+        step, numbers.loss, numbers.grad_norm, run.config.learning_rate);
   return {};
 }
 
@@ -209,31 +213,26 @@ Result<void> save(Run& run) {
 
 // A fresh run, or one taken up from its newest complete checkpoint; the logs end where the state stands.
 Result<Run> begin(const GrpoConfig& config, GrpoParts& parts) {
-  engine::Adapter adapter =
-      config.adapter_name_or_path.empty()
-          ? TRY(engine::make_adapter(parts.context, parts.model, lora_config(config), static_cast<uint64_t>(config.seed)))
+  engine::Adapter adapter = config.adapter_name_or_path.empty()
+      ? TRY(engine::make_adapter(parts.context, parts.model, lora_config(config), static_cast<uint64_t>(config.seed)))
           : TRY(engine::adapter_from_peft(parts.context, parts.model,
                                           TRY(files::read_peft_adapter(config.adapter_name_or_path))));
-  engine::AdamwState optimizer = engine::make_adamw(parts.context, adapter);
-  RunIdentity identity{parts.context.kernels.name, parts.recipe_yaml};
-  TrainingState state;
-  if (config.resume_from_checkpoint != "false")
-    if (const auto newest = TRY(files::newest_complete(config.output_dir)))
-      state = TRY(load_checkpoint(parts.context, parts.model, *newest, identity, config.resume_on_other_kernels, adapter,
-                                  optimizer));
-  const std::filesystem::path folder = config.output_dir;
-  data::PromptStream prompts =
-      TRY(data::open_prompt_stream(static_cast<int64_t>(parts.prompts.prompts.size()),
-                                   static_cast<uint64_t>(config.seed), config.shuffle_dataset, state.cursor));
-  return Run{config,
-             parts,
-             std::move(adapter),
-             std::move(optimizer),
-             state,
-             std::move(identity),
-             std::move(prompts),
-             TRY(files::JsonLines::resume(folder / "metrics.jsonl", state.step)),
-             TRY(files::JsonLines::resume(folder / "completions.jsonl", state.step))};
+          engine::AdamwState optimizer = engine::make_adamw(parts.context, adapter);
+          RunIdentity identity{parts.context.kernels.name, parts.recipe_yaml};
+          TrainingState state;
+          if (config.resume_from_checkpoint != "false")
+            if (const auto newest = TRY(files::newest_complete(config.output_dir)))
+              state = TRY(load_checkpoint(parts.context, parts.model, *newest, identity, config.resume_on_other_kernels,
+                                          adapter, optimizer));
+          const std::filesystem::path folder = config.output_dir;
+          data::PromptStream prompts =
+              TRY(data::open_prompt_stream(static_cast<int64_t>(parts.prompts.prompts.size()),
+                                           static_cast<uint64_t>(config.seed), config.shuffle_dataset, state.cursor));
+          return Run {
+            config, parts, std::move(adapter), std::move(optimizer), state, std::move(identity), std::move(prompts),
+                TRY(files::JsonLines::resume(folder / "metrics.jsonl", state.step))
+            , TRY(files::JsonLines::resume(folder / "completions.jsonl", state.step))
+          };
 }
 
 }  // namespace
@@ -264,11 +263,11 @@ Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts) {
       break;
     }
     const Rollouts& rollouts = *sampled;
-    const std::vector<double> parts_of_reward = TRY(rewards::score_all(parts.rewards, rollouts.for_rewards(parts.prompts)));
+    const std::vector<double> parts_of_reward =
+        TRY(rewards::score_all(parts.rewards, rollouts.for_rewards(parts.prompts)));
 
     std::vector<double> reference, penalties;
-    if (wants_reference)
-      reference = reference_logprobs(base, rollouts, config.temperature, micro_batch_tokens(config));
+    if (wants_reference) reference = reference_logprobs(base, rollouts, config.temperature, micro_batch_tokens(config));
     if (wants_reference && config.kl_placement == "reward")
       for (double kl : algorithms::row_kl_k1({rollouts.offsets, {}}, rollouts.logprobs, reference))
         penalties.push_back(config.beta * kl);
@@ -312,12 +311,9 @@ Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts) {
     TRY(files::write_peft_adapter(std::filesystem::path(config.output_dir) / "final",
                                   engine::adapter_to_peft(run.adapter)));
   std::sort(step_times.begin(), step_times.end());
-  return GrpoResult{std::move(run.adapter),
-                    run.state.step,
-                    run.state.num_tokens,
-                    step_times.empty() ? 0.0 : step_times[step_times.size() / 2],
-                    run.state.seconds,
-                    interrupted && run.state.step < steps};
+  return GrpoResult{std::move(run.adapter), run.state.step,
+                    run.state.num_tokens,   step_times.empty() ? 0.0 : step_times[step_times.size() / 2],
+                    run.state.seconds,      interrupted && run.state.step < steps};
 }
 
 }  // namespace candor::recipes

@@ -31,25 +31,25 @@ struct GrpoParts {
   const text::Tokenizer& tokenizer;
   data::PromptSet prompts;
   std::vector<rewards::Reward> rewards;
-  std::string recipe_yaml;                                    // resolved, for the run folder
+  std::string recipe_yaml;  // resolved, for the run folder
   std::function<Result<algorithms::Metrics>(const engine::Adapter&, int64_t step)> evaluate;  // when eval is due
   std::function<void(const StepReport&)> report;
-  std::function<void(const std::string&)> doing;              // "sampling 40/64"
+  std::function<void(const std::string&)> doing;  // "sampling 40/64"
   std::function<bool()> interrupted;
 };
 
 struct GrpoResult {
   engine::Adapter adapter;
-  int64_t steps = 0;          // done
+  int64_t steps = 0;  // done
   int64_t num_tokens = 0;
-  double median_step_s = 0;   // of the steps of this process
-  double seconds = 0;         // on steps, over all processes of the run
-  bool interrupted = false;   // a checkpoint was saved; resume goes on from it
+  double median_step_s = 0;  // of the steps of this process
+  double seconds = 0;        // on steps, over all processes of the run
+  bool interrupted = false;  // a checkpoint was saved; resume goes on from it
 };
 
-// Trains until max_steps, writing metrics.jsonl, completions.jsonl, checkpoints and final/ into config.output_dir, which
-// prepare_run_directory (run_directory.h) has made ready. Errors: a reward failed, a number is not finite, the sampler's
-// and the trainer's log-probabilities differ, the disk is full. After an error the last checkpoint stands.
+// Trains until max_steps, writing metrics.jsonl, completions.jsonl, checkpoints and final/ into config.output_dir,
+// which prepare_run_directory (run_directory.h) has made ready. Errors: a reward failed, a number is not finite, the
+// sampler's and the trainer's log-probabilities differ, the disk is full. After an error the last checkpoint stands.
 Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts);
 
 // The adapter that the recipe's keys describe.

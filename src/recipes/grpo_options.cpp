@@ -51,9 +51,9 @@ algorithms::GrpoOptions loss_options(const GrpoConfig& config) {
   options.epsilon_high = config.epsilon_high;
   options.delta = config.delta;
   options.beta = config.kl_placement == "loss" ? config.beta : 0.0;
-  options.kl_in_loss = config.kl_estimator == "k2"       ? algorithms::KlInLoss::kK2
+  options.kl_in_loss = config.kl_estimator == "k2"     ? algorithms::KlInLoss::kK2
                        : config.use_bias_correction_kl ? algorithms::KlInLoss::kCorrectedK3
-                                                         : algorithms::KlInLoss::kK3;
+                                                       : algorithms::KlInLoss::kK3;
   return options;
 }
 

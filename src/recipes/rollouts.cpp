@@ -27,9 +27,9 @@ std::vector<rewards::Completion> Rollouts::for_rewards(const data::PromptSet& se
   return rows;
 }
 
-std::optional<Rollouts> sample_rollouts(const engine::Context& context, const GrpoParts& parts, const GrpoConfig& config,
-                                        const engine::Adapter& adapter, const std::vector<int64_t>& chosen,
-                                        int64_t step) {
+std::optional<Rollouts> sample_rollouts(const engine::Context& context, const GrpoParts& parts,
+                                        const GrpoConfig& config, const engine::Adapter& adapter,
+                                        const std::vector<int64_t>& chosen, int64_t step) {
   Rollouts r;
   r.groups = static_cast<int64_t>(chosen.size());
   r.group_size = config.num_generations;
@@ -40,11 +40,10 @@ std::optional<Rollouts> sample_rollouts(const engine::Context& context, const Gr
     requests.push_back({r.prompts.back(), r.group_size});
   }
   const int64_t rows = r.groups * r.group_size;
-  engine::SamplingCallbacks callbacks{
-      [&](int64_t done, int64_t) {
-        if (parts.doing) parts.doing(fmt::format("sampling {}/{}", done, rows));
-      },
-      parts.interrupted};
+  engine::SamplingCallbacks callbacks{[&](int64_t done, int64_t) {
+                                        if (parts.doing) parts.doing(fmt::format("sampling {}/{}", done, rows));
+                                      },
+                                      parts.interrupted};
   auto sampled = engine::sample(context, parts.model, &adapter, requests,
                                 sampling_options(config, parts.model.config, step), &parts.tokenizer, callbacks);
   if (sampled.empty()) return std::nullopt;

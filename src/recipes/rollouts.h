@@ -16,15 +16,15 @@
 namespace candor::recipes {
 
 struct Rollouts {
-  int64_t groups = 0, group_size = 0;            // P, G; rows N = P·G, groups are adjacent
-  std::vector<int64_t> prompt_numbers;           // [P] into the prompt set
-  std::vector<std::vector<int32_t>> prompts;     // [P]
-  std::vector<engine::Completion> completions;   // [N]
-  std::vector<std::string> texts;                // [N], decoded without special tokens
-  std::vector<int64_t> offsets;                  // [N+1] into the token arrays
-  std::vector<double> logprobs, entropies;       // [tokens], the sampler's, at the sampling temperature
-  std::vector<int64_t> lengths;                  // [N] tokens
-  std::vector<uint8_t> finished;                 // [N] 1 = ended by a stop token or string
+  int64_t groups = 0, group_size = 0;           // P, G; rows N = P·G, groups are adjacent
+  std::vector<int64_t> prompt_numbers;          // [P] into the prompt set
+  std::vector<std::vector<int32_t>> prompts;    // [P]
+  std::vector<engine::Completion> completions;  // [N]
+  std::vector<std::string> texts;               // [N], decoded without special tokens
+  std::vector<int64_t> offsets;                 // [N+1] into the token arrays
+  std::vector<double> logprobs, entropies;      // [tokens], the sampler's, at the sampling temperature
+  std::vector<int64_t> lengths;                 // [N] tokens
+  std::vector<uint8_t> finished;                // [N] 1 = ended by a stop token or string
 
   engine::RolloutGroup group(int64_t g) const;
   int64_t tokens() const;  // prompts (once per row, as TRL counts) and completions
@@ -32,9 +32,9 @@ struct Rollouts {
 };
 
 // P groups from the chosen prompts; nothing if it was interrupted.
-std::optional<Rollouts> sample_rollouts(const engine::Context& context, const GrpoParts& parts, const GrpoConfig& config,
-                                        const engine::Adapter& adapter, const std::vector<int64_t>& chosen,
-                                        int64_t step);
+std::optional<Rollouts> sample_rollouts(const engine::Context& context, const GrpoParts& parts,
+                                        const GrpoConfig& config, const engine::Adapter& adapter,
+                                        const std::vector<int64_t>& chosen, int64_t step);
 
 // Rows for completions.jsonl: step, prompt, completion, reward, rewards by name, advantage, finish_reason, …
 std::vector<files::Json> completion_rows(const Rollouts& rollouts, const data::PromptSet& set, int64_t step,

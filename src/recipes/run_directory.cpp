@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // What a run writes; anything else in the folder is somebody's and stays.
-constexpr const char* kRunFiles[] = {"recipe.yaml", "metrics.jsonl", "completions.jsonl",
+constexpr const char* kRunFiles[] = {"recipe.yaml",  "metrics.jsonl", "completions.jsonl",
                                      "summary.json", "report.html",   "final"};
 
 bool holds_run(const fs::path& path) {
@@ -31,7 +31,9 @@ Result<void> remove_run(const fs::path& path) {
 }
 
 // Keys that may differ when a run goes on: how far it goes.
-bool may_change(const std::string& key) { return key == "max_steps" || key == "num_train_epochs"; }
+bool may_change(const std::string& key) {
+  return key == "max_steps" || key == "num_train_epochs";
+}
 
 Result<void> check_same_recipe(const fs::path& file, const FieldList& now, const FieldList& stored) {
   std::ifstream in(file);
@@ -40,9 +42,10 @@ Result<void> check_same_recipe(const fs::path& file, const FieldList& now, const
   TRY(read_yaml(stored, text.str(), file.string()));
   for (const Difference& difference : result_differences(stored, now))
     if (!may_change(difference.key))
-      return error("[resume] {} was {} when the run in {} began and is {} now: the result would be neither run's. Give it "
-                   "the old value, or start a new run with another output_dir.",
-                   difference.key, difference.was, file.parent_path().string(), difference.now);
+      return error(
+          "[resume] {} was {} when the run in {} began and is {} now: the result would be neither run's. Give it "
+          "the old value, or start a new run with another output_dir.",
+          difference.key, difference.was, file.parent_path().string(), difference.now);
   return {};
 }
 
@@ -54,11 +57,15 @@ Result<void> check_run_directory(const RunDirectory& run, const FieldList& now, 
     return error("[output_dir] {} is a file, expected a folder. Choose another output_dir.", run.path.string());
   const bool occupied = holds_run(run.path);
   if (occupied && run.resume == "false" && !run.overwrite)
-    return error("[output_dir] {} already holds a run. Go on with it (--resume_from_checkpoint true), replace it "
-                 "(--overwrite_output_dir true), or choose another output_dir.", run.path.string());
+    return error(
+        "[output_dir] {} already holds a run. Go on with it (--resume_from_checkpoint true), replace it "
+        "(--overwrite_output_dir true), or choose another output_dir.",
+        run.path.string());
   if (run.resume == "true" && (!fs::exists(run.path) || !TRY(files::newest_complete(run.path))))
-    return error("[resume] {} holds no complete checkpoint. Leave resume_from_checkpoint out to start a run there, or say "
-                 "auto to start where there is none.", run.path.string());
+    return error(
+        "[resume] {} holds no complete checkpoint. Leave resume_from_checkpoint out to start a run there, or say "
+        "auto to start where there is none.",
+        run.path.string());
   if (occupied && run.resume != "false" && fs::exists(run.path / "recipe.yaml"))
     TRY(check_same_recipe(run.path / "recipe.yaml", now, stored));
   return {};

@@ -16,8 +16,8 @@ struct RunDirectory {
 };
 
 // Whether the run may have the folder; changes nothing, so it can be asked before anything is loaded. A folder that
-// already holds a run is refused, unless it is to be resumed (then no key that changes results may differ from the run's
-// recipe; more steps are allowed) or overwritten. Errors say what the folder holds and which options there are.
+// already holds a run is refused, unless it is to be resumed (then no key that changes results may differ from the
+// run's recipe; more steps are allowed) or overwritten. Errors say what the folder holds and which options there are.
 // `now` holds the resolved keys, `stored` points into another instance with the defaults, for the folder's own recipe.
 Result<void> check_run_directory(const RunDirectory& run, const FieldList& now, const FieldList& stored);
 

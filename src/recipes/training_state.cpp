@@ -20,9 +20,10 @@ files::CheckpointFile file_of(std::string name, std::string bytes) {
 Result<void> read_flat(const files::SafetensorsFile& file, const char* name, engine::Buffer& to) {
   const std::vector<float> values = TRY(file.floats(name));
   if (static_cast<int64_t>(values.size()) != to.size())
-    return error("[resume] {}: \"{}\" has {} values, this adapter's optimizer {}: the recipe's lora_* keys have changed. "
-                 "Resume with the recipe that began the run.",
-                 file.path().string(), name, values.size(), to.size());
+    return error(
+        "[resume] {}: \"{}\" has {} values, this adapter's optimizer {}: the recipe's lora_* keys have changed. "
+        "Resume with the recipe that began the run.",
+        file.path().string(), name, values.size(), to.size());
   std::copy(values.begin(), values.end(), to.data());
   return {};
 }
@@ -45,8 +46,8 @@ Result<void> save_checkpoint(const std::filesystem::path& run_directory, const T
       run_directory, state.step,
       {file_of("adapter_config.json", std::move(peft.adapter_config_json)),
        file_of("adapter_model.safetensors", std::move(peft.adapter_model_safetensors)),
-       file_of("optimizer.safetensors", files::encode_safetensors({flat("first_moments", optimizer.m),
-                                                                   flat("second_moments", optimizer.v)})),
+       file_of("optimizer.safetensors",
+               files::encode_safetensors({flat("first_moments", optimizer.m), flat("second_moments", optimizer.v)})),
        file_of("trainer_state.json", trainer_state.dump(1) + "\n"), file_of("recipe.yaml", identity.recipe_yaml)}));
   return {};
 }
@@ -61,9 +62,10 @@ Result<TrainingState> load_checkpoint(const engine::Context& context, const engi
   try {
     const auto kernels = json.at("kernels").get<std::string>();
     if (kernels != identity.kernels && !any_level)
-      return error("[resume] {}: written with the {} kernels, this run uses {}: the last bits would differ. Set "
-                   "CANDOR_CPU={} (where this processor has it) to go on exactly.",
-                   checkpoint.path.string(), kernels, identity.kernels, kernels);
+      return error(
+          "[resume] {}: written with the {} kernels, this run uses {}: the last bits would differ. Set "
+          "CANDOR_CPU={} (where this processor has it) to go on exactly.",
+          checkpoint.path.string(), kernels, identity.kernels, kernels);
     state.step = json.at("step").get<int64_t>();
     state.cursor.epoch = json.at("cursor").at("epoch").get<int64_t>();
     state.cursor.position = json.at("cursor").at("position").get<int64_t>();

@@ -1,7 +1,7 @@
 // What a run must remember to go on with the same bytes, and its checkpoints.
 //
-// Random draws are functions of (seed, step, row, position) and batches of the cursor, so apart from the weights and the
-// optimizer a few counters are the whole state.
+// Random draws are functions of (seed, step, row, position) and batches of the cursor, so apart from the weights and
+// the optimizer a few counters are the whole state.
 #pragma once
 
 #include <cstdint>

@@ -18,11 +18,11 @@ namespace candor::text {
 
 // What a GGUF file says about its tokenizer (keys tokenizer.ggml.*).
 struct GgufVocabulary {
-  std::string model;                    // "gpt2" = byte-level BPE
-  std::string pre;                      // which pre-tokenizer: "smollm", "gpt-2", "llama-bpe", "qwen2", …
-  std::vector<std::string> tokens;      // by id, in the byte alphabet for gpt2
-  std::vector<int32_t> token_types;     // 1 normal, 2 unknown, 3 control, 4 user defined, 6 byte; may be empty
-  std::vector<std::string> merges;      // "left right"
+  std::string model;                 // "gpt2" = byte-level BPE
+  std::string pre;                   // which pre-tokenizer: "smollm", "gpt-2", "llama-bpe", "qwen2", …
+  std::vector<std::string> tokens;   // by id, in the byte alphabet for gpt2
+  std::vector<int32_t> token_types;  // 1 normal, 2 unknown, 3 control, 4 user defined, 6 byte; may be empty
+  std::vector<std::string> merges;   // "left right"
   std::optional<int32_t> bos_id, eos_id, unk_id, pad_id;
   std::optional<bool> add_bos, add_eos;
 };

@@ -18,7 +18,9 @@ inline std::filesystem::path shared_dir() {
   return std::filesystem::path(CANDOR_SOURCE_DIR) / ".." / "shared";
 }
 
-inline std::filesystem::path golden(const std::string& name) { return shared_dir() / "golden" / name; }
+inline std::filesystem::path golden(const std::string& name) {
+  return shared_dir() / "golden" / name;
+}
 
 inline std::string read_text(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
@@ -29,7 +31,7 @@ inline std::string read_text(const std::filesystem::path& path) {
 
 }  // namespace candor::testing
 
-#define CANDOR_REQUIRE_FILE(path)                                                           \
-  do {                                                                                      \
+#define CANDOR_REQUIRE_FILE(path)                                                             \
+  do {                                                                                        \
     if (!std::filesystem::exists(path)) GTEST_SKIP() << "oracle absent: " << (path).string(); \
   } while (0)
