@@ -27,9 +27,9 @@ std::vector<Chunk> chunks_of(int64_t rows, int threads) {
   return chunks;
 }
 
-// What a task needs: gathered hidden states, one block of logits, and one transposed panel.
+// What a task needs: gathered hidden states, one block of logits, one transposed panel, and its product.
 struct ChunkScratch {
-  std::vector<float> hidden, logits, panel;
+  std::vector<float> hidden, logits, panel, product;
 };
 
 void gather(const float* hidden, std::span<const HeadRow> rows, const Chunk& chunk, int64_t width, float* to) {
@@ -53,23 +53,27 @@ int64_t block_logits(const Kernels& kernels, const PackedMatrix& head, const flo
   return count;
 }
 
-// dhidden [rows, in] += dlogits [rows, 512]·W of this block, 16 columns of W at a time, transposed into `panel`.
-void block_input_gradient(const Kernels& kernels, const PackedMatrix& head, const float* dlogits, int64_t rows,
-                          int64_t first, int64_t count, float* panel, float* dhidden) {
+// dhidden [rows, in] += dlogits [rows, 512]·W of this block, 16 columns of W at a time, transposed into scratch.panel.
+// Blocks are added in double: tens of thousands of unlikely tokens pull every row the same way, each by less than half a
+// unit of the likely ones' sum, so one float chain would lose them all (1e-3 of SmolLM2's gradients).
+void block_input_gradient(const Kernels& kernels, const PackedMatrix& head, int64_t rows, int64_t first, int64_t count,
+                          ChunkScratch& scratch, double* dhidden) {
   const int64_t depth = padded(count);
   for (int64_t column = 0; column < padded(head.in); column += kPanel) {
     for (int64_t row = 0; row < depth; row += kPanel)
       kernels.transpose_block(head.data.data() + (first + row) / kPanel * head.panel_size() + column * kPanel,
-                              panel + row * kPanel);
-    kernels.matmul({.a = dlogits,
+                              scratch.panel.data() + row * kPanel);
+    kernels.matmul({.a = scratch.logits.data(),
                     .a_row = kVocabularyBlock,
-                    .b = panel,
-                    .c = dhidden + column,
-                    .c_row = padded(head.in),
+                    .b = scratch.panel.data(),
+                    .c = scratch.product.data(),
+                    .c_row = kPanel,
                     .rows = rows,
                     .panels = 1,
-                    .depth = depth,
-                    .accumulate = true});
+                    .depth = depth});
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < kPanel; ++j)
+        dhidden[i * padded(head.in) + column + j] += static_cast<double>(scratch.product[i * kPanel + j]);
   }
 }
 
@@ -143,7 +147,7 @@ void head_backward(const Context& context, const Model& model, const float* hidd
       live_rows.push_back(rows[i]);
     }
   const auto chunks = chunks_of(static_cast<int64_t>(live.size()), context.pool.threads());
-  std::vector<float> gradients(live.size() * static_cast<size_t>(width), 0.0f);
+  std::vector<double> gradients(live.size() * static_cast<size_t>(width), 0.0);
   context.pool.run(static_cast<int64_t>(chunks.size()), [&](int64_t c, int) {
     const Chunk chunk = chunks[c];
     const int64_t n = chunk.end - chunk.begin;
@@ -151,6 +155,7 @@ void head_backward(const Context& context, const Model& model, const float* hidd
     w.hidden.resize(n * width);
     w.logits.resize(n * kVocabularyBlock);
     w.panel.resize(kVocabularyBlock * kPanel);
+    w.product.resize(n * kPanel);
     gather(hidden, live_rows, chunk, width, w.hidden.data());
     for (int64_t first = 0; first < head.out; first += kVocabularyBlock) {
       const int64_t count = block_logits(context.kernels, head, w.hidden.data(), n, first, w.logits.data());
@@ -162,12 +167,12 @@ void head_backward(const Context& context, const Model& model, const float* hidd
             {forward.log_sums[row], forward.entropy[row], dlogprob[row], dentropy[row]});
         std::fill(logits + count, logits + padded(count), 0.0f);
       }
-      block_input_gradient(context.kernels, head, w.logits.data(), n, first, count, w.panel.data(),
-                           gradients.data() + chunk.begin * width);
+      block_input_gradient(context.kernels, head, n, first, count, w, gradients.data() + chunk.begin * width);
     }
   });
   for (size_t i = 0; i < live.size(); ++i)
-    context.kernels.add(gradients.data() + i * width, width, dhidden + live_rows[i].hidden_row * width);
+    for (int64_t j = 0; j < width; ++j)
+      dhidden[live_rows[i].hidden_row * width + j] += static_cast<float>(gradients[i * width + j]);
 }
 
 void head_logits(const Context& context, const Model& model, const float* hidden, int64_t rows, float* logits) {
