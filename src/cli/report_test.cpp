@@ -99,9 +99,9 @@ TEST_F(ReportTest, AKilledRunStillHasAPage) {
 
 TEST_F(ReportTest, LongRunsAreThinnedAndLongTextsCut) {
   std::string metrics, completions;
-  for (int step = 1; step <= 5000; ++step) {
+  for (int step = 1; step <= 2100; ++step) {
     metrics += Json{{"step", step}}.dump() + "\n";
-    for (int row = 0; row < 9; ++row)
+    for (int row = 0; row < 9 && (step == 1 || step % 50 == 0); ++row)
       completions +=
           Json{{"step", step}, {"completion", std::string(step == 1 ? 3999 : 5, 'x') + "한글"}}.dump() + "\n";
   }
@@ -112,10 +112,10 @@ TEST_F(ReportTest, LongRunsAreThinnedAndLongTextsCut) {
   const Json& rows = (*data)["metrics"];
   EXPECT_LE(rows.size(), 2000u);
   EXPECT_EQ(rows.front()["step"], 1);
-  EXPECT_EQ(rows.back()["step"], 5000);
+  EXPECT_EQ(rows.back()["step"], 2100);
   EXPECT_LE((*data)["completions"].size(), 24u * 8);
-  EXPECT_EQ((*data)["completions"].back()["step"], 5000);
-  EXPECT_EQ((*data)["rows"]["completions"], 45000);
+  EXPECT_EQ((*data)["completions"].back()["step"], 2100);
+  EXPECT_EQ((*data)["rows"]["completions"], 43 * 9);
   EXPECT_EQ((*data)["completions"][0]["completion"], std::string(3999, 'x') + " […]");  // no half character
 }
 
