@@ -11,6 +11,7 @@
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/recipe_command.h"
 #include "cli/report.h"
 #include "cli/summary.h"
 #include "cli/terminal.h"
@@ -28,15 +29,29 @@ using files::Json;
 using recipes::GrpoConfig;
 namespace fs = std::filesystem;
 
+// The recipe as the run's folder keeps it. What to do with a folder that holds a run is said anew each time.
+GrpoConfig kept(const GrpoConfig& config) {
+  GrpoConfig recipe = config;
+  recipe.resume_from_checkpoint = "false";
+  recipe.overwrite_output_dir = false;
+  return recipe;
+}
+
 std::string recipe_yaml(const GrpoConfig& config) {
-  GrpoConfig copy = config;
-  return recipes::yaml_text(recipes::grpo_fields(copy));
+  GrpoConfig recipe = kept(config);
+  return recipes::yaml_text(recipes::grpo_fields(recipe));
+}
+
+// Works whatever words started the run, and as often as it is interrupted. `resume` is true or auto.
+std::string how_to_go_on(const GrpoConfig& config, std::string_view resume) {
+  return command_line("grpo", {(fs::path(config.output_dir) / "recipe.yaml").string(), "--resume_from_checkpoint",
+                               std::string(resume)});
 }
 
 // `act` is recipes::check_run_directory or prepare_run_directory.
 template <typename Act>
 Result<void> with_run_directory(const GrpoConfig& config, Act act) {
-  GrpoConfig now = config, stored;
+  GrpoConfig now = kept(config), stored;
   return act({config.output_dir, config.resume_from_checkpoint, config.overwrite_output_dir}, recipes::grpo_fields(now),
              recipes::grpo_fields(stored));
 }
@@ -137,7 +152,11 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
   std::optional<Evaluation> before;
   if (evaluator) {
     before = TRY(evaluate_now(nullptr, "before"));
-    if (!before) return static_cast<int>(kInterrupted);
+    if (!before) {
+      progress.say(
+          fmt::format("interrupted in the evaluation before training. Go on with: {}", how_to_go_on(config, "auto")));
+      return static_cast<int>(kInterrupted);
+    }
     progress.say(
         fmt::format("before: greedy {}, sampled {}", eval::in_words(before->greedy), eval::in_words(before->sampled)));
   }
@@ -163,8 +182,8 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
     };
   const recipes::GrpoResult result = TRY(recipes::run_grpo(config, std::move(parts)));
   if (result.interrupted) {
-    progress.say(fmt::format("interrupted after step {}; saved. Go on with: {} --resume_from_checkpoint true",
-                             result.steps, job.command));
+    progress.say(
+        fmt::format("interrupted after step {}; saved. Go on with: {}", result.steps, how_to_go_on(config, "true")));
     return static_cast<int>(kInterrupted);
   }
 
@@ -187,7 +206,11 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
       fmt::format("{} steps of GRPO; no eval_dataset, so nothing says whether the model is better.", result.steps);
   if (evaluator) {
     const auto after = TRY(evaluate_now(&result.adapter, "after"));
-    if (!after) return static_cast<int>(kInterrupted);
+    if (!after) {
+      progress.say(fmt::format("interrupted in the evaluation after training; the adapter is in {}. Go on with: {}",
+                               (fs::path(config.output_dir) / "final").string(), how_to_go_on(config, "auto")));
+      return static_cast<int>(kInterrupted);
+    }
     summary["evaluations"] = TRY(compare_evaluations(*before, *after));
     summary["samples"] = sample_answers(*evaluator, *before, *after, 12);
     summary["verdict"] = verdict(summary["evaluations"]);
@@ -216,6 +239,8 @@ int run_grpo_job(const GrpoJob& job) {
     print_error(free.error().message);
     return kUsage;
   }
+  if (job.prepare)
+    if (const auto prepared = job.prepare(); !prepared) return fail(prepared.error());
   const std::atomic<bool>& stop = catch_interrupts();
   Progress progress(stderr, is_terminal(stderr), terminal_columns(stderr), job.config.logging_steps);
   const auto code = run(job, progress, stop);

@@ -49,14 +49,25 @@ Result<void> write_rows(const std::filesystem::path& path, const eval::Task& tas
   return write_file_atomically(path, lines);
 }
 
-Result<void> write_task(recipes::GrpoConfig& config) {
+std::string rows_path(const recipes::GrpoConfig& config, const char* part) {
+  return (std::filesystem::path(config.output_dir) / "data" / fmt::format("sums_{}_{}.jsonl", config.seed, part))
+      .string();
+}
+
+// Names the task's files where the user named none of his own.
+void name_task(recipes::GrpoConfig& config) {
+  if (config.dataset_name == kSums) config.dataset_name = rows_path(config, "train");
+  if (config.eval_dataset == kSums) config.eval_dataset = rows_path(config, "held_out");
+}
+
+// Writes those that name_task named.
+Result<void> write_task(const recipes::GrpoConfig& config) {
   const eval::SumsTask task = TRY(eval::sums_task({.seed = static_cast<uint64_t>(config.seed)}));
-  const std::filesystem::path folder = std::filesystem::path(config.output_dir) / "data";
-  TRY(make_directories(folder));
-  auto write = [&](std::string& dataset, const char* part, const eval::Task& rows) -> Result<void> {
-    if (dataset != kSums) return {};
-    dataset = (folder / fmt::format("sums_{}_{}.jsonl", config.seed, part)).string();
-    return write_rows(dataset, rows);
+  auto write = [&](const std::string& named, const char* part, const eval::Task& rows) -> Result<void> {
+    const std::filesystem::path path = rows_path(config, part);
+    if (named != path.string()) return {};
+    TRY(make_directories(path.parent_path()));
+    return write_rows(path, rows);
   };
   TRY(write(config.dataset_name, "train", task.train));
   return write(config.eval_dataset, "held_out", task.held_out);
@@ -73,13 +84,14 @@ int quickstart(const Words& words) {
        "Teaches the default model sums by GRPO in a few minutes and shows what changed. Takes grpo's keys."},
       fields, words);
   if (start.exit_code) return *start.exit_code;
-  if (const auto written = write_task(job.config); !written) return fail(written.error());
+  name_task(job.config);
   if (const auto resolved = recipes::resolve_grpo(job.config, start.given); !resolved) {
     print_error(resolved.error().message);
     return kUsage;
   }
   job.json = start.json;
   job.command = command_line("quickstart", words);
+  job.prepare = [&job] { return write_task(job.config); };
   return run_grpo_job(job);
 }
 

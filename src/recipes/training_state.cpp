@@ -64,7 +64,8 @@ Result<TrainingState> load_checkpoint(const engine::Context& context, const engi
     if (kernels != identity.kernels && !any_level)
       return error(
           "[resume] {}: written with the {} kernels, this run uses {}: the last bits would differ. Set "
-          "CANDOR_CPU={} (where this processor has it) to go on exactly.",
+          "CANDOR_CPU={} (where this processor has it) to go on exactly, or --resume_on_other_kernels true to go on "
+          "all the same.",
           checkpoint.path.string(), kernels, identity.kernels, kernels);
     state.step = json.at("step").get<int64_t>();
     state.cursor.epoch = json.at("cursor").at("epoch").get<int64_t>();
