@@ -92,12 +92,20 @@ std::string now_text() {
   return text;
 }
 
-std::string how_to_talk(const GrpoConfig& config) {
-  return fmt::format(
-      "echo '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is 17 + 25? Answer with just the "
-      "number.\"}}]}}' | "
-      "candor generate {} - --adapter {} --temperature 0",
-      config.model_name_or_path, (fs::path(config.output_dir) / "final").string());
+// This program as the user's shell finds it: below the working folder by its relative path.
+std::string program() {
+  std::error_code failure;
+  const fs::path self = fs::read_symlink("/proc/self/exe", failure);
+  const fs::path relative = self.lexically_relative(fs::current_path(failure));
+  return relative.empty() || *relative.begin() == ".." ? self.string() : relative.string();
+}
+
+// The command that puts one of the task's own prompts to the adapter.
+std::string how_to_talk(const GrpoConfig& config, const Json& prompt) {
+  return fmt::format("echo {} | {} generate {} - --adapter {} --temperature 0",
+                     shell_word(files::json_line({{"prompt", prompt}})), shell_word(program()),
+                     shell_word(config.model_name_or_path),
+                     shell_word((fs::path(config.output_dir) / "final").string()));
 }
 
 void print_table(const Json& summary) {
@@ -134,6 +142,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
   if (!config.eval_dataset.empty()) held_out = TRY(data::read_rows(config.eval_dataset));
   const auto session = TRY(open_session(config.model_name_or_path, "", static_cast<int>(config.threads)));
   data::PromptSet prompts = TRY(load_prompts(config, *session, rewards));
+  const Json example = prompts.prompts.front().row.columns.value("prompt", Json(""));
   std::optional<Evaluator> evaluator;
   if (held_out)
     evaluator.emplace(
@@ -215,7 +224,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
     summary["samples"] = sample_answers(*evaluator, *before, *after, 12);
     summary["verdict"] = verdict(summary["evaluations"]);
   }
-  summary["talk_to_it"] = how_to_talk(config);
+  summary["talk_to_it"] = how_to_talk(config, example);
   summary["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - clock).count();
   summary["peak_bytes"] = peak_resident_bytes();
   summary["buffers"] = buffers(session->ledger);

@@ -26,6 +26,9 @@ struct RecipeStart {
 // keys, `--help --json` lists them for programs. `fields` must point into an instance that holds the defaults.
 RecipeStart start_recipe(const RecipeVerb& verb, const recipes::FieldList& fields, const Words& words);
 
+// A word as a shell reads it: as it is where that is safe, else in single quotes.
+std::string shell_word(const std::string& word);
+
 // "candor grpo recipe.yaml --seed 3": what the user typed, quoted for a shell where needed.
 std::string command_line(std::string_view verb, const Words& words);
 
