@@ -152,6 +152,37 @@ TEST(Contract, GradientsDoNotDependOnThreadsOrMicroBatches) {
   }
 }
 
+// A loss with a statistic over the whole step: log-probabilities first (nothing kept), then the loss, then every
+// micro-batch again with its backward pass. The second forward repeats the first bit for bit, so no split matters.
+TEST(Contract, ACoupledLossTakesTwoPasses) {
+  Bench bench;
+  const Model model = bench.random_model();
+  const Adapter adapter = bench.random_adapter(model);
+  const Rollouts rollouts = some_rollouts();
+  const auto groups = rollouts.groups();
+  PolicyPass first(*bench.context, "first pass", model, adapter.max_padded_rank, PolicyPass::Keep::kOneLayer);
+  const std::vector<float> logprobs = first.forward(&adapter, groups, 1.0).logprobs;
+  float mean = 0;
+  for (float logprob : logprobs) mean += logprob / static_cast<float>(logprobs.size());
+  PolicyPass second(*bench.context, "second pass", model, adapter.max_padded_rank, PolicyPass::Keep::kAllLayers);
+  std::vector<float> expected;
+  for (const size_t micro_batch : {6, 1, 2}) {
+    std::vector<float> gradients(static_cast<size_t>(adapter.parameters.size()), 0.0f);
+    size_t entry = 0;
+    for (size_t g = 0; g < groups.size(); g += micro_batch) {
+      const auto& again = second.forward(&adapter, std::span(groups).subspan(g, micro_batch), 1.0).logprobs;
+      std::vector<float> coefficients;
+      for (float logprob : again) {
+        ASSERT_EQ(logprob, logprobs[entry++]);
+        coefficients.push_back(logprob - mean);
+      }
+      second.backward(adapter, coefficients, std::vector<float>(coefficients.size(), 0.0f), gradients.data());
+    }
+    if (expected.empty()) expected = gradients;
+    EXPECT_EQ(gradients, expected) << micro_batch << " groups";
+  }
+}
+
 TEST(Contract, OtherRowsAndSharingThePromptDoNotChangeLogprobs) {
   Bench bench;
   const Model model = bench.random_model();
