@@ -9,6 +9,12 @@ constexpr uint32_t kEvaluationStep = 0xFFFFFF;  // draws of no training step
 }  // namespace
 
 Result<Evaluator> make_evaluator(const Session& session, data::Rows rows, const EvaluatorOptions& options) {
+  for (const data::Row& row : rows.rows) {
+    const char* column = row.columns.contains("answer") ? "answer" : "solution";
+    if (row.columns.contains(column) && row.columns[column].is_null())
+      return error("[eval] {}: \"{}\" is null. Evaluation needs an answer in every row; drop this one.",
+                   data::place(rows.name, row), column);
+  }
   eval::Task task = TRY(eval::task_from_rows(std::move(rows), options.extraction));
   const files::ModelConfig& config = session.model.config;
   const data::PromptOptions prompt_options{"eval", config.max_positions, options.max_completion_length,

@@ -23,7 +23,8 @@ struct GenerateOptions {
 };
 
 // A row's `messages` or `text` is its prompt; `input_ids` are taken as they are.
-Result<data::Prompt> ready_ids(const data::Row& row, const Session& session, const std::string& where) {
+Result<data::Prompt> ready_ids(const data::Row& row, const Session& session, int64_t max_new_tokens,
+                               const std::string& where) {
   data::Prompt prompt;
   prompt.row = row;
   const text::Json& ids = row.columns["input_ids"];
@@ -34,6 +35,12 @@ Result<data::Prompt> ready_ids(const data::Row& row, const Session& session, con
                    id.dump());
     prompt.ids.push_back(id.get<int32_t>());
   }
+  const int64_t tokens = static_cast<int64_t>(prompt.ids.size()), context = session.model.config.max_positions;
+  if (tokens > context - max_new_tokens)
+    return error(
+        "[{}] {} tokens and max_new_tokens {} do not fit the model's context of {}. Shorten the row or lower "
+        "--max_new_tokens.",
+        where, tokens, max_new_tokens, context);
   prompt.text = session.tokenizer().decode(prompt.ids, {});
   return prompt;
 }
@@ -44,7 +51,7 @@ Result<data::PromptSet> read_prompts(const GenerateOptions& options, const Sessi
   data::PromptOptions prompt_options{"generate", session.model.config.max_positions, options.sampling.max_new_tokens};
   for (data::Row& row : rows.rows) {
     if (row.columns.contains("input_ids")) {
-      set.prompts.push_back(TRY(ready_ids(row, session, data::place(rows.name, row))));
+      set.prompts.push_back(TRY(ready_ids(row, session, options.sampling.max_new_tokens, data::place(rows.name, row))));
       continue;
     }
     for (const char* name : {"messages", "text"})

@@ -149,6 +149,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
         TRY(make_evaluator(*session, std::move(*held_out),
                            {config.accuracy_extraction, config.max_prompt_length, config.max_completion_length,
                             config.temperature, static_cast<uint64_t>(config.seed), config.stop})));
+  recipes::GrpoStart start = TRY(recipes::start_grpo(config, session->context, session->model, prompts));
   TRY(with_run_directory(config, recipes::prepare_run_directory));
 
   auto evaluate_now = [&](const engine::Adapter* adapter, const char* when) -> Result<std::optional<Evaluation>> {
@@ -189,7 +190,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
       return algorithms::Metrics{{"eval/accuracy_greedy", greedy->accuracy},
                                  {"eval/accuracy_sampled", sampled->accuracy}};
     };
-  const recipes::GrpoResult result = TRY(recipes::run_grpo(config, std::move(parts)));
+  const recipes::GrpoResult result = TRY(recipes::run_grpo(config, std::move(parts), std::move(start)));
   if (result.interrupted) {
     progress.say(
         fmt::format("interrupted after step {}; saved. Go on with: {}", result.steps, how_to_go_on(config, "true")));

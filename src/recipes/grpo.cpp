@@ -18,6 +18,7 @@
 #include "algorithms/grpo.h"
 #include "algorithms/kl.h"
 #include "algorithms/schedule.h"
+#include "base/sha256.h"
 #include "data/prompt_order.h"
 #include "engine/gradient_shards.h"
 #include "engine/policy_pass.h"
@@ -80,7 +81,6 @@ struct Run {
   engine::Adapter adapter;
   engine::AdamwState optimizer;
   TrainingState state;
-  RunIdentity identity;
   data::PromptStream prompts;
   files::JsonLines metrics, completions;
 };
@@ -206,40 +206,48 @@ Result<void> check_step(const Run& run, const StepNumbers& numbers) {
 Result<void> save(Run& run) {
   TRY(run.metrics.sync());
   TRY(run.completions.sync());
-  TRY(save_checkpoint(run.config.output_dir, run.state, run.identity, run.adapter, run.optimizer));
+  TRY(save_checkpoint(run.config.output_dir, run.state, run.parts.recipe_yaml, run.adapter, run.optimizer));
   if (run.config.save_total_limit) TRY(files::prune(run.config.output_dir, *run.config.save_total_limit));
   return {};
 }
 
-// A fresh run, or one taken up from its newest complete checkpoint; the logs end where the state stands.
-Result<Run> begin(const GrpoConfig& config, GrpoParts& parts) {
-  engine::Adapter adapter = config.adapter_name_or_path.empty()
-      ? TRY(engine::make_adapter(parts.context, parts.model, lora_config(config), static_cast<uint64_t>(config.seed)))
-          : TRY(engine::adapter_from_peft(parts.context, parts.model,
-                                          TRY(files::read_peft_adapter(config.adapter_name_or_path))));
-          engine::AdamwState optimizer = engine::make_adamw(parts.context, adapter);
-          RunIdentity identity{parts.context.kernels.name, parts.recipe_yaml};
-          TrainingState state;
-          if (config.resume_from_checkpoint != "false")
-            if (const auto newest = TRY(files::newest_complete(config.output_dir)))
-              state = TRY(load_checkpoint(parts.context, parts.model, *newest, identity, config.resume_on_other_kernels,
-                                          adapter, optimizer));
-          const std::filesystem::path folder = config.output_dir;
-          data::PromptStream prompts =
-              TRY(data::open_prompt_stream(static_cast<int64_t>(parts.prompts.prompts.size()),
-                                           static_cast<uint64_t>(config.seed), config.shuffle_dataset, state.cursor));
-          return Run {
-            config, parts, std::move(adapter), std::move(optimizer), state, std::move(identity), std::move(prompts),
-                TRY(files::JsonLines::resume(folder / "metrics.jsonl", state.step))
-            , TRY(files::JsonLines::resume(folder / "completions.jsonl", state.step))
-          };
+// What the prompts are, whatever file they came from: runs of one digest train on the same rows in the same order.
+std::string digest_of(const data::PromptSet& set) {
+  Sha256 sum;
+  for (const data::Prompt& prompt : set.prompts)
+    sum.update(files::json_line(prompt.row.columns) + "\n" + prompt.text + "\n");
+  return sum.hex();
 }
 
 }  // namespace
 
-Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts) {
+Result<GrpoStart> start_grpo(const GrpoConfig& config, const engine::Context& context, const engine::Model& model,
+                             const data::PromptSet& prompts) {
+  const auto seed = static_cast<uint64_t>(config.seed);
+  engine::Adapter adapter =
+      config.adapter_name_or_path.empty() ? TRY(engine::make_adapter(context, model, lora_config(config), seed))
+          : TRY(engine::adapter_from_peft(context, model, TRY(files::read_peft_adapter(config.adapter_name_or_path))));
+          engine::AdamwState optimizer = engine::make_adamw(context, adapter);
+          TrainingState state;
+          state.kernels = context.kernels.name;
+          state.prompts_sha256 = digest_of(prompts);
+          if (config.resume_from_checkpoint != "false")
+            if (const auto newest = TRY(files::newest_complete(config.output_dir)))
+              TRY(load_checkpoint(context, model, *newest, config.resume_on_other_kernels, adapter, optimizer, state));
+          data::PromptStream stream = TRY(data::open_prompt_stream(static_cast<int64_t>(prompts.prompts.size()), seed,
+                                                                   config.shuffle_dataset, state.cursor));
+          return GrpoStart{std::move(adapter), std::move(optimizer), std::move(state), std::move(stream)};
+}
+
+Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart start) {
   const engine::Context& context = parts.context;
-  Run run = TRY(begin(config, parts));
+  const std::filesystem::path folder = config.output_dir;
+  const int64_t done = start.state.step;  // where the logs end
+  Run run {
+    config, parts, std::move(start.adapter), std::move(start.optimizer), std::move(start.state),
+        std::move(start.prompts), TRY(files::JsonLines::resume(folder / "metrics.jsonl", done))
+    , TRY(files::JsonLines::resume(folder / "completions.jsonl", done))
+  };
   const int64_t steps = total_steps(config, run.prompts.count);
   const algorithms::Schedule schedule = learning_schedule(config, steps);
   const engine::AdamwOptions adamw = adamw_options(config);

@@ -12,6 +12,7 @@
 #include "data/prompts.h"
 #include "engine/adapter.h"
 #include "recipes/grpo_config.h"
+#include "recipes/training_state.h"
 #include "rewards/rewards.h"
 #include "text/tokenizer.h"
 
@@ -38,6 +39,20 @@ struct GrpoParts {
   std::function<bool()> interrupted;
 };
 
+// Where a run begins: at step 0 with a new adapter or that of adapter_name_or_path, or at the newest complete
+// checkpoint.
+struct GrpoStart {
+  engine::Adapter adapter;
+  engine::AdamwState optimizer;
+  TrainingState state;
+  data::PromptStream prompts;
+};
+
+// Reads and checks all that and writes nothing, so that a run which cannot begin leaves no folder behind. Errors: an
+// adapter that does not fit the model, a checkpoint that is damaged, of another kernel level or of other prompts.
+Result<GrpoStart> start_grpo(const GrpoConfig& config, const engine::Context& context, const engine::Model& model,
+                             const data::PromptSet& prompts);
+
 struct GrpoResult {
   engine::Adapter adapter;
   int64_t steps = 0;  // done
@@ -50,7 +65,7 @@ struct GrpoResult {
 // Trains until max_steps, writing metrics.jsonl, completions.jsonl, checkpoints and final/ into config.output_dir,
 // which prepare_run_directory (run_directory.h) has made ready. Errors: a reward failed, a number is not finite, the
 // sampler's and the trainer's log-probabilities differ, the disk is full. After an error the last checkpoint stands.
-Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts);
+Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart start);
 
 // The adapter that the recipe's keys describe.
 files::LoraConfig lora_config(const GrpoConfig& config);

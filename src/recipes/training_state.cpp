@@ -31,7 +31,7 @@ Result<void> read_flat(const files::SafetensorsFile& file, const char* name, eng
 }  // namespace
 
 Result<void> save_checkpoint(const std::filesystem::path& run_directory, const TrainingState& state,
-                             const RunIdentity& identity, const engine::Adapter& adapter,
+                             const std::string& recipe_yaml, const engine::Adapter& adapter,
                              const engine::AdamwState& optimizer) {
   files::PeftFiles peft = files::encode_peft_adapter(engine::adapter_to_peft(adapter));
   const files::Json trainer_state = {
@@ -40,7 +40,8 @@ Result<void> save_checkpoint(const std::filesystem::path& run_directory, const T
       {"num_tokens", state.num_tokens},
       {"seconds", state.seconds},
       {"optimizer_steps", optimizer.steps},
-      {"kernels", identity.kernels},
+      {"kernels", state.kernels},
+      {"prompts_sha256", state.prompts_sha256},
   };
   TRY(files::write_checkpoint(
       run_directory, state.step,
@@ -48,25 +49,30 @@ Result<void> save_checkpoint(const std::filesystem::path& run_directory, const T
        file_of("adapter_model.safetensors", std::move(peft.adapter_model_safetensors)),
        file_of("optimizer.safetensors",
                files::encode_safetensors({flat("first_moments", optimizer.m), flat("second_moments", optimizer.v)})),
-       file_of("trainer_state.json", trainer_state.dump(1) + "\n"), file_of("recipe.yaml", identity.recipe_yaml)}));
+       file_of("trainer_state.json", trainer_state.dump(1) + "\n"), file_of("recipe.yaml", recipe_yaml)}));
   return {};
 }
 
-Result<TrainingState> load_checkpoint(const engine::Context& context, const engine::Model& model,
-                                      const files::Checkpoint& checkpoint, const RunIdentity& identity, bool any_level,
-                                      engine::Adapter& adapter, engine::AdamwState& optimizer) {
+Result<void> load_checkpoint(const engine::Context& context, const engine::Model& model,
+                             const files::Checkpoint& checkpoint, bool any_level, engine::Adapter& adapter,
+                             engine::AdamwState& optimizer, TrainingState& state) {
   TRY(files::verify_checkpoint(checkpoint.path));
   const std::filesystem::path state_path = checkpoint.path / "trainer_state.json";
   const files::Json json = TRY(files::read_json_file(state_path));
-  TrainingState state;
   try {
     const auto kernels = json.at("kernels").get<std::string>();
-    if (kernels != identity.kernels && !any_level)
+    if (kernels != state.kernels && !any_level)
       return error(
           "[resume] {}: written with the {} kernels, this run uses {}: the last bits would differ. Set "
           "CANDOR_CPU={} (where this processor has it) to go on exactly, or --resume_on_other_kernels true to go on "
           "all the same.",
-          checkpoint.path.string(), kernels, identity.kernels, kernels);
+          checkpoint.path.string(), kernels, state.kernels, kernels);
+    if (json.at("prompts_sha256").get<std::string>() != state.prompts_sha256)
+      return error(
+          "[resume] {}: the rows of dataset_name, or what the chat template makes of them, are not those that the "
+          "run began with: the result would be neither run's. Give back the old file, or start a new run with "
+          "another output_dir.",
+          checkpoint.path.string());
     state.step = json.at("step").get<int64_t>();
     state.cursor.epoch = json.at("cursor").at("epoch").get<int64_t>();
     state.cursor.position = json.at("cursor").at("position").get<int64_t>();
@@ -74,13 +80,13 @@ Result<TrainingState> load_checkpoint(const engine::Context& context, const engi
     state.seconds = json.at("seconds").get<double>();
     optimizer.steps = json.at("optimizer_steps").get<int64_t>();
   } catch (const files::Json::exception& e) {
-    return error("[resume] {}: {}. The checkpoint was not written by this program.", state_path.string(), e.what());
+    return error("[resume] {}: {}. The checkpoint was not written by this version of the program.", state_path.string(),
+                 e.what());
   }
   adapter = TRY(engine::adapter_from_peft(context, model, TRY(files::read_peft_adapter(checkpoint.path))));
   const files::SafetensorsFile file = TRY(files::SafetensorsFile::open(checkpoint.path / "optimizer.safetensors"));
   TRY(read_flat(file, "first_moments", optimizer.m));
-  TRY(read_flat(file, "second_moments", optimizer.v));
-  return state;
+  return read_flat(file, "second_moments", optimizer.v);
 }
 
 }  // namespace candor::recipes

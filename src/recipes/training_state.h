@@ -19,23 +19,21 @@ struct TrainingState {
   data::PromptCursor cursor;
   int64_t num_tokens = 0;
   double seconds = 0;  // spent on steps so far
-};
-
-// What a checkpoint must agree with to be resumed exactly.
-struct RunIdentity {
-  std::string kernels;      // level of the kernels: its bits differ from another level's
-  std::string recipe_yaml;  // resolved
+  // What a checkpoint must agree with to be resumed exactly.
+  std::string kernels;         // their level: its bits differ from another level's
+  std::string prompts_sha256;  // of all rows of the dataset
 };
 
 // Writes checkpoint-STEP: the adapter in PEFT's layout, optimizer.safetensors, trainer_state.json, recipe.yaml.
 Result<void> save_checkpoint(const std::filesystem::path& run_directory, const TrainingState& state,
-                             const RunIdentity& identity, const engine::Adapter& adapter,
+                             const std::string& recipe_yaml, const engine::Adapter& adapter,
                              const engine::AdamwState& optimizer);
 
-// Reads it back into an adapter and an optimizer of the same shape. Errors: a file is damaged, was made by another
-// kernel level (unless `any_level`), or does not fit this adapter.
-Result<TrainingState> load_checkpoint(const engine::Context& context, const engine::Model& model,
-                                      const files::Checkpoint& checkpoint, const RunIdentity& identity, bool any_level,
-                                      engine::Adapter& adapter, engine::AdamwState& optimizer);
+// Reads it back into an adapter and an optimizer of the same shape, and into `state`, which comes as that of step 0.
+// Errors: a file is damaged, was made on other prompts or by another kernel level (unless `any_level`), or does not fit
+// this adapter.
+Result<void> load_checkpoint(const engine::Context& context, const engine::Model& model,
+                             const files::Checkpoint& checkpoint, bool any_level, engine::Adapter& adapter,
+                             engine::AdamwState& optimizer, TrainingState& state);
 
 }  // namespace candor::recipes
