@@ -54,8 +54,8 @@ int64_t block_logits(const Kernels& kernels, const PackedMatrix& head, const flo
 }
 
 // dhidden [rows, in] += dlogits [rows, 512]·W of this block, 16 columns of W at a time, transposed into scratch.panel.
-// Blocks are added in double: tens of thousands of unlikely tokens pull every row the same way, each by less than half a
-// unit of the likely ones' sum, so one float chain would lose them all (1e-3 of SmolLM2's gradients).
+// Blocks are added in double: tens of thousands of unlikely tokens pull every row the same way, each by less than half
+// a unit of the likely ones' sum, so one float chain would lose them all (1e-3 of SmolLM2's gradients).
 void block_input_gradient(const Kernels& kernels, const PackedMatrix& head, int64_t rows, int64_t first, int64_t count,
                           ChunkScratch& scratch, double* dhidden) {
   const int64_t depth = padded(count);
@@ -83,16 +83,15 @@ RowStatistics finish(const HeadState& state) {
   const double log_sum = exact_log(state.sum);
   const double maximum = static_cast<double>(state.maximum);
   return {static_cast<float>(static_cast<double>(state.target) - maximum - log_sum),
-          static_cast<float>(log_sum - state.weighted_sum / state.sum), maximum + log_sum,
-          state.argmax};
+          static_cast<float>(log_sum - state.weighted_sum / state.sum), maximum + log_sum, state.argmax};
 }
 
 RowStatistics row_statistics(const Kernels& kernels, const float* logits, int64_t vocabulary, float inverse_temperature,
                              int64_t target) {
   HeadState state = initial_head_state();
   for (int64_t first = 0; first < vocabulary; first += kVocabularyBlock)
-    kernels.head_block(logits + first, std::min(kVocabularyBlock, vocabulary - first), first, inverse_temperature, target,
-                       &state);
+    kernels.head_block(logits + first, std::min(kVocabularyBlock, vocabulary - first), first, inverse_temperature,
+                       target, &state);
   return finish(state);
 }
 
