@@ -211,6 +211,15 @@ Result<void> save(Run& run) {
   return {};
 }
 
+// The adapter that training begins with: a new one, or the one that the recipe names.
+Result<engine::Adapter> first_adapter(const GrpoConfig& config, const engine::Context& context,
+                                      const engine::Model& model) {
+  if (config.adapter_name_or_path.empty())
+    return engine::make_adapter(context, model, lora_config(config), static_cast<uint64_t>(config.seed));
+  const files::PeftAdapter saved = TRY(files::read_peft_adapter(config.adapter_name_or_path));
+  return engine::adapter_from_peft(context, model, saved);
+}
+
 // What the prompts are, whatever file they came from: runs of one digest train on the same rows in the same order.
 std::string digest_of(const data::PromptSet& set) {
   Sha256 sum;
@@ -223,31 +232,34 @@ std::string digest_of(const data::PromptSet& set) {
 
 Result<GrpoStart> start_grpo(const GrpoConfig& config, const engine::Context& context, const engine::Model& model,
                              const data::PromptSet& prompts) {
-  const auto seed = static_cast<uint64_t>(config.seed);
-  engine::Adapter adapter =
-      config.adapter_name_or_path.empty() ? TRY(engine::make_adapter(context, model, lora_config(config), seed))
-          : TRY(engine::adapter_from_peft(context, model, TRY(files::read_peft_adapter(config.adapter_name_or_path))));
-          engine::AdamwState optimizer = engine::make_adamw(context, adapter);
-          TrainingState state;
-          state.kernels = context.kernels.name;
-          state.prompts_sha256 = digest_of(prompts);
-          if (config.resume_from_checkpoint != "false")
-            if (const auto newest = TRY(files::newest_complete(config.output_dir)))
-              TRY(load_checkpoint(context, model, *newest, config.resume_on_other_kernels, adapter, optimizer, state));
-          data::PromptStream stream = TRY(data::open_prompt_stream(static_cast<int64_t>(prompts.prompts.size()), seed,
-                                                                   config.shuffle_dataset, state.cursor));
-          return GrpoStart{std::move(adapter), std::move(optimizer), std::move(state), std::move(stream)};
+  engine::Adapter adapter = TRY(first_adapter(config, context, model));
+  engine::AdamwState optimizer = engine::make_adamw(context, adapter);
+  TrainingState state;
+  state.kernels = context.kernels.name;
+  state.prompts_sha256 = digest_of(prompts);
+  if (config.resume_from_checkpoint != "false")
+    if (const auto newest = TRY(files::newest_complete(config.output_dir)))
+      TRY(load_checkpoint(context, model, *newest, config.resume_on_other_kernels, adapter, optimizer, state));
+  data::PromptStream stream =
+      TRY(data::open_prompt_stream(static_cast<int64_t>(prompts.prompts.size()), static_cast<uint64_t>(config.seed),
+                                   config.shuffle_dataset, state.cursor));
+  return GrpoStart{std::move(adapter), std::move(optimizer), std::move(state), std::move(stream)};
 }
 
 Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart start) {
   const engine::Context& context = parts.context;
   const std::filesystem::path folder = config.output_dir;
   const int64_t done = start.state.step;  // where the logs end
-  Run run {
-    config, parts, std::move(start.adapter), std::move(start.optimizer), std::move(start.state),
-        std::move(start.prompts), TRY(files::JsonLines::resume(folder / "metrics.jsonl", done))
-    , TRY(files::JsonLines::resume(folder / "completions.jsonl", done))
-  };
+  files::JsonLines metrics_log = TRY(files::JsonLines::resume(folder / "metrics.jsonl", done));
+  files::JsonLines completions_log = TRY(files::JsonLines::resume(folder / "completions.jsonl", done));
+  Run run{config,
+          parts,
+          std::move(start.adapter),
+          std::move(start.optimizer),
+          std::move(start.state),
+          std::move(start.prompts),
+          std::move(metrics_log),
+          std::move(completions_log)};
   const int64_t steps = total_steps(config, run.prompts.count);
   const algorithms::Schedule schedule = learning_schedule(config, steps);
   const engine::AdamwOptions adamw = adamw_options(config);
