@@ -51,7 +51,7 @@ TEST(CompletionMetrics,
 }
 
 TEST(Metrics, EveryNameIsInTheDocumentation) {
-  const std::string page = candor::testing::read_text(std::filesystem::path(CANDOR_SOURCE_DIR) / "docs" / "metrics.md");
+  const std::string page = candor::testing::read_text(candor::testing::source_dir() / "docs" / "metrics.md");
   Metrics all = completion_metrics({}, {});
   auto add = [&all](const Metrics& more) { all.insert(all.end(), more.begin(), more.end()); };
   for (LossType type : {LossType::kDapo, LossType::kCispo}) {

@@ -13,7 +13,7 @@ using candor::testing::worst_difference;
 using testing::Bench;
 
 nlohmann::json expected_numbers() {
-  return candor::testing::json_of(std::filesystem::path(CANDOR_SOURCE_DIR) / "tests/golden/engine/expected.json");
+  return candor::testing::json_of(candor::testing::source_dir() / "tests/golden/engine/expected.json");
 }
 
 // Three layers of float32 at logits up to 20, divided by the temperature: some 10 units in the last place.

@@ -60,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(All, GgufPre,
 
 // The tiny tokenizer of this repository as a GGUF vocabulary.
 GgufVocabulary tiny() {
-  const auto path = std::filesystem::path(CANDOR_SOURCE_DIR) / "tests/golden/tokenizer/tokenizer.json";
+  const auto path = candor::testing::source_dir() / "tests/golden/tokenizer/tokenizer.json";
   return as_gguf(testing::read_json(path), "smollm");
 }
 

@@ -105,7 +105,7 @@ TEST(Tokenizer, TrajectoryModel) {
 // A tokenizer of our own, so that a clone without the oracles tests the whole chain. The expected ids are those of
 // tests/golden/tokenizer/make.py, a second implementation by a plain search for the lowest rank.
 TEST(Tokenizer, Tiny) {
-  const auto folder = std::filesystem::path(CANDOR_SOURCE_DIR) / "tests/golden/tokenizer";
+  const auto folder = candor::testing::source_dir() / "tests/golden/tokenizer";
   const auto tokenizer = Tokenizer::from_tokenizer_json(testing::read_text(folder / "tokenizer.json"), "tiny");
   ASSERT_TRUE(tokenizer) << tokenizer.error().message;
   const json expected = testing::read_json(folder / "expected.json");
@@ -133,7 +133,7 @@ TEST(Tokenizer, Tiny) {
 }
 
 TEST(Tokenizer, RefusesTextThatIsNotUtf8) {
-  const auto path = std::filesystem::path(CANDOR_SOURCE_DIR) / "tests/golden/tokenizer/tokenizer.json";
+  const auto path = candor::testing::source_dir() / "tests/golden/tokenizer/tokenizer.json";
   const auto tokenizer = Tokenizer::from_tokenizer_json(testing::read_text(path), "tiny");
   ASSERT_TRUE(tokenizer) << tokenizer.error().message;
   const auto ids = tokenizer->encode("caf\xE9", {});
@@ -143,7 +143,7 @@ TEST(Tokenizer, RefusesTextThatIsNotUtf8) {
 
 // One very long word: the merge must not be quadratic (a scan per merge would take minutes here).
 TEST(Tokenizer, LongWord) {
-  const auto path = std::filesystem::path(CANDOR_SOURCE_DIR) / "tests/golden/tokenizer/tokenizer.json";
+  const auto path = candor::testing::source_dir() / "tests/golden/tokenizer/tokenizer.json";
   const auto tokenizer = Tokenizer::from_tokenizer_json(testing::read_text(path), "tiny");
   ASSERT_TRUE(tokenizer) << tokenizer.error().message;
   std::string text;

@@ -135,7 +135,7 @@ TEST_F(TokenizerUnits, BrokenFiles) {
 // Every value of a good file replaced by values of other shapes, and every key removed: an answer or an error, no
 // crash.
 TEST(TokenizerHostile, EveryPlaceOfAFileMayHoldAnything) {
-  const auto path = std::filesystem::path(CANDOR_SOURCE_DIR) / "tests/golden/tokenizer/tokenizer.json";
+  const auto path = candor::testing::source_dir() / "tests/golden/tokenizer/tokenizer.json";
   json file = testing::read_json(path);
   file["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", "a+"}}}, {"content", "b"}};
   const json strange[] = {nullptr,

@@ -11,11 +11,13 @@
 #include <sstream>
 #include <string>
 
+#include "support/source_dir.h"
+
 namespace candor::testing {
 
 inline std::filesystem::path shared_dir() {
   if (const char* dir = std::getenv("CANDOR_SHARED")) return dir;
-  return std::filesystem::path(CANDOR_SOURCE_DIR) / ".." / "shared";
+  return source_dir() / ".." / "shared";
 }
 
 inline std::filesystem::path golden(const std::string& name) {
