@@ -67,9 +67,6 @@ struct GrpoResult {
 // sampler's and the trainer's log-probabilities differ, the disk is full. After an error the last checkpoint stands.
 Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart start);
 
-// The adapter that the recipe's keys describe.
-files::LoraConfig lora_config(const GrpoConfig& config);
-
 // The rewards that the recipe names.
 Result<std::vector<rewards::Reward>> make_rewards(const GrpoConfig& config);
 

@@ -1,7 +1,6 @@
 #include "recipes/grpo_config.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace candor::recipes {
 namespace {
@@ -56,20 +55,10 @@ Result<void> check_rewards(GrpoConfig& c, const Given& given) {
   return {};
 }
 
-Result<void> check_evaluation(GrpoConfig& c, const Given& given) {
-  if (c.eval_steps && !given.has("eval_strategy")) c.eval_strategy = "steps";
-  if (c.eval_strategy == "steps" && !c.eval_steps) c.eval_steps = c.logging_steps;
-  if (c.eval_dataset.empty() && (c.eval_strategy == "steps" || c.eval_on_start))
-    return error("[grpo] evaluation is asked for ({}) but eval_dataset is missing.",
-                 c.eval_on_start ? "eval_on_start true" : "eval_strategy steps");
-  return {};
-}
+}  // namespace
 
-Result<void> check_adapter(GrpoConfig& c, const Given& given) {
-  const bool any_lora = std::any_of(given.keys.begin(), given.keys.end(), [](const auto& entry) {
-    return entry.first.starts_with("lora_") || entry.first == "use_rslora" || entry.first == "adapter_name_or_path";
-  });
-  if (any_lora && !given.has("use_peft")) c.use_peft = true;
+Result<void> resolve_grpo(GrpoConfig& c, const Given& given) {
+  TRY(resolve_training(c, given, "grpo"));
   if (!c.use_peft)
     return error(
         "[grpo] use_peft is false, which would train every weight of the model; that is not supported yet. Add "
@@ -79,33 +68,8 @@ Result<void> check_adapter(GrpoConfig& c, const Given& given) {
         "[grpo] lora_dropout is {}, expected 0: with dropout the log-probabilities that train would not be those that "
         "sampled.",
         c.lora_dropout);
-  return {};
-}
-
-}  // namespace
-
-int64_t GrpoConfig::warmup_of(int64_t total) const {
-  if (warmup_ratio > 0) return static_cast<int64_t>(std::ceil(warmup_ratio * static_cast<double>(total)));
-  if (warmup_steps >= 1) return static_cast<int64_t>(warmup_steps);
-  return static_cast<int64_t>(std::ceil(warmup_steps * static_cast<double>(total)));
-}
-
-Result<void> resolve_grpo(GrpoConfig& c, const Given& given) {
-  TRY(check_adapter(c, given));
   TRY(check_batch(c, given));
   TRY(check_rewards(c, given));
-  TRY(check_evaluation(c, given));
-  if (c.max_steps == 0 || c.max_steps < -1)
-    return error("[grpo] max_steps: expected a positive number of steps, or -1 for num_train_epochs, got {}.",
-                 c.max_steps);
-  if (c.warmup_steps > 0 && c.warmup_ratio > 0)
-    return error("[grpo] warmup_steps {} and warmup_ratio {} are both given. Remove one.", c.warmup_steps,
-                 c.warmup_ratio);
-  if (c.warmup_steps >= 1 && c.warmup_steps != std::floor(c.warmup_steps))
-    return error("[grpo] warmup_steps: expected whole steps, or a share of the run below 1, got {}.", c.warmup_steps);
-  if (c.resume_from_checkpoint != "false" && c.overwrite_output_dir)
-    return error("[grpo] resume_from_checkpoint {} and overwrite_output_dir true contradict one another. Remove one.",
-                 c.resume_from_checkpoint);
   return {};
 }
 

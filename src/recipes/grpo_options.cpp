@@ -7,20 +7,6 @@
 
 namespace candor::recipes {
 
-files::LoraConfig lora_config(const GrpoConfig& config) {
-  files::LoraConfig lora;
-  lora.r = config.lora_r;
-  lora.alpha = config.lora_alpha;
-  lora.use_rslora = config.use_rslora;
-  lora.base_model_name_or_path = config.model_name_or_path;
-  const TextOrList& targets = config.lora_target_modules;
-  if (targets.is_list || targets.items.front() == "all-linear")
-    lora.target_modules = targets.items;
-  else
-    lora.target_regex = targets.items.front();
-  return lora;
-}
-
 Result<std::vector<rewards::Reward>> make_rewards(const GrpoConfig& config) {
   rewards::RewardParams params;
   params.extraction = config.accuracy_extraction;
@@ -69,20 +55,6 @@ algorithms::AdvantageOptions advantage_options(const GrpoConfig& config) {
   return options;
 }
 
-algorithms::Schedule learning_schedule(const GrpoConfig& config, int64_t steps) {
-  using algorithms::SchedulerType;
-  const std::string& name = config.lr_scheduler_type;
-  const SchedulerType type = name == "constant"               ? SchedulerType::kConstant
-                             : name == "constant_with_warmup" ? SchedulerType::kConstantWithWarmup
-                             : name == "cosine"               ? SchedulerType::kCosine
-                                                              : SchedulerType::kLinear;
-  return {type, config.learning_rate, steps, config.warmup_of(steps)};
-}
-
-engine::AdamwOptions adamw_options(const GrpoConfig& config) {
-  return {config.adam_beta1, config.adam_beta2, config.adam_epsilon, config.weight_decay, config.max_grad_norm};
-}
-
 engine::SamplingOptions sampling_options(const GrpoConfig& config, const files::ModelConfig& model, int64_t step) {
   engine::SamplingOptions options;
   options.temperature = config.temperature;
@@ -95,10 +67,6 @@ engine::SamplingOptions sampling_options(const GrpoConfig& config, const files::
   options.step = static_cast<uint32_t>(step);
   if (config.generation_rows > 0) options.max_rows = config.generation_rows;
   return options;
-}
-
-int64_t micro_batch_tokens(const GrpoConfig& config) {
-  return config.micro_batch_tokens > 0 ? config.micro_batch_tokens : 512;
 }
 
 }  // namespace candor::recipes

@@ -3,8 +3,6 @@
 
 #include "algorithms/advantages.h"
 #include "algorithms/grpo.h"
-#include "algorithms/schedule.h"
-#include "engine/optimizer.h"
 #include "engine/sampler.h"
 #include "recipes/grpo.h"
 
@@ -12,11 +10,6 @@ namespace candor::recipes {
 
 algorithms::GrpoOptions loss_options(const GrpoConfig& config);  // beta is 0 where the KL is in the reward
 algorithms::AdvantageOptions advantage_options(const GrpoConfig& config);
-algorithms::Schedule learning_schedule(const GrpoConfig& config, int64_t steps);
-engine::AdamwOptions adamw_options(const GrpoConfig& config);
 engine::SamplingOptions sampling_options(const GrpoConfig& config, const files::ModelConfig& model, int64_t step);
-
-// Tokens that pass through the model together in training: only speed and memory.
-int64_t micro_batch_tokens(const GrpoConfig& config);
 
 }  // namespace candor::recipes

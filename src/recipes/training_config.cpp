@@ -1,0 +1,83 @@
+#include "recipes/training_config.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace candor::recipes {
+namespace {
+
+Result<void> check_evaluation(TrainingConfig& c, const Given& given, std::string_view recipe) {
+  if (c.eval_steps && !given.has("eval_strategy")) c.eval_strategy = "steps";
+  if (c.eval_strategy == "steps" && !c.eval_steps) c.eval_steps = c.logging_steps;
+  if (c.eval_dataset.empty() && (c.eval_strategy == "steps" || c.eval_on_start))
+    return error("[{}] evaluation is asked for ({}) but eval_dataset is missing.", recipe,
+                 c.eval_on_start ? "eval_on_start true" : "eval_strategy steps");
+  return {};
+}
+
+void choose_adapter(TrainingConfig& c, const Given& given) {
+  const bool any_lora = std::any_of(given.keys.begin(), given.keys.end(), [](const auto& entry) {
+    return entry.first.starts_with("lora_") || entry.first == "use_rslora" || entry.first == "adapter_name_or_path";
+  });
+  if (any_lora && !given.has("use_peft")) c.use_peft = true;
+}
+
+}  // namespace
+
+int64_t TrainingConfig::warmup_of(int64_t total) const {
+  if (warmup_ratio > 0) return static_cast<int64_t>(std::ceil(warmup_ratio * static_cast<double>(total)));
+  if (warmup_steps >= 1) return static_cast<int64_t>(warmup_steps);
+  return static_cast<int64_t>(std::ceil(warmup_steps * static_cast<double>(total)));
+}
+
+Result<void> resolve_training(TrainingConfig& c, const Given& given, std::string_view recipe) {
+  choose_adapter(c, given);
+  TRY(check_evaluation(c, given, recipe));
+  if (c.max_steps == 0 || c.max_steps < -1)
+    return error("[{}] max_steps: expected a positive number of steps, or -1 for num_train_epochs, got {}.", recipe,
+                 c.max_steps);
+  if (c.warmup_steps > 0 && c.warmup_ratio > 0)
+    return error("[{}] warmup_steps {} and warmup_ratio {} are both given. Remove one.", recipe, c.warmup_steps,
+                 c.warmup_ratio);
+  if (c.warmup_steps >= 1 && c.warmup_steps != std::floor(c.warmup_steps))
+    return error("[{}] warmup_steps: expected whole steps, or a share of the run below 1, got {}.", recipe,
+                 c.warmup_steps);
+  if (c.resume_from_checkpoint != "false" && c.overwrite_output_dir)
+    return error("[{}] resume_from_checkpoint {} and overwrite_output_dir true contradict one another. Remove one.",
+                 recipe, c.resume_from_checkpoint);
+  return {};
+}
+
+files::LoraConfig lora_config(const TrainingConfig& config) {
+  files::LoraConfig lora;
+  lora.r = config.lora_r;
+  lora.alpha = config.lora_alpha;
+  lora.use_rslora = config.use_rslora;
+  lora.base_model_name_or_path = config.model_name_or_path;
+  const TextOrList& targets = config.lora_target_modules;
+  if (targets.is_list || targets.items.front() == "all-linear")
+    lora.target_modules = targets.items;
+  else
+    lora.target_regex = targets.items.front();
+  return lora;
+}
+
+algorithms::Schedule learning_schedule(const TrainingConfig& config, int64_t steps) {
+  using algorithms::SchedulerType;
+  const std::string& name = config.lr_scheduler_type;
+  const SchedulerType type = name == "constant"               ? SchedulerType::kConstant
+                             : name == "constant_with_warmup" ? SchedulerType::kConstantWithWarmup
+                             : name == "cosine"               ? SchedulerType::kCosine
+                                                              : SchedulerType::kLinear;
+  return {type, config.learning_rate, steps, config.warmup_of(steps)};
+}
+
+engine::AdamwOptions adamw_options(const TrainingConfig& config) {
+  return {config.adam_beta1, config.adam_beta2, config.adam_epsilon, config.weight_decay, config.max_grad_norm};
+}
+
+int64_t micro_batch_tokens(const TrainingConfig& config) {
+  return config.micro_batch_tokens > 0 ? config.micro_batch_tokens : 512;
+}
+
+}  // namespace candor::recipes

@@ -1,0 +1,101 @@
+// What every training recipe can be told: TRL's names and, where TRL has the key, the defaults of TRL 1.16 (a recipe's
+// own struct changes the few that differ between TRL's trainers). The departures: keys marked "ours" have no TRL
+// counterpart; save_total_limit is 3, lora_dropout 0, lora_target_modules all-linear, and use_peft is true where an
+// lora_* key is given.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "algorithms/schedule.h"
+#include "base/result.h"
+#include "engine/optimizer.h"
+#include "files/peft_adapter.h"
+#include "recipes/config.h"
+#include "recipes/fields.h"
+
+namespace candor::recipes {
+
+struct TrainingConfig {
+  // Model and data.
+  std::string model_name_or_path;
+  std::string adapter_name_or_path;  // ours: a PEFT adapter to go on from; empty = a new one
+  std::string dataset_name;
+  std::string eval_dataset;  // ours: a file; TRL takes a split
+  bool shuffle_dataset = true;
+  int64_t seed = 42;
+
+  // The length of the run and its batch.
+  int64_t max_steps = -1;  // -1: num_train_epochs decides
+  double num_train_epochs = 3.0;
+  int64_t per_device_train_batch_size = 8;
+  int64_t gradient_accumulation_steps = 1;
+  int64_t gradient_shards = 4;  // ours; lowered to what a step can hold where it was not given
+
+  // Optimizer.
+  double learning_rate = 2e-5;
+  std::string lr_scheduler_type = "linear";
+  double warmup_steps = 0.0;
+  double warmup_ratio = 0.0;
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.999;
+  double adam_epsilon = 1e-8;
+  double weight_decay = 0.0;
+  double max_grad_norm = 1.0;
+
+  // Adapter.
+  bool use_peft = false;
+  int64_t lora_r = 16;
+  double lora_alpha = 32.0;
+  double lora_dropout = 0.0;
+  TextOrList lora_target_modules = {.is_list = false, .items = {"all-linear"}};
+  bool use_rslora = false;
+
+  // Speed and memory.
+  int64_t threads = 0;             // 0: the cores this process may use
+  int64_t micro_batch_tokens = 0;  // 0: the engine's choice
+
+  // What is written, and when.
+  std::string output_dir;
+  std::string resume_from_checkpoint = "false";  // false, true, auto
+  bool resume_on_other_kernels = false;          // ours
+  bool overwrite_output_dir = false;
+  int64_t logging_steps = 10;
+  std::string eval_strategy = "no";
+  std::optional<int64_t> eval_steps;
+  bool eval_on_start = false;
+  std::string save_strategy = "steps";
+  int64_t save_steps = 500;
+  std::optional<int64_t> save_total_limit = 3;  // none: all are kept
+
+  // Steps of warm-up out of `total`: warmup_steps, where a value below 1 is a share (Transformers 5), or warmup_ratio.
+  int64_t warmup_of(int64_t total) const;
+};
+
+inline constexpr double kMaxTokens = 1 << 24;  // no context is longer; keeps products of two such numbers in range
+inline constexpr double kMaxRows = 1 << 20;
+
+// The fields above, section by section; a recipe puts its own between them. `row` is what a batch counts, in the plural
+// ("completions"), `dataset` what dataset_name must hold.
+void add_model_and_data(FieldList& list, TrainingConfig& config, const std::string& dataset);
+void add_batch(FieldList& list, TrainingConfig& config, const std::string& row);
+void add_optimizer(FieldList& list, TrainingConfig& config);
+void add_adapter(FieldList& list, TrainingConfig& config);
+void add_speed(FieldList& list, TrainingConfig& config);
+void add_record(FieldList& list, TrainingConfig& config);
+
+// Fills in what follows from other keys (use_peft, eval_strategy, eval_steps) and checks the keys above against one
+// another. `given` says which keys the user set; `recipe` opens the messages.
+Result<void> resolve_training(TrainingConfig& config, const Given& given, std::string_view recipe);
+
+// To the options of the rooms that every step passes through.
+files::LoraConfig lora_config(const TrainingConfig& config);
+algorithms::Schedule learning_schedule(const TrainingConfig& config, int64_t steps);
+engine::AdamwOptions adamw_options(const TrainingConfig& config);
+
+// Tokens that pass through the model together in training: only speed and memory.
+int64_t micro_batch_tokens(const TrainingConfig& config);
+
+}  // namespace candor::recipes
