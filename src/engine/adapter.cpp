@@ -88,6 +88,11 @@ Result<Adapter> make_adapter(const Context& context, const Model& model, const f
 }
 
 Result<Adapter> adapter_from_peft(const Context& context, const Model& model, const files::PeftAdapter& saved) {
+  if (!saved.saved_weights.empty())
+    return error(
+        "[adapter] the adapter holds a trained copy of {} (modules_to_save), which the engine does not run yet. "
+        "`candor merge` puts it into the model.",
+        saved.saved_weights.front().name);
   Adapter adapter;
   adapter.config = saved.config;
   std::map<std::string, const files::LoraTensors*> by_module;

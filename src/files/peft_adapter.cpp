@@ -87,6 +87,31 @@ Result<bool> target_matches(const LoraConfig& config, std::string_view module) {
   return layer && std::find(layers.begin(), layers.end(), *layer) != layers.end();
 }
 
+bool is_saved_module(const LoraConfig& config, std::string_view module) {
+  return std::any_of(config.modules_to_save.begin(), config.modules_to_save.end(),
+                     [&](const std::string& name) { return module == name || ends_in_name(module, name); });
+}
+
+namespace {
+
+// The path of the module of which `tensor` is a whole copy ("lm_head" for "lm_head.weight"); empty: of none.
+std::string_view saved_module_of(const LoraConfig& config, std::string_view tensor) {
+  const size_t dot = tensor.rfind('.');
+  const std::string_view module = tensor.substr(0, dot == std::string_view::npos ? 0 : dot);
+  const std::string_view last = tensor.substr(module.size());
+  return (last == ".weight" || last == ".bias") && is_saved_module(config, module) ? module : std::string_view();
+}
+
+Result<void> check_finite(const std::vector<float>& values, const TensorInfo& tensor, const std::string& file) {
+  const int64_t bad = first_non_finite(values.data(), static_cast<int64_t>(values.size()));
+  if (bad < 0) return {};
+  const int64_t row = tensor.shape.size() == 2 ? tensor.shape[1] : 1;
+  return error("[{}] tensor \"{}\" holds {} in row {}.", file, tensor.name, values[static_cast<size_t>(bad)],
+               bad / row);
+}
+
+}  // namespace
+
 Result<PeftAdapter> read_peft_adapter(const fs::path& directory) {
   const fs::path config = directory / "adapter_config.json", model = directory / "adapter_model.safetensors";
   PeftAdapter adapter;
@@ -98,6 +123,12 @@ Result<PeftAdapter> read_peft_adapter(const fs::path& directory) {
   std::map<std::string, Pair> pairs;
   for (const TensorInfo& tensor : file.tensors()) {
     const std::string_view name = tensor.name;
+    const std::string_view in_base = name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : "";
+    if (!saved_module_of(adapter.config, in_base).empty()) {
+      adapter.saved_weights.push_back({ std::string(in_base), tensor.shape, TRY(file.floats(name)) });
+      TRY(check_finite(adapter.saved_weights.back().values, tensor, model.string()));
+      continue;
+    }
     const bool is_a = name.ends_with(kA);
     if (!name.starts_with(kPrefix) || !(is_a || name.ends_with(kB)) || tensor.shape.size() != 2) {
       return error("[{}] tensor \"{}\" is no LoRA matrix of a linear layer; others are not supported yet.",
@@ -125,16 +156,22 @@ Result<PeftAdapter> read_peft_adapter(const fs::path& directory) {
       module, r, pair.a->shape[1], pair.b->shape[0], TRY(file.floats(pair.a->name))
       , TRY(file.floats(pair.b->name))
     };
-    for (const auto* values : {&tensors.a, &tensors.b}) {
-      const int64_t bad = first_non_finite(values->data(), static_cast<int64_t>(values->size()));
-      if (bad < 0) continue;
-      const TensorInfo& tensor = values == &tensors.a ? *pair.a : *pair.b;
-      return error("[{}] tensor \"{}\" holds {} in row {}.", model.string(), tensor.name,
-                   (*values)[static_cast<size_t>(bad)], bad / tensor.shape[1]);
-    }
+    TRY(check_finite(tensors.a, *pair.a, model.string()));
+    TRY(check_finite(tensors.b, *pair.b, model.string()));
     adapter.pairs.push_back(std::move(tensors));
   }
   if (adapter.pairs.empty()) return error("[{}] holds no LoRA matrices.", model.string());
+  std::sort(adapter.saved_weights.begin(), adapter.saved_weights.end(),
+            [](const FloatTensor& a, const FloatTensor& b) { return a.name < b.name; });
+  for (const std::string& name : adapter.config.modules_to_save) {
+    LoraConfig one;
+    one.modules_to_save = {name};
+    if (std::none_of(adapter.saved_weights.begin(), adapter.saved_weights.end(),
+                     [&](const FloatTensor& weight) { return !saved_module_of(one, weight.name).empty(); })) {
+      return error("[{}] holds no weights of \"{}\", which modules_to_save of adapter_config.json names.",
+                   model.string(), name);
+    }
+  }
   return adapter;
 }
 
@@ -145,6 +182,9 @@ PeftFiles encode_peft_adapter(const PeftAdapter& adapter) {
     modules.push_back(pair.module);
     tensors.push_back({fmt::format("{}{}{}", kPrefix, pair.module, kA), {pair.rank, pair.in}, pair.a});
     tensors.push_back({fmt::format("{}{}{}", kPrefix, pair.module, kB), {pair.out, pair.rank}, pair.b});
+  }
+  for (const FloatTensor& weight : adapter.saved_weights) {
+    tensors.push_back({fmt::format("{}{}", kPrefix, weight.name), weight.shape, weight.values});
   }
   return {lora_config_to_json(adapter.config, modules), encode_safetensors(tensors)};
 }

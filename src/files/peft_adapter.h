@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "files/safetensors.h"
 
 namespace candor::files {
 
@@ -20,6 +21,7 @@ struct LoraConfig {
   std::string target_regex;                  // instead of the list: matched against the whole module path
   std::vector<int64_t> layers_to_transform;  // empty = all
   std::string base_model_name_or_path;
+  std::vector<std::string> modules_to_save;  // names of modules that are trained whole: "lm_head", "embed_tokens"
 };
 
 // One adapted module: y += scale·B(A x).
@@ -33,6 +35,9 @@ struct LoraTensors {
 struct PeftAdapter {
   LoraConfig config;
   std::vector<LoraTensors> pairs;
+  // What modules_to_save names: whole weights that take the place of the base's, under the base's names
+  // ("lm_head.weight"). With a tied head, each of embedding and head is a copy of its own, as in PEFT.
+  std::vector<FloatTensor> saved_weights;
 };
 
 // Whether PEFT would adapt the linear layer at this module path: a list matches a path that equals a name or ends in
@@ -41,8 +46,12 @@ struct PeftAdapter {
 // together with layers_to_transform, which PEFT would ignore.
 Result<bool> target_matches(const LoraConfig& config, std::string_view module);
 
+// Whether modules_to_save names the module at this path: the path equals a name or ends in "." + name.
+bool is_saved_module(const LoraConfig& config, std::string_view module);
+
 // Reads both files. Error: names the file and the key, tensor or shape that is wrong, not supported yet, or unknown (an
-// unknown key that is null, false or empty changes nothing and is ignored). Pairs come sorted by module.
+// unknown key that is null, false or empty changes nothing and is ignored). Pairs come sorted by module, saved weights
+// by name.
 Result<PeftAdapter> read_peft_adapter(const std::filesystem::path& directory);
 
 // The two files as PEFT's save_pretrained writes them, for a folder that is written with others (a checkpoint). The

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "files/safetensors.h"
@@ -65,7 +66,7 @@ TEST(PeftAdapter, ReadsConfigAndTensorsAndTargetsTheSameModules) {
 TEST(PeftAdapter, WritesWhatPeftWrites) {
   CANDOR_REQUIRE_FILE(golden("adapters/lora/adapter_config.json"));
   const ScratchFolder folder;
-  for (const char* name : {"lora", "lora_rs", "lora_regex", "lora_layers"}) {
+  for (const char* name : {"lora", "lora_rs", "lora_regex", "lora_layers", "lora_save_head"}) {
     SCOPED_TRACE(name);
     const auto original = golden(std::string("adapters/") + name);
     auto adapter = read_peft_adapter(original);
@@ -79,6 +80,40 @@ TEST(PeftAdapter, WritesWhatPeftWrites) {
     EXPECT_GE(ours.size(), 24u);
     EXPECT_TRUE(read_peft_adapter(folder / name));
   }
+}
+
+TEST(PeftAdapter, ReadsModulesToSave) {
+  CANDOR_REQUIRE_FILE(golden("adapters/lora_save_head/adapter_config.json"));
+  const auto folder = golden("adapters/lora_save_head");
+  auto adapter = read_peft_adapter(folder);
+  ASSERT_TRUE(adapter) << adapter.error().message;
+  EXPECT_THAT(adapter->config.modules_to_save, ElementsAre("lm_head"));
+  ASSERT_EQ(adapter->saved_weights.size(), 1u);
+  EXPECT_EQ(adapter->saved_weights[0].name, "lm_head.weight");
+  EXPECT_EQ(adapter->saved_weights[0].shape, (std::vector<int64_t>{163, 32}));
+  auto file = SafetensorsFile::open(folder / "adapter_model.safetensors");
+  EXPECT_EQ(adapter->saved_weights[0].values, *file->floats("base_model.model.lm_head.weight"));
+}
+
+TEST(PeftAdapter, ModulesToSaveAndTheTensorsMustAgree) {
+  CANDOR_REQUIRE_FILE(golden("adapters/lora_save_head/adapter_config.json"));
+  const ScratchFolder folder;
+  auto original = read_peft_adapter(golden("adapters/lora_save_head"));
+  ASSERT_TRUE(original) << original.error().message;
+  auto refusal = [&](const auto& change) -> std::string {
+    PeftAdapter changed = *original;
+    change(changed);
+    EXPECT_TRUE(write_peft_adapter(folder / "adapter", changed));
+    auto adapter = read_peft_adapter(folder / "adapter");
+    return adapter ? "" : adapter.error().message;
+  };
+  EXPECT_EQ(refusal([](PeftAdapter&) {}), "");
+  EXPECT_THAT(refusal([](PeftAdapter& a) { a.config.modules_to_save.push_back("norm"); }),
+              HasSubstr("holds no weights of \"norm\", which modules_to_save"));
+  EXPECT_THAT(refusal([](PeftAdapter& a) { a.config.modules_to_save = {"head"}; }),  // a suffix, but not of whole names
+              HasSubstr("\"base_model.model.lm_head.weight\" is no LoRA matrix"));
+  EXPECT_THAT(refusal([](PeftAdapter& a) { a.saved_weights[0].values[35] = NAN; }),
+              HasSubstr("\"base_model.model.lm_head.weight\" holds nan in row 1."));
 }
 
 TEST(PeftAdapter, AllLinearIsWrittenAsNames) {
@@ -100,7 +135,6 @@ TEST(PeftAdapter, RefusesByNameWhatItDoesNotCompute) {
       {"gpt2_lora", "\"fan_in_fan_out\" is true, which is not supported yet."},
       {"lora_embed", "is no LoRA matrix of a linear layer"},
       {"lora_patterns", "\"alpha_pattern\" is {"},
-      {"lora_save_head", "\"modules_to_save\" is [\"lm_head\"], which is not supported yet."},
       {"pissa", "init_lora_weights is \"pissa\", which is not supported yet"}};
   for (const auto& [name, message] : cases) {
     auto adapter = read_peft_adapter(golden(std::string("adapters/") + name));
@@ -138,6 +172,8 @@ TEST(PeftAdapter, UnknownKeysCountOnlyWhenTheyAreSet) {
   EXPECT_THAT(message("target_modules", 3), HasSubstr("target_modules is 3"));
   EXPECT_THAT(message("target_modules", {"q_proj"}),
               HasSubstr("which target_modules of adapter_config.json does not name"));
+  EXPECT_THAT(message("modules_to_save", "lm_head"), HasSubstr("modules_to_save is \"lm_head\""));
+  EXPECT_THAT(message("modules_to_save", {3}), HasSubstr("modules_to_save is [3]; a list of names is expected."));
   EXPECT_THAT(message("layers_to_transform", "1"), HasSubstr("layers_to_transform is \"1\""));
   EXPECT_EQ(message("target_modules", "ALL-LINEAR"), "");
 }

@@ -11,22 +11,21 @@ namespace candor::files {
 namespace {
 
 // Read here.
-constexpr std::array<std::string_view, 11> kRead = {"peft_type",           "r",
+constexpr std::array<std::string_view, 12> kRead = {"peft_type",           "r",
                                                     "lora_alpha",          "use_rslora",
                                                     "lora_dropout",        "target_modules",
                                                     "layers_to_transform", "bias",
                                                     "init_lora_weights",   "base_model_name_or_path",
-                                                    "qalora_group_size"};
+                                                    "modules_to_save",     "qalora_group_size"};
 
 // They say where and with what the adapter was made, not what it computes.
 constexpr std::array<std::string_view, 7> kInert = {
     "inference_mode", "peft_version", "megatron_config", "megatron_core", "task_type", "auto_mapping", "revision"};
 
 // PEFT's other keys: each changes the result when it is set.
-constexpr std::array<std::string_view, 23> kUnsupported = {"use_dora",
+constexpr std::array<std::string_view, 22> kUnsupported = {"use_dora",
                                                            "rank_pattern",
                                                            "alpha_pattern",
-                                                           "modules_to_save",
                                                            "fan_in_fan_out",
                                                            "lora_bias",
                                                            "use_qalora",
@@ -106,6 +105,17 @@ Result<void> read_targets(const Json& value, LoraConfig& config, const std::stri
   return {};
 }
 
+Result<void> read_modules_to_save(const Json& value, LoraConfig& config, const std::string& name) {
+  if (changes_nothing(value)) return {};
+  bool good = value.is_array();
+  for (const Json& item : value) {
+    good = good && item.is_string() && !item.get<std::string>().empty();
+    if (good) config.modules_to_save.push_back(item.get<std::string>());
+  }
+  if (!good) return error("[{}] modules_to_save is {}; a list of names is expected.", name, shown(value));
+  return {};
+}
+
 Result<void> read_layers(const Json& value, LoraConfig& config, const std::string& name) {
   if (value.is_null()) return {};
   const Json list = value.is_array() ? value : Json::array({value});
@@ -151,6 +161,7 @@ Result<LoraConfig> lora_config_from_json(const Json& json, const std::string& na
   }
   TRY(read_targets(field("target_modules"), config, name));
   TRY(read_layers(field("layers_to_transform"), config, name));
+  TRY(read_modules_to_save(field("modules_to_save"), config, name));
   if (const Json base = field("base_model_name_or_path"); base.is_string()) {
     config.base_model_name_or_path = base.get<std::string>();
   }
@@ -186,7 +197,7 @@ std::string lora_config_to_json(const LoraConfig& config, const std::vector<std:
       {"lora_dropout", config.dropout},
       {"megatron_config", none},
       {"megatron_core", "megatron.core"},
-      {"modules_to_save", none},
+      {"modules_to_save", config.modules_to_save.empty() ? none : nlohmann::json(config.modules_to_save)},
       {"peft_type", "LORA"},
       {"r", config.r},
       {"rank_pattern", nothing},
