@@ -2,24 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <chrono>
-#include <ctime>
-
-#include "base/atomic_file.h"
 #include "cli/exit_code.h"
-#include "cli/interrupt.h"
-#include "cli/options.h"
-#include "cli/progress.h"
-#include "cli/recipe_command.h"
-#include "cli/report.h"
+#include "cli/job.h"
 #include "cli/summary.h"
 #include "cli/terminal.h"
-#include "cli/version.h"
 #include "files/run_log.h"
 #include "recipes/config_print.h"
 #include "recipes/grpo.h"
-#include "recipes/run_directory.h"
 
 namespace candor::cli {
 
@@ -29,31 +18,16 @@ using files::Json;
 using recipes::GrpoConfig;
 namespace fs = std::filesystem;
 
-// The recipe as the run's folder keeps it. What to do with a folder that holds a run is said anew each time.
-GrpoConfig kept(const GrpoConfig& config) {
-  GrpoConfig recipe = config;
-  recipe.resume_from_checkpoint = "false";
-  recipe.overwrite_output_dir = false;
-  return recipe;
-}
-
 std::string recipe_yaml(const GrpoConfig& config) {
   GrpoConfig recipe = kept(config);
   return recipes::yaml_text(recipes::grpo_fields(recipe));
-}
-
-// Works whatever words started the run, and as often as it is interrupted. `resume` is true or auto.
-std::string how_to_go_on(const GrpoConfig& config, std::string_view resume) {
-  return command_line("grpo", {(fs::path(config.output_dir) / "recipe.yaml").string(), "--resume_from_checkpoint",
-                               std::string(resume)});
 }
 
 // `act` is recipes::check_run_directory or prepare_run_directory.
 template <typename Act>
 Result<void> with_run_directory(const GrpoConfig& config, Act act) {
   GrpoConfig now = kept(config), stored;
-  return act({config.output_dir, config.resume_from_checkpoint, config.overwrite_output_dir}, recipes::grpo_fields(now),
-             recipes::grpo_fields(stored));
+  return act(run_directory(config), recipes::grpo_fields(now), recipes::grpo_fields(stored));
 }
 
 Result<data::PromptSet> load_prompts(const GrpoConfig& config, const Session& session,
@@ -64,12 +38,6 @@ Result<data::PromptSet> load_prompts(const GrpoConfig& config, const Session& se
                                     config.max_prompt_length};
   return data::load_prompts(std::move(rows), session.tokenizer(), session.chat_template(), session.files.special_tokens,
                             options);
-}
-
-double metric(const algorithms::Metrics& metrics, std::string_view name) {
-  for (const algorithms::Metric& m : metrics)
-    if (m.name == name) return m.value;
-  return 0;
 }
 
 StepStatus status_of(const recipes::StepReport& report, bool with_kl) {
@@ -83,29 +51,6 @@ StepStatus status_of(const recipes::StepReport& report, bool with_kl) {
   status.step_time_s = metric(*report.metrics, "step_time");
   status.memory_bytes = peak_resident_bytes();
   return status;
-}
-
-std::string now_text() {
-  const std::time_t now = std::time(nullptr);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
-  return text;
-}
-
-// This program as the user's shell finds it: below the working folder by its relative path.
-std::string program() {
-  std::error_code failure;
-  const fs::path self = fs::read_symlink("/proc/self/exe", failure);
-  const fs::path relative = self.lexically_relative(fs::current_path(failure));
-  return relative.empty() || *relative.begin() == ".." ? self.string() : relative.string();
-}
-
-// The command that puts one of the task's own prompts to the adapter.
-std::string how_to_talk(const GrpoConfig& config, const Json& prompt) {
-  return fmt::format("echo {} | {} generate {} - --adapter {} --temperature 0",
-                     shell_word(files::json_line({{"prompt", prompt}})), shell_word(program()),
-                     shell_word(config.model_name_or_path),
-                     shell_word((fs::path(config.output_dir) / "final").string()));
 }
 
 void print_table(const Json& summary) {
@@ -127,16 +72,13 @@ void print_table(const Json& summary) {
         prose["difference"].get<double>(),
         fmt::format("{:+.4f} to {:+.4f}", prose["interval"][0].get<double>(), prose["interval"][1].get<double>()));
   }
-  fmt::print("\n  {} steps in {}, median step {:.2f} s, peak memory {}\n", summary["steps"].get<int64_t>(),
-             duration_text(summary["seconds"].get<double>()), summary["step_time_s"].get<double>(),
-             bytes_text(summary["peak_bytes"].get<int64_t>()));
+  fmt::print("\n  {}\n", cost_line(summary));
 }
 
 // The run itself. Its exit code, once everything is set up.
 Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>& stop) {
   const GrpoConfig& config = job.config;
-  const auto clock = std::chrono::steady_clock::now();
-  const std::string started = now_text();
+  const JobClock clock;
   std::vector<rewards::Reward> rewards = TRY(recipes::make_rewards(config));
   std::optional<data::Rows> held_out;
   if (!config.eval_dataset.empty()) held_out = TRY(data::read_rows(config.eval_dataset));
@@ -163,8 +105,8 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
   if (evaluator) {
     before = TRY(evaluate_now(nullptr, "before"));
     if (!before) {
-      progress.say(
-          fmt::format("interrupted in the evaluation before training. Go on with: {}", how_to_go_on(config, "auto")));
+      progress.say(fmt::format("interrupted in the evaluation before training. Go on with: {}",
+                               how_to_go_on("grpo", config, "auto")));
       return static_cast<int>(kInterrupted);
     }
     progress.say(
@@ -192,45 +134,31 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
     };
   const recipes::GrpoResult result = TRY(recipes::run_grpo(config, std::move(parts), std::move(start)));
   if (result.interrupted) {
-    progress.say(
-        fmt::format("interrupted after step {}; saved. Go on with: {}", result.steps, how_to_go_on(config, "true")));
+    progress.say(fmt::format("interrupted after step {}; saved. Go on with: {}", result.steps,
+                             how_to_go_on("grpo", config, "true")));
     return static_cast<int>(kInterrupted);
   }
 
-  Json recipe = Json::object();
-  {
-    GrpoConfig copy = config;
-    const recipes::FieldList fields = recipes::grpo_fields(copy);
-    for (const recipes::Field& field : fields.all()) recipe[field.key] = recipes::value_text(field);
-  }
-  Json summary = {{"candor_version", kVersion},
-                  {"command", job.command},
-                  {"recipe", recipe},
-                  {"seed", config.seed},
-                  {"machine", machine(session->context)},
-                  {"started", started},
-                  {"steps", result.steps},
-                  {"num_tokens", result.num_tokens},
-                  {"step_time_s", result.median_step_s}};
+  GrpoConfig copy = config;
+  Json summary = summary_head(job.command, recipes::grpo_fields(copy), config.seed, *session, clock);
+  summary["steps"] = result.steps;
+  summary["num_tokens"] = result.num_tokens;
+  summary["step_time_s"] = result.median_step_s;
   summary["verdict"] =
       fmt::format("{} steps of GRPO; no eval_dataset, so nothing says whether the model is better.", result.steps);
   if (evaluator) {
     const auto after = TRY(evaluate_now(&result.adapter, "after"));
     if (!after) {
       progress.say(fmt::format("interrupted in the evaluation after training; the adapter is in {}. Go on with: {}",
-                               (fs::path(config.output_dir) / "final").string(), how_to_go_on(config, "auto")));
+                               (fs::path(config.output_dir) / "final").string(), how_to_go_on("grpo", config, "auto")));
       return static_cast<int>(kInterrupted);
     }
     summary["evaluations"] = TRY(compare_evaluations(*before, *after));
     summary["samples"] = sample_answers(*evaluator, *before, *after, 12);
     summary["verdict"] = verdict(summary["evaluations"]);
   }
-  summary["talk_to_it"] = how_to_talk(config, example);
-  summary["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - clock).count();
-  summary["peak_bytes"] = peak_resident_bytes();
-  summary["buffers"] = buffers(session->ledger);
-  TRY(files::write_json_atomically(fs::path(config.output_dir) / "summary.json", summary));
-  const fs::path page = TRY(write_report(config.output_dir));
+  summary["talk_to_it"] = how_to_talk(config.model_name_or_path, fs::path(config.output_dir) / "final", example);
+  const fs::path page = TRY(finish_summary(summary, config.output_dir, *session, clock));
   if (job.json) {
     fmt::print("{}\n", files::json_line(summary));
     return static_cast<int>(kOk);
@@ -245,16 +173,9 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
 }  // namespace
 
 int run_grpo_job(const GrpoJob& job) {
-  if (const auto free = with_run_directory(job.config, recipes::check_run_directory); !free) {
-    print_error(free.error().message);
-    return kUsage;
-  }
-  if (job.prepare)
-    if (const auto prepared = job.prepare(); !prepared) return fail(prepared.error());
-  const std::atomic<bool>& stop = catch_interrupts();
-  Progress progress(stderr, is_terminal(stderr), terminal_columns(stderr), job.config.logging_steps);
-  const auto code = run(job, progress, stop);
-  return code ? *code : fail(code.error());
+  return run_job(
+      job.config, [&] { return with_run_directory(job.config, recipes::check_run_directory); }, job.prepare,
+      [&](Progress& progress, const std::atomic<bool>& stop) { return run(job, progress, stop); });
 }
 
 }  // namespace candor::cli

@@ -34,13 +34,16 @@ Result<std::string> read_recipe(const std::filesystem::path& path) {
 // A key that no field has: known to TRL and harmless (a note), known to TRL and refused, or unknown.
 Result<std::string> foreign_key(const FieldList& fields, const std::string& key, const std::string& value,
                                 const std::string& where) {
-  if (const TrlKey* known = find_trl_key(key)) {
+  if (const TrlKey* known = find_trl_key(fields.recipe(), key)) {
     if (known->handling == TrlHandling::kWithoutMeaning)
       return fmt::format("[{}] {} has no meaning here and changes nothing: {}.", where, key, known->note);
     if (is_inert(*known, value)) return std::string();
     return error("[{}] {} = {} would change results and is not supported: {}. Remove the key.", where, key, value,
                  known->note);
   }
+  if (const auto others = other_recipes_with(fields.recipe(), key); !others.empty())
+    return error("[{}] {} is a key of candor {}, and candor {} has no use for it. Remove the key.", where, key,
+                 fmt::join(others, " and candor "), fields.recipe());
   return error("[{}] unknown key {}.{} --help lists every key.", where, quoted_text(key),
                did_you_mean(key, fields.keys()));
 }

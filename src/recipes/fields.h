@@ -76,6 +76,10 @@ struct Field {
 
 class FieldList {
  public:
+  // The recipe that the keys are of: "grpo".
+  explicit FieldList(std::string recipe) : recipe_(std::move(recipe)) {}
+  const std::string& recipe() const { return recipe_; }
+
   // The heading and group of the fields added from here on.
   void section(Heading heading, std::string group);
   void add(std::string key, FieldValue value, std::string meaning, FieldOptions options = {});
@@ -85,6 +89,7 @@ class FieldList {
   std::vector<std::string> keys() const;
 
  private:
+  std::string recipe_;
   std::vector<Field> fields_;
   Heading heading_ = Heading::kResults;
   std::string group_;

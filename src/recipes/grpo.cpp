@@ -9,7 +9,6 @@
 #include "recipes/grpo.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <numeric>
 
@@ -31,12 +30,6 @@
 namespace candor::recipes {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Consecutive groups of a shard that go through the model together: as many as `budget` tokens allow, at least one.
 std::vector<std::vector<int64_t>> micro_batches(const std::vector<int64_t>& groups, const Rollouts& rollouts,
@@ -195,12 +188,7 @@ Result<void> check_step(const Run& run, const StepNumbers& numbers) {
         "[grpo] step {}: the sampler's and the trainer's log-probabilities differ by {}; they must be equal. "
         "This is a bug in candor, or the memory of this machine is faulty.",
         step, numbers.max_gap);
-  if (!std::isfinite(numbers.loss) || !std::isfinite(numbers.grad_norm))
-    return error(
-        "[grpo] step {}: the loss is {} and the gradient norm {}: the training has diverged. No weight was "
-        "changed in this step. Lower learning_rate (it is {}), or resume from an earlier checkpoint.",
-        step, numbers.loss, numbers.grad_norm, run.config.learning_rate);
-  return {};
+  return check_finite(run.config, "grpo", step, numbers.loss, numbers.grad_norm);
 }
 
 Result<void> save(Run& run) {
@@ -209,15 +197,6 @@ Result<void> save(Run& run) {
   TRY(save_checkpoint(run.config.output_dir, run.state, run.parts.recipe_yaml, run.adapter, run.optimizer));
   if (run.config.save_total_limit) TRY(files::prune(run.config.output_dir, *run.config.save_total_limit));
   return {};
-}
-
-// The adapter that training begins with: a new one, or the one that the recipe names.
-Result<engine::Adapter> first_adapter(const GrpoConfig& config, const engine::Context& context,
-                                      const engine::Model& model) {
-  if (config.adapter_name_or_path.empty())
-    return engine::make_adapter(context, model, lora_config(config), static_cast<uint64_t>(config.seed));
-  const files::PeftAdapter saved = TRY(files::read_peft_adapter(config.adapter_name_or_path));
-  return engine::adapter_from_peft(context, model, saved);
 }
 
 // What the prompts are, whatever file they came from: runs of one digest train on the same rows in the same order.
@@ -236,7 +215,7 @@ Result<GrpoStart> start_grpo(const GrpoConfig& config, const engine::Context& co
   engine::AdamwState optimizer = engine::make_adamw(context, adapter);
   TrainingState state;
   state.kernels = context.kernels.name;
-  state.prompts_sha256 = digest_of(prompts);
+  state.rows_sha256 = digest_of(prompts);
   if (config.resume_from_checkpoint != "false")
     if (const auto newest = TRY(files::newest_complete(config.output_dir)))
       TRY(load_checkpoint(context, model, *newest, config.resume_on_other_kernels, adapter, optimizer, state));
@@ -260,7 +239,7 @@ Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart
           std::move(start.prompts),
           std::move(metrics_log),
           std::move(completions_log)};
-  const int64_t steps = total_steps(config, run.prompts.count);
+  const int64_t steps = total_steps(config, run.prompts.count, config.groups_per_step());
   const algorithms::Schedule schedule = learning_schedule(config, steps);
   const engine::AdamwOptions adamw = adamw_options(config);
   const bool wants_reference = config.beta != 0;
@@ -330,10 +309,8 @@ Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart
   if (run.state.step == steps)
     TRY(files::write_peft_adapter(std::filesystem::path(config.output_dir) / "final",
                                   engine::adapter_to_peft(run.adapter)));
-  std::sort(step_times.begin(), step_times.end());
-  return GrpoResult{std::move(run.adapter), run.state.step,
-                    run.state.num_tokens,   step_times.empty() ? 0.0 : step_times[step_times.size() / 2],
-                    run.state.seconds,      interrupted && run.state.step < steps};
+  return GrpoResult{std::move(run.adapter), run.state.step,    run.state.num_tokens,
+                    median(step_times),     run.state.seconds, interrupted && run.state.step < steps};
 }
 
 }  // namespace candor::recipes

@@ -12,18 +12,12 @@
 #include "data/prompts.h"
 #include "engine/adapter.h"
 #include "recipes/grpo_config.h"
+#include "recipes/training_run.h"
 #include "recipes/training_state.h"
 #include "rewards/rewards.h"
 #include "text/tokenizer.h"
 
 namespace candor::recipes {
-
-// What one optimizer step tells whoever watches.
-struct StepReport {
-  int64_t step = 0, steps = 0;
-  const algorithms::Metrics* metrics = nullptr;
-  double tokens_per_s = 0;
-};
 
 // What a recipe is given by cli, where the parts meet. Functions may be empty.
 struct GrpoParts {
@@ -69,8 +63,5 @@ Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart
 
 // The rewards that the recipe names.
 Result<std::vector<rewards::Reward>> make_rewards(const GrpoConfig& config);
-
-// Optimizer steps of the whole run over `prompts` prompts.
-int64_t total_steps(const GrpoConfig& config, int64_t prompts);
 
 }  // namespace candor::recipes

@@ -67,7 +67,7 @@ void add_rewards(FieldList& list, GrpoConfig& c) {
 }  // namespace
 
 FieldList grpo_fields(GrpoConfig& config) {
-  FieldList list;
+  FieldList list("grpo");
   add_model_and_data(list, config, "the prompts: JSONL, JSON or CSV with a prompt or messages column");
   add_batch(list, config, "completions");
   list.add("num_generations", &config.num_generations, "completions of one prompt (its group)",

@@ -21,13 +21,6 @@ Result<std::vector<rewards::Reward>> make_rewards(const GrpoConfig& config) {
   return all;
 }
 
-int64_t total_steps(const GrpoConfig& config, int64_t prompts) {
-  if (config.max_steps > 0) return config.max_steps;
-  const double steps =
-      config.num_train_epochs * static_cast<double>(prompts) / static_cast<double>(config.groups_per_step());
-  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps)));
-}
-
 algorithms::GrpoOptions loss_options(const GrpoConfig& config) {
   algorithms::GrpoOptions options;
   options.loss_type = config.loss_type == "grpo"      ? algorithms::LossType::kGrpo

@@ -83,20 +83,4 @@ std::vector<files::Json> completion_rows(const Rollouts& rollouts, const data::P
   return rows;
 }
 
-files::Json metrics_row(const algorithms::Metrics& metrics) {
-  files::Json row = files::Json::object();
-  for (const algorithms::Metric& metric : metrics) {
-    if (metric.name == "step" || metric.name == "num_tokens")
-      row[metric.name] = static_cast<int64_t>(metric.value);
-    else
-      row[metric.name] = metric.value;
-  }
-  return row;
-}
-
-double epochs_seen(const data::PromptStream& prompts) {
-  return static_cast<double>(prompts.cursor.epoch) +
-         static_cast<double>(prompts.cursor.position) / static_cast<double>(prompts.count);
-}
-
 }  // namespace candor::recipes

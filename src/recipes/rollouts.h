@@ -42,10 +42,4 @@ std::vector<files::Json> completion_rows(const Rollouts& rollouts, const data::P
                                          const std::vector<double>& parts_of_reward,
                                          const algorithms::GroupAdvantages& advantages);
 
-// A row for metrics.jsonl; counters are written as whole numbers, NaN as null.
-files::Json metrics_row(const algorithms::Metrics& metrics);
-
-// Passes over the prompts so far.
-double epochs_seen(const data::PromptStream& prompts);
-
 }  // namespace candor::recipes

@@ -41,7 +41,7 @@ Result<void> save_checkpoint(const std::filesystem::path& run_directory, const T
       {"seconds", state.seconds},
       {"optimizer_steps", optimizer.steps},
       {"kernels", state.kernels},
-      {"prompts_sha256", state.prompts_sha256},
+      {"rows_sha256", state.rows_sha256},
   };
   TRY(files::write_checkpoint(
       run_directory, state.step,
@@ -67,7 +67,7 @@ Result<void> load_checkpoint(const engine::Context& context, const engine::Model
           "CANDOR_CPU={} (where this processor has it) to go on exactly, or --resume_on_other_kernels true to go on "
           "all the same.",
           checkpoint.path.string(), kernels, state.kernels, kernels);
-    if (json.at("prompts_sha256").get<std::string>() != state.prompts_sha256)
+    if (json.at("rows_sha256").get<std::string>() != state.rows_sha256)
       return error(
           "[resume] {}: the rows of dataset_name, or what the chat template makes of them, are not those that the "
           "run began with: the result would be neither run's. Give back the old file, or start a new run with "

@@ -20,8 +20,8 @@ struct TrainingState {
   int64_t num_tokens = 0;
   double seconds = 0;  // spent on steps so far
   // What a checkpoint must agree with to be resumed exactly.
-  std::string kernels;         // their level: its bits differ from another level's
-  std::string prompts_sha256;  // of all rows of the dataset
+  std::string kernels;      // their level: its bits differ from another level's
+  std::string rows_sha256;  // of all rows of the dataset
 };
 
 // Writes checkpoint-STEP: the adapter in PEFT's layout, optimizer.safetensors, trainer_state.json, recipe.yaml.

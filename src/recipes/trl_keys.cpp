@@ -2,78 +2,35 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <optional>
 
 namespace candor::recipes {
 namespace {
 
-std::vector<TrlKey> build() {
-  std::vector<TrlKey> keys;
-  for (const std::string_view key : {"model_name_or_path",
-                                     "dataset_name",
-                                     "output_dir",
-                                     "resume_from_checkpoint",
-                                     "seed",
-                                     "max_steps",
-                                     "num_train_epochs",
-                                     "per_device_train_batch_size",
-                                     "gradient_accumulation_steps",
-                                     "num_generations",
-                                     "max_completion_length",
-                                     "temperature",
-                                     "top_k",
-                                     "top_p",
-                                     "beta",
-                                     "use_bias_correction_kl",
-                                     "epsilon",
-                                     "epsilon_high",
-                                     "delta",
-                                     "loss_type",
-                                     "scale_rewards",
-                                     "multi_objective_aggregation",
-                                     "reward_funcs",
-                                     "reward_weights",
-                                     "learning_rate",
-                                     "lr_scheduler_type",
-                                     "warmup_steps",
-                                     "warmup_ratio",
-                                     "adam_beta1",
-                                     "adam_beta2",
-                                     "adam_epsilon",
-                                     "weight_decay",
-                                     "max_grad_norm",
-                                     "use_peft",
-                                     "lora_r",
-                                     "lora_alpha",
-                                     "lora_dropout",
-                                     "lora_target_modules",
-                                     "use_rslora",
-                                     "shuffle_dataset",
-                                     "logging_steps",
-                                     "eval_steps",
-                                     "eval_strategy",
-                                     "eval_on_start",
-                                     "save_strategy",
-                                     "save_steps",
-                                     "save_total_limit",
-                                     "log_completions",
-                                     "num_completions_to_print"})
-    keys.push_back({key, TrlHandling::kSupported, ""});
+// What every TRL trainer takes: Transformers' arguments, ModelConfig and ScriptArguments.
+void add_shared(std::vector<TrlKey>& keys) {
+  const auto supported = [&](std::initializer_list<std::string_view> names) {
+    for (const auto name : names) keys.push_back({name, TrlHandling::kSupported, ""});
+  };
+  supported({"model_name_or_path", "dataset_name", "output_dir", "resume_from_checkpoint", "seed", "shuffle_dataset"});
+  supported({"max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"});
+  supported({"learning_rate", "lr_scheduler_type", "warmup_steps", "warmup_ratio", "adam_beta1", "adam_beta2",
+             "adam_epsilon", "weight_decay", "max_grad_norm"});
+  supported({"use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora"});
+  supported({"logging_steps", "eval_steps", "eval_strategy", "eval_on_start", "save_strategy", "save_steps",
+             "save_total_limit"});
 
   const auto ignored = [&](std::string_view note, std::initializer_list<std::string_view> names) {
     for (const auto name : names) keys.push_back({name, TrlHandling::kWithoutMeaning, note});
   };
   ignored("the run folder holds metrics.jsonl, summary.json and report.html",
           {"report_to", "run_name", "project", "trackio_*", "log_level", "log_level_replica", "log_on_each_node",
-           "logging_strategy", "logging_first_step", "logging_nan_inf_filter", "logging_dir", "log_unique_prompts",
-           "log_multimodal", "disable_tqdm", "include_num_input_tokens_seen", "skip_memory_metrics", "debug",
-           "include_for_metrics"});
+           "logging_strategy", "logging_first_step", "logging_nan_inf_filter", "logging_dir", "disable_tqdm",
+           "include_num_input_tokens_seen", "skip_memory_metrics", "debug", "include_for_metrics"});
   ignored("the engine chooses its own arithmetic from what the model file holds",
           {"bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval", "use_cpu", "attn_implementation",
            "cast_lm_head_to_fp32", "torch_dtype"});
-  ignored("rollouts are sampled by the engine that trains, so there is no second one to configure",
-          {"use_vllm", "vllm_*", "use_transformers_continuous_batching", "transformers_continuous_batching_config",
-           "use_transformers_paged", "cache_implementation", "use_cache", "ds3_gather_for_generation"});
   ignored("rows are ragged and read by the engine itself",
           {"dataloader_*", "remove_unused_columns", "pad_to_multiple_of", "label_names", "length_column_name",
            "group_by_length", "dataset_num_proc", "disable_dropout"});
@@ -103,13 +60,70 @@ std::vector<TrlKey> build() {
            "local_rank",
            "average_tokens_across_devices",
            "ignore_bias_buffers"});
-  ignored("a run never uploads", {"push_to_hub", "hub_*", "log_completions_hub_repo"});
+  ignored("a run never uploads", {"push_to_hub", "hub_*"});
   ignored("runs are bit-exact always", {"full_determinism"});
   ignored("the verb says what is done", {"do_train", "do_eval", "do_predict", "lora_task_type"});
   ignored("checkpoints are complete always, so that a resume reaches the same bytes",
           {"save_only_model", "save_on_each_node", "enable_jit_checkpoint", "save_safetensors",
            "restore_callback_states_from_checkpoint", "ignore_data_skip"});
   ignored("no model's code is run from its directory", {"trust_remote_code"});
+
+  const auto refused = [&](std::string_view name, std::string_view note, std::vector<std::string_view> inert) {
+    keys.push_back({name, TrlHandling::kRefused, note, std::move(inert)});
+  };
+  refused("router_aux_loss_coef", "a mixture-of-experts loss", {"null", "0"});
+  refused("model_init_kwargs", "settings of a PyTorch model", {"null"});
+  refused("model_revision", "give the directory of that revision as model_name_or_path", {"main", "null"});
+  refused("dtype", "training in another arithmetic than float32", {"float32", "auto", "null"});
+  refused("load_in_8bit", "int8 base weights", {"false"});
+  refused("load_in_4bit", "int4 base weights", {"false"});
+  refused("bnb_4bit_quant_type", "int4 base weights", {"nf4"});
+  refused("use_bnb_nested_quant", "int4 base weights", {"false"});
+  refused("bnb_4bit_quant_storage", "int4 base weights", {"null"});
+  refused("use_dora", "DoRA", {"false"});
+  refused("lora_modules_to_save", "modules trained beside the adapter", {"null"});
+  refused("lora_target_parameters", "adapters on bare parameters", {"null"});
+  refused("optim", "another optimizer than AdamW", {"adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw"});
+  refused("optim_args", "settings of another optimizer", {"null"});
+  refused("optim_target_modules", "settings of another optimizer", {"null"});
+  refused("lr_scheduler_kwargs", "settings of other schedules", {"null"});
+  refused("label_smoothing_factor", "label smoothing", {"0"});
+  refused("neftune_noise_alpha", "noise on the embeddings", {"null"});
+  refused("data_seed", "an own seed for the order of rows; seed sets both", {"null"});
+  refused("train_sampling_strategy", "another order of rows; shuffle_dataset true or false", {"random"});
+  refused("eval_delay", "a late first evaluation", {"0"});
+  refused("datasets", "a mixture of datasets; join them into one file", {"null"});
+  refused("dataset_config", "a configuration of a hub dataset; give a file", {"null"});
+  refused("dataset_train_split", "a split of a hub dataset; give a file", {"train"});
+  refused("dataset_test_split", "a split of a hub dataset; give a file as eval_dataset", {"test"});
+  refused("dataset_streaming", "a streamed dataset", {"false"});
+  refused("streaming", "a streamed dataset", {"false"});
+  refused("test_split_size", "a split made on the fly; give a file as eval_dataset", {"null"});
+}
+
+void add_best_model(std::vector<TrlKey>& keys, TrlHandling handling) {
+  keys.push_back({"load_best_model_at_end", handling, "choosing among checkpoints", {"false"}});
+  keys.push_back({"metric_for_best_model", handling, "choosing among checkpoints", {"null"}});
+  keys.push_back({"greater_is_better", handling, "choosing among checkpoints", {"null"}});
+}
+
+// What GRPOConfig adds.
+void add_grpo(std::vector<TrlKey>& keys) {
+  for (const std::string_view key :
+       {"num_generations", "max_completion_length", "temperature", "top_k", "top_p", "beta", "use_bias_correction_kl",
+        "epsilon", "epsilon_high", "delta", "loss_type", "scale_rewards", "multi_objective_aggregation", "reward_funcs",
+        "reward_weights", "log_completions", "num_completions_to_print"})
+    keys.push_back({key, TrlHandling::kSupported, ""});
+  add_best_model(keys, TrlHandling::kRefused);
+
+  const auto ignored = [&](std::string_view note, std::initializer_list<std::string_view> names) {
+    for (const auto name : names) keys.push_back({name, TrlHandling::kWithoutMeaning, note});
+  };
+  ignored("rollouts are sampled by the engine that trains, so there is no second one to configure",
+          {"use_vllm", "vllm_*", "use_transformers_continuous_batching", "transformers_continuous_batching_config",
+           "use_transformers_paged", "cache_implementation", "use_cache", "ds3_gather_for_generation"});
+  ignored("the run folder holds metrics.jsonl, summary.json and report.html", {"log_unique_prompts", "log_multimodal"});
+  ignored("a run never uploads", {"log_completions_hub_repo"});
 
   const auto refused = [&](std::string_view name, std::string_view note, std::vector<std::string_view> inert) {
     keys.push_back({name, TrlHandling::kRefused, note, std::move(inert)});
@@ -140,39 +154,21 @@ std::vector<TrlKey> build() {
   refused("vllm_structured_outputs_regex", "completions held to a regular expression", {"null"});
   refused("chat_template_kwargs", "variables of the chat template", {"null"});
   refused("max_tool_calling_iterations", "tool calls", {"null"});
-  refused("router_aux_loss_coef", "a mixture-of-experts loss", {"null", "0"});
-  refused("model_init_kwargs", "settings of a PyTorch model", {"null"});
-  refused("model_revision", "give the directory of that revision as model_name_or_path", {"main", "null"});
-  refused("dtype", "training in another arithmetic than float32", {"float32", "auto", "null"});
-  refused("load_in_8bit", "int8 base weights", {"false"});
-  refused("load_in_4bit", "int4 base weights", {"false"});
-  refused("bnb_4bit_quant_type", "int4 base weights", {"nf4"});
-  refused("use_bnb_nested_quant", "int4 base weights", {"false"});
-  refused("bnb_4bit_quant_storage", "int4 base weights", {"null"});
-  refused("use_dora", "DoRA", {"false"});
-  refused("lora_modules_to_save", "modules trained beside the adapter", {"null"});
-  refused("lora_target_parameters", "adapters on bare parameters", {"null"});
   refused("reward_model_name_or_path", "a reward model", {"null"});
-  refused("optim", "another optimizer than AdamW", {"adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw"});
-  refused("optim_args", "settings of another optimizer", {"null"});
-  refused("optim_target_modules", "settings of another optimizer", {"null"});
-  refused("lr_scheduler_kwargs", "settings of other schedules", {"null"});
-  refused("label_smoothing_factor", "label smoothing", {"0"});
-  refused("neftune_noise_alpha", "noise on the embeddings", {"null"});
-  refused("data_seed", "an own seed for the order of rows; seed sets both", {"null"});
-  refused("train_sampling_strategy", "another order of rows; shuffle_dataset true or false", {"random"});
-  refused("eval_delay", "a late first evaluation", {"0"});
-  refused("load_best_model_at_end", "choosing among checkpoints", {"false"});
-  refused("metric_for_best_model", "choosing among checkpoints", {"null"});
-  refused("greater_is_better", "choosing among checkpoints", {"null"});
-  refused("datasets", "a mixture of datasets; join them into one file", {"null"});
-  refused("dataset_config", "a configuration of a hub dataset; give a file", {"null"});
-  refused("dataset_train_split", "a split of a hub dataset; give a file", {"train"});
-  refused("dataset_test_split", "a split of a hub dataset; give a file as eval_dataset", {"test"});
-  refused("dataset_streaming", "a streamed dataset", {"false"});
-  refused("streaming", "a streamed dataset", {"false"});
-  refused("test_split_size", "a split made on the fly; give a file as eval_dataset", {"null"});
-  return keys;
+}
+
+// What SFTConfig adds.
+void add_sft(std::vector<TrlKey>& keys) {
+  for (const std::string_view key :
+       {"max_length", "truncation_mode", "packing", "packing_strategy", "eval_packing", "completion_only_loss",
+        "assistant_only_loss", "loss_type", "dataset_text_field", "chat_template_path"})
+    keys.push_back({key, TrlHandling::kSupported, ""});
+  add_best_model(keys, TrlHandling::kSupported);
+  keys.push_back({"padding_free", TrlHandling::kWithoutMeaning, "rows are ragged always, so nothing is padded"});
+  keys.push_back({"pad_token", TrlHandling::kWithoutMeaning, "rows are ragged always, so nothing is padded"});
+  keys.push_back({"activation_offloading", TrlHandling::kWithoutMeaning, "there is one memory"});
+  keys.push_back({"dataset_kwargs", TrlHandling::kRefused, "settings of TRL's own dataset code", {"null"}});
+  keys.push_back({"eos_token", TrlHandling::kRefused, "another end of text than the model's", {"null"}});
 }
 
 std::optional<double> as_number(std::string_view text) {
@@ -191,17 +187,31 @@ std::string canonical(std::string_view text) {
 
 }  // namespace
 
-const std::vector<TrlKey>& trl_keys() {
-  static const std::vector<TrlKey> keys = build();
-  return keys;
+const std::vector<TrlKey>& trl_keys(std::string_view recipe) {
+  static const std::map<std::string_view, std::vector<TrlKey>> lists = [] {
+    std::map<std::string_view, std::vector<TrlKey>> all;
+    for (const std::string_view name : kTrlRecipes) add_shared(all[name]);
+    add_grpo(all["grpo"]);
+    add_sft(all["sft"]);
+    return all;
+  }();
+  return lists.at(recipe);
 }
 
-const TrlKey* find_trl_key(std::string_view key) {
-  for (const TrlKey& known : trl_keys())
+const TrlKey* find_trl_key(std::string_view recipe, std::string_view key) {
+  const std::vector<TrlKey>& keys = trl_keys(recipe);
+  for (const TrlKey& known : keys)
     if (known.key == key) return &known;
-  for (const TrlKey& known : trl_keys())
+  for (const TrlKey& known : keys)
     if (known.key.ends_with('*') && key.starts_with(known.key.substr(0, known.key.size() - 1))) return &known;
   return nullptr;
+}
+
+std::vector<std::string_view> other_recipes_with(std::string_view recipe, std::string_view key) {
+  std::vector<std::string_view> others;
+  for (const std::string_view name : kTrlRecipes)
+    if (name != recipe && find_trl_key(name, key) != nullptr) others.push_back(name);
+  return others;
 }
 
 bool is_inert(const TrlKey& known, std::string_view value) {

@@ -1,10 +1,12 @@
 // TRL's keys (1.16, with the Transformers 5 arguments that it inherits) in three lists, so that a recipe written for
 // TRL either means the same here or stops with a reason:
-//   supported            the field lists have them (grpo_config.cpp); named here so that a test can hold both together
+//   supported            the field lists have them (*_fields.cpp); named here so that a test can hold both together
 //   without meaning      speed, logging and hardware of another stack: a note says so, the run goes on
 //   refused              would change results and is not supported; accepted only at the value that switches it off
+// Each recipe has its own lists: what all of TRL's trainers take, and what its own trainer adds.
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,10 +22,18 @@ struct TrlKey {
   std::vector<std::string_view> inert = {};  // refused: the values that change nothing
 };
 
-// Null where TRL has no such key. dataloader_*, vllm_*, hub_*, fsdp* and others of a family count as one entry
-// "dataloader_*".
-const TrlKey* find_trl_key(std::string_view key);
+inline constexpr std::array<std::string_view, 2> kTrlRecipes = {"grpo", "sft"};
+
+// The lists of one of kTrlRecipes.
+const std::vector<TrlKey>& trl_keys(std::string_view recipe);
+
+// Null where TRL has no such key for this recipe. dataloader_*, vllm_*, hub_*, fsdp* and others of a family count as
+// one entry "dataloader_*".
+const TrlKey* find_trl_key(std::string_view recipe, std::string_view key);
+
+// The recipes, other than this one, that know the key.
+std::vector<std::string_view> other_recipes_with(std::string_view recipe, std::string_view key);
+
 bool is_inert(const TrlKey& known, std::string_view value);  // compared as number where both are
-const std::vector<TrlKey>& trl_keys();
 
 }  // namespace candor::recipes

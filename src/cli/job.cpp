@@ -1,0 +1,100 @@
+#include "cli/job.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+
+#include "cli/exit_code.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/recipe_command.h"
+#include "cli/report.h"
+#include "cli/summary.h"
+#include "cli/terminal.h"
+#include "cli/version.h"
+#include "files/run_log.h"
+
+namespace candor::cli {
+
+namespace {
+
+using files::Json;
+namespace fs = std::filesystem;
+
+// This program as the user's shell finds it: below the working folder by its relative path.
+std::string program() {
+  std::error_code failure;
+  const fs::path self = fs::read_symlink("/proc/self/exe", failure);
+  const fs::path relative = self.lexically_relative(fs::current_path(failure));
+  return relative.empty() || *relative.begin() == ".." ? self.string() : relative.string();
+}
+
+}  // namespace
+
+recipes::RunDirectory run_directory(const recipes::TrainingConfig& config) {
+  return {config.output_dir, config.resume_from_checkpoint, config.overwrite_output_dir};
+}
+
+std::string how_to_go_on(std::string_view verb, const recipes::TrainingConfig& config, std::string_view resume) {
+  return command_line(
+      verb, {(fs::path(config.output_dir) / "recipe.yaml").string(), "--resume_from_checkpoint", std::string(resume)});
+}
+
+std::string how_to_talk(const std::string& model, const fs::path& adapter, const Json& prompt) {
+  const std::string with = adapter.empty() ? "" : fmt::format(" --adapter {}", shell_word(adapter.string()));
+  return fmt::format("echo {} | {} generate {} -{} --temperature 0", shell_word(files::json_line({{"prompt", prompt}})),
+                     shell_word(program()), shell_word(model), with);
+}
+
+double metric(const algorithms::Metrics& metrics, std::string_view name) {
+  for (const algorithms::Metric& m : metrics)
+    if (m.name == name) return m.value;
+  return 0;
+}
+
+JobClock::JobClock() : clock(std::chrono::steady_clock::now()) {
+  const std::time_t now = std::time(nullptr);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
+  started = text;
+}
+
+Json summary_head(const std::string& command, const recipes::FieldList& fields, int64_t seed, const Session& session,
+                  const JobClock& clock) {
+  Json recipe = Json::object();
+  for (const recipes::Field& field : fields.all()) recipe[field.key] = recipes::value_text(field);
+  return {{"candor_version", kVersion}, {"command", command}, {"verb", fields.recipe()},
+          {"recipe", recipe},           {"seed", seed},       {"machine", machine(session.context)},
+          {"started", clock.started}};
+}
+
+Result<fs::path> finish_summary(Json& summary, const fs::path& folder, const Session& session, const JobClock& clock) {
+  summary["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - clock.clock).count();
+  summary["peak_bytes"] = peak_resident_bytes();
+  summary["buffers"] = buffers(session.ledger);
+  TRY(files::write_json_atomically(folder / "summary.json", summary));
+  return write_report(folder);
+}
+
+std::string cost_line(const Json& summary) {
+  return fmt::format("{} steps in {}, median step {:.2f} s, peak memory {}", summary["steps"].get<int64_t>(),
+                     duration_text(summary["seconds"].get<double>()), summary["step_time_s"].get<double>(),
+                     bytes_text(summary["peak_bytes"].get<int64_t>()));
+}
+
+int run_job(const recipes::TrainingConfig& config, const std::function<Result<void>()>& check,
+            const std::function<Result<void>()>& prepare,
+            const std::function<Result<int>(Progress&, const std::atomic<bool>& stop)>& run) {
+  if (const auto free = check(); !free) {
+    print_error(free.error().message);
+    return kUsage;
+  }
+  if (prepare)
+    if (const auto prepared = prepare(); !prepared) return fail(prepared.error());
+  const std::atomic<bool>& stop = catch_interrupts();
+  Progress progress(stderr, is_terminal(stderr), terminal_columns(stderr), config.logging_steps);
+  const auto code = run(progress, stop);
+  return code ? *code : fail(code.error());
+}
+
+}  // namespace candor::cli

@@ -1,0 +1,66 @@
+// What every training verb does around its recipe's loop: the recipe that the run's folder keeps, how to go on after an
+// interrupt, the facts that every summary.json begins and ends with.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "algorithms/metrics.h"
+#include "cli/progress.h"
+#include "cli/session.h"
+#include "files/json_file.h"
+#include "recipes/run_directory.h"
+#include "recipes/training_config.h"
+
+namespace candor::cli {
+
+// The recipe as the run's folder keeps it. What to do with a folder that holds a run is said anew each time.
+template <typename Config>
+Config kept(Config config) {
+  config.resume_from_checkpoint = "false";
+  config.overwrite_output_dir = false;
+  return config;
+}
+
+recipes::RunDirectory run_directory(const recipes::TrainingConfig& config);
+
+// The command that goes on with the run: it works whatever words started it, and as often as it is interrupted.
+// `resume` is true or auto.
+std::string how_to_go_on(std::string_view verb, const recipes::TrainingConfig& config, std::string_view resume);
+
+// The command that puts one of the task's own prompts (text, or messages) to what was trained. `adapter` is empty where
+// `model` itself was trained.
+std::string how_to_talk(const std::string& model, const std::filesystem::path& adapter, const files::Json& prompt);
+
+// The named metric, 0 where the step has none of that name.
+double metric(const algorithms::Metrics& metrics, std::string_view name);
+
+// When a run began, for its summary.
+struct JobClock {
+  JobClock();
+  std::chrono::steady_clock::time_point clock;
+  std::string started;  // UTC, as ISO 8601 writes it
+};
+
+// summary.json's first part: version, command, recipe, seed, machine and start; `fields` holds the resolved keys.
+files::Json summary_head(const std::string& command, const recipes::FieldList& fields, int64_t seed,
+                         const Session& session, const JobClock& clock);
+
+// Adds how long the run took and its memory, and writes summary.json and report.html into the folder. Returns the page.
+Result<std::filesystem::path> finish_summary(files::Json& summary, const std::filesystem::path& folder,
+                                             const Session& session, const JobClock& clock);
+
+// "20 steps in 3m 02s, median step 4.10 s, peak memory 812 MiB".
+std::string cost_line(const files::Json& summary);
+
+// Checks the run's folder (`check`), prepares what the recipe names, catches Ctrl-C and runs. Returns the exit code;
+// every error is printed.
+int run_job(const recipes::TrainingConfig& config, const std::function<Result<void>()>& check,
+            const std::function<Result<void>()>& prepare,
+            const std::function<Result<int>(Progress&, const std::atomic<bool>& stop)>& run);
+
+}  // namespace candor::cli

@@ -1,0 +1,56 @@
+#include "recipes/training_run.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace candor::recipes {
+
+Result<engine::Adapter> first_adapter(const TrainingConfig& config, const engine::Context& context,
+                                      const engine::Model& model) {
+  if (config.adapter_name_or_path.empty())
+    return engine::make_adapter(context, model, lora_config(config), static_cast<uint64_t>(config.seed));
+  const files::PeftAdapter saved = TRY(files::read_peft_adapter(config.adapter_name_or_path));
+  return engine::adapter_from_peft(context, model, saved);
+}
+
+int64_t total_steps(const TrainingConfig& config, int64_t rows, int64_t rows_per_step) {
+  if (config.max_steps > 0) return config.max_steps;
+  const double steps = config.num_train_epochs * static_cast<double>(rows) / static_cast<double>(rows_per_step);
+  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps)));
+}
+
+double epochs_seen(const data::PromptStream& rows) {
+  return static_cast<double>(rows.cursor.epoch) +
+         static_cast<double>(rows.cursor.position) / static_cast<double>(rows.count);
+}
+
+Result<void> check_finite(const TrainingConfig& config, std::string_view recipe, int64_t step, double loss,
+                          double grad_norm) {
+  if (std::isfinite(loss) && std::isfinite(grad_norm)) return {};
+  return error(
+      "[{}] step {}: the loss is {} and the gradient norm {}: the training has diverged. No weight was "
+      "changed in this step. Lower learning_rate (it is {}), or resume from an earlier checkpoint.",
+      recipe, step, loss, grad_norm, config.learning_rate);
+}
+
+files::Json metrics_row(const algorithms::Metrics& metrics) {
+  files::Json row = files::Json::object();
+  for (const algorithms::Metric& metric : metrics) {
+    if (metric.name == "step" || metric.name == "num_tokens")
+      row[metric.name] = static_cast<int64_t>(metric.value);
+    else
+      row[metric.name] = metric.value;
+  }
+  return row;
+}
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values.empty() ? 0.0 : values[values.size() / 2];
+}
+
+}  // namespace candor::recipes

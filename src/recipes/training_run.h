@@ -1,0 +1,46 @@
+// What every recipe's loop does beside its own step: where a run begins, its length, its rows in metrics.jsonl.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "algorithms/metrics.h"
+#include "base/result.h"
+#include "data/prompt_order.h"
+#include "engine/adapter.h"
+#include "files/json_file.h"
+#include "recipes/training_config.h"
+
+namespace candor::recipes {
+
+// What one optimizer step tells whoever watches.
+struct StepReport {
+  int64_t step = 0, steps = 0;
+  const algorithms::Metrics* metrics = nullptr;
+  double tokens_per_s = 0;
+};
+
+// The adapter that training begins with: a new one, or the one that the recipe names. Error: it does not fit the model.
+Result<engine::Adapter> first_adapter(const TrainingConfig& config, const engine::Context& context,
+                                      const engine::Model& model);
+
+// Optimizer steps of the whole run over `rows` rows, of which a step takes `rows_per_step`.
+int64_t total_steps(const TrainingConfig& config, int64_t rows, int64_t rows_per_step);
+
+// Passes over the rows so far.
+double epochs_seen(const data::PromptStream& rows);
+
+// What this step would do to the weights if it were taken. Error: a number that is not finite.
+Result<void> check_finite(const TrainingConfig& config, std::string_view recipe, int64_t step, double loss,
+                          double grad_norm);
+
+// A row for metrics.jsonl; counters are written as whole numbers, NaN as null.
+files::Json metrics_row(const algorithms::Metrics& metrics);
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start);
+double median(std::vector<double> values);  // the upper one of two in the middle; 0 without any
+
+}  // namespace candor::recipes
