@@ -16,6 +16,7 @@ constexpr std::array kVerbs = {
     Verb{"tokenize", "MODEL ROWS", "token ids of texts and conversations, and back", tokenize},
     Verb{"inspect", "PATH", "what a model, an adapter, a file or a run's folder holds", inspect},
     Verb{"report", "RUN", "writes the page of a run: report.html in its folder", report},
+    Verb{"runs", "list|show|compare|...", "what ran on this machine: list, show, compare, delete, add", runs},
 };
 
 }  // namespace

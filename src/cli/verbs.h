@@ -19,6 +19,7 @@ int grpo(const Words& words);
 int inspect(const Words& words);
 int quickstart(const Words& words);
 int report(const Words& words);
+int runs(const Words& words);
 int score(const Words& words);
 int tokenize(const Words& words);
 
