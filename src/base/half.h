@@ -1,4 +1,4 @@
-// 16-bit floating point, widened to float32 (exact for every value, infinities and NaN included).
+// 16-bit floating point: widened to float32 (exact for every value, infinities and NaN included), and bfloat16 back.
 #pragma once
 
 #include <bit>
@@ -21,6 +21,13 @@ inline float half_to_float(uint16_t half) {
 // bfloat16: the upper half of a float32.
 inline float bfloat16_to_float(uint16_t bits) {
   return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
+
+// To nearest, ties to even; what lies beyond the largest value becomes infinite; NaN stays NaN (a quiet one).
+inline uint16_t float_to_bfloat16(float x) {
+  const auto bits = std::bit_cast<uint32_t>(x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40u);
+  return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
 }  // namespace candor

@@ -1,4 +1,5 @@
-// The kernels for AVX2 and FMA, all but the matrix product (avx2_matmul.cpp). Formulas are those of plain.cpp.
+// The kernels for AVX2 and FMA, all but the matrix products (avx2_matmul.cpp, avx2_bf16.cpp). Formulas are those of
+// plain.cpp.
 #include "engine/kernels/kernels.h"
 
 #if defined(__AVX2__) && defined(__FMA__)
@@ -276,6 +277,10 @@ constexpr Kernels kAvx2 = {
     .name = "avx2",
     .matmul = avx2::matmul,
     .transpose_block = transpose_block,
+    .bf16_matmul = avx2::bf16_matmul,
+    .bf16_transpose_block = avx2::bf16_transpose_block,
+    .round_bf16 = avx2::round_bf16,
+    .widen_bf16 = avx2::widen_bf16,
     .rms_norm = rms_norm,
     .rms_norm_backward = rms_norm_backward,
     .rope = rope,

@@ -43,6 +43,24 @@ struct Matmul {
   bool accumulate = false;
 };
 
+// The same product of bfloat16 numbers (bits in uint16), added up in float32:
+// C[i, 16p + j] = (accumulate ? C : 0) + sum over k of A[i, k]·B[k, 16p + j], depth even.
+//
+// A[i, k] = a[i·a_row + k]. B lies in panels of pairs along k, [depth/2][16][2]:
+// B[k, 16p + j] = b[p·b_panel + k/2·32 + 2j + k%2]. A weight [out, in] is packed once as
+// [padded(out)/16][padded(in)/2][16][2]. A level may add the two products of a pair in its own order, the same for
+// every output; pairs come in order, so depth may be split between calls at any even k.
+struct Bf16Matmul {
+  const uint16_t* a = nullptr;
+  int64_t a_row = 0;
+  const uint16_t* b = nullptr;
+  int64_t b_panel = 0;
+  float* c = nullptr;
+  int64_t c_row = 0;
+  int64_t rows = 0, panels = 0, depth = 0;
+  bool accumulate = false;
+};
+
 // Running statistics of one row of logits over vocabulary blocks taken in order. z below is logit·inverse_temperature.
 struct HeadState {
   float maximum;        // of z so far
@@ -79,6 +97,17 @@ struct Kernels {
 
   // out[k][j] = in[j][k] for one 16×16 block, both contiguous (256 floats).
   void (*transpose_block)(const float* in, float* out);
+
+  // The same with bfloat16 operands.
+  void (*bf16_matmul)(const Bf16Matmul& m);
+
+  // A 16×16 block of pairs [8][16][2] with its two indices exchanged: with x(k, j) = in[k/2·32 + 2j + k%2],
+  // out[j/2·32 + 2k + j%2] = x(k, j). Pairs along the inputs of a weight become pairs along its outputs, for dx.
+  void (*bf16_transpose_block)(const uint16_t* in, uint16_t* out);
+
+  // y = x rounded to bfloat16, to nearest even; NaN stays NaN. The same bits at every level. And back, exactly.
+  void (*round_bf16)(const float* x, int64_t n, uint16_t* y);
+  void (*widen_bf16)(const uint16_t* x, int64_t n, float* y);
 
   // One row. y = x·w/sqrt(mean(x²) + eps); returns the factor 1/sqrt(…). n is the true width.
   float (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, float* y);

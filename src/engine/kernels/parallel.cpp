@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <type_traits>
 
 #include "base/check.h"
 
@@ -50,74 +51,70 @@ void each_part(int64_t rows, int64_t panels, int64_t chunk, int64_t begin, int64
   }
 }
 
-// Columns of `panels` panels of dX, for some of its rows.
-void add_transposed(const Kernels& kernels, const TransposedMatmul& p, int64_t panel, int64_t panels, int64_t row,
-                    int64_t rows, bool accumulate) {
-  alignas(64) float scratch[kTransposedPanels][kTransposedDepth * kPanel];
-  for (int64_t k0 = 0, depth = 0; k0 < padded(p.out); k0 += depth) {
-    depth = std::min(kTransposedDepth, padded(p.out) - k0);
-    for (int64_t k = 0; k < depth; k += kPanel) {
-      for (int64_t j = 0; j < panels; ++j) {
-        const int64_t column = (panel + j) * kPanel;
-        const float* block = p.weight + (k0 + k) * p.in + column * kPanel;
-        float last[kPanel * kPanel];
-        if (p.in - column < kPanel) {  // the weight's panel ends inside the block
-          std::fill(std::copy_n(block, (p.in - column) * kPanel, last), std::end(last), 0.0f);
-          block = last;
-        }
-        kernels.transpose_block(block, scratch[j] + k * kPanel);
+// The blocks of W that give `panels` panels of dX for outputs [k0, k0 + depth), each as that product's B.
+void transpose(const Kernels& kernels, const TransposedMatmul& p, int64_t panel, int64_t panels, int64_t k0,
+               int64_t depth, float (*to)[kTransposedDepth * kPanel]) {
+  for (int64_t k = 0; k < depth; k += kPanel) {
+    for (int64_t j = 0; j < panels; ++j) {
+      const int64_t column = (panel + j) * kPanel;
+      const float* block = p.weight + (k0 + k) * p.in + column * kPanel;
+      float last[kPanel * kPanel];
+      if (p.in - column < kPanel) {  // the weight's panel ends inside the block
+        std::fill(std::copy_n(block, (p.in - column) * kPanel, last), std::end(last), 0.0f);
+        block = last;
       }
+      kernels.transpose_block(block, to[j] + k * kPanel);
     }
-    kernels.matmul({.a = p.dy + row * p.dy_row + k0,
-                    .a_row = p.dy_row,
-                    .b = scratch[0],
-                    .b_panel = kTransposedDepth * kPanel,
-                    .c = p.dx + row * p.dx_row + panel * kPanel,
-                    .c_row = p.dx_row,
-                    .rows = rows,
-                    .panels = panels,
-                    .depth = depth,
-                    .accumulate = accumulate || p.accumulate || k0 > 0});
   }
 }
 
-}  // namespace
-
-void run_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const Matmul> products) {
-  auto work_of = [](const Matmul& m) { return m.rows * m.panels * std::max<int64_t>(m.depth, 1); };
-  int64_t work = 0;
-  for (const Matmul& m : products) work += work_of(m);
-  const int64_t tasks = task_count(pool, work);
-  // Task t computes the outputs whose place in the whole, measured in multiply-adds, falls into its share.
-  pool.run(tasks, [&](int64_t task, int) {
-    const int64_t share_begin = work * task / tasks, share_end = work * (task + 1) / tasks;
-    int64_t start = 0;
-    for (const Matmul& m : products) {
-      const int64_t size = work_of(m);
-      const int64_t begin = std::max(share_begin - start, int64_t{0}), end = std::min(share_end - start, size);
-      start += size;
-      if (begin >= end) continue;
-      const int64_t chunk = chunk_rows(m.rows, m.panels, tasks);
-      const int64_t pairs = ceil_div(m.rows, chunk) * m.panels;
-      each_part(m.rows, m.panels, chunk, ceil_div(begin * pairs, size), ceil_div(end * pairs, size),
-                [&](int64_t panel, int64_t panels, int64_t row, int64_t rows) {
-                  Matmul part = m;
-                  part.rows = rows, part.panels = panels;
-                  part.a += row * m.a_row;
-                  part.b += panel * m.b_panel;
-                  part.c += row * m.c_row + panel * kPanel;
-                  kernels.matmul(part);
-                });
-    }
-  });
+void transpose(const Kernels& kernels, const Bf16TransposedMatmul& p, int64_t panel, int64_t panels, int64_t k0,
+               int64_t depth, uint16_t (*to)[kTransposedDepth * kPanel]) {
+  for (int64_t k = 0; k < depth; k += kPanel)
+    for (int64_t j = 0; j < panels; ++j)
+      kernels.bf16_transpose_block(p.weight + (k0 + k) * p.in + (panel + j) * kPanel * kPanel, to[j] + k * kPanel);
 }
 
-void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedMatmul> products) {
+void multiply(const Kernels& kernels, const Matmul& m) {
+  kernels.matmul(m);
+}
+void multiply(const Kernels& kernels, const Bf16Matmul& m) {
+  kernels.bf16_matmul(m);
+}
+
+template <typename Number>
+using Product = std::conditional_t<std::is_same_v<Number, float>, Matmul, Bf16Matmul>;
+
+// Columns of `panels` panels of dX, for some of its rows.
+template <typename Number>
+void add_transposed(const Kernels& kernels, const TransposedProduct<Number>& p, int64_t panel, int64_t panels,
+                    int64_t row, int64_t rows, bool accumulate) {
+  alignas(64) Number scratch[kTransposedPanels][kTransposedDepth * kPanel];
+  for (int64_t k0 = 0, depth = 0; k0 < padded(p.out); k0 += depth) {
+    depth = std::min(kTransposedDepth, padded(p.out) - k0);
+    transpose(kernels, p, panel, panels, k0, depth, scratch);
+    Product<Number> product;
+    product.a = p.dy + row * p.dy_row + k0;
+    product.a_row = p.dy_row;
+    product.b = scratch[0];
+    product.b_panel = kTransposedDepth * kPanel;
+    product.c = p.dx + row * p.dx_row + panel * kPanel;
+    product.c_row = p.dx_row;
+    product.rows = rows;
+    product.panels = panels;
+    product.depth = depth;
+    product.accumulate = accumulate || p.accumulate || k0 > 0;
+    multiply(kernels, product);
+  }
+}
+
+template <typename Number>
+void run_transposed(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedProduct<Number>> products) {
   if (products.empty()) return;
-  const TransposedMatmul& first = products.front();
+  const TransposedProduct<Number>& first = products.front();
   const int64_t rows = first.rows, panels = padded(first.in) / kPanel;
   int64_t work = 0;
-  for (const TransposedMatmul& p : products) {
+  for (const auto& p : products) {
     CHECK(p.rows == rows && p.in == first.in && p.dx == first.dx && p.dx_row == first.dx_row);
     work += rows * panels * padded(p.out);
   }
@@ -132,10 +129,68 @@ void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<
               [&](int64_t first_panel, int64_t count, int64_t row, int64_t row_count) {
                 for (int64_t panel = first_panel; panel < first_panel + count; panel += kTransposedPanels) {
                   const int64_t group = std::min(kTransposedPanels, first_panel + count - panel);
-                  for (const TransposedMatmul& p : products)
-                    add_transposed(kernels, p, panel, group, row, row_count, &p != &first);
+                  for (const auto& p : products) add_transposed(kernels, p, panel, group, row, row_count, &p != &first);
                 }
               });
+  });
+}
+
+template <typename M>
+int64_t work_of(const M& m) {
+  return m.rows * m.panels * std::max<int64_t>(m.depth, 1);
+}
+
+// The part of one product whose work lies in [begin, end) of its own.
+template <typename M>
+void run_share(const Kernels& kernels, const M& m, int64_t tasks, int64_t begin, int64_t end) {
+  const int64_t chunk = chunk_rows(m.rows, m.panels, tasks), size = work_of(m);
+  const int64_t pairs = ceil_div(m.rows, chunk) * m.panels;
+  each_part(m.rows, m.panels, chunk, ceil_div(begin * pairs, size), ceil_div(end * pairs, size),
+            [&](int64_t panel, int64_t panels, int64_t row, int64_t rows) {
+              M part = m;
+              part.rows = rows, part.panels = panels;
+              part.a += row * m.a_row;
+              part.b += panel * m.b_panel;
+              part.c += row * m.c_row + panel * kPanel;
+              multiply(kernels, part);
+            });
+}
+
+}  // namespace
+
+void run_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const Matmul> products,
+                 std::span<const Bf16Matmul> bf16_products) {
+  int64_t work = 0;
+  for (const Matmul& m : products) work += work_of(m);
+  for (const Bf16Matmul& m : bf16_products) work += work_of(m);
+  const int64_t tasks = task_count(pool, work);
+  // Task t computes the outputs whose place in the whole, measured in multiply-adds, falls into its share.
+  pool.run(tasks, [&](int64_t task, int) {
+    const int64_t share_begin = work * task / tasks, share_end = work * (task + 1) / tasks;
+    int64_t start = 0;
+    auto take = [&](const auto& m) {
+      const int64_t size = work_of(m);
+      const int64_t begin = std::max(share_begin - start, int64_t{0}), end = std::min(share_end - start, size);
+      start += size;
+      if (begin < end) run_share(kernels, m, tasks, begin, end);
+    };
+    for (const Matmul& m : products) take(m);
+    for (const Bf16Matmul& m : bf16_products) take(m);
+  });
+}
+
+void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedMatmul> products) {
+  run_transposed(pool, kernels, products);
+}
+
+void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const Bf16TransposedMatmul> products) {
+  run_transposed(pool, kernels, products);
+}
+
+void round_rows(ThreadPool& pool, const Kernels& kernels, const float* x, int64_t n, uint16_t* y) {
+  constexpr int64_t kChunk = 1 << 15;
+  pool.run(ceil_div(n, kChunk), [&](int64_t i, int) {
+    kernels.round_bf16(x + i * kChunk, std::min(kChunk, n - i * kChunk), y + i * kChunk);
   });
 }
 

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "base/half.h"
 #include "engine/kernels/test_numbers.h"
 
 namespace candor::engine {
@@ -110,6 +111,85 @@ TEST(Parallel, TransposedProductsEqualTheSumOverTheOutputs) {
       }
     }
   }
+}
+
+std::vector<uint16_t> rounded(const Floats& x) {
+  std::vector<uint16_t> out(x.size());
+  for (size_t i = 0; i < x.size(); ++i) out[i] = float_to_bfloat16(x[i]);
+  return out;
+}
+
+TEST(Parallel, ProductsOfBothKindsShareARound) {
+  const int64_t rows = 70, panels = 5, depth = 96;
+  const Floats a = noise(rows * depth, 1), b = noise(panels * kPanel * depth, 2);
+  const auto a16 = rounded(a), b16 = rounded(b);
+  const size_t size = static_cast<size_t>(rows * panels * kPanel);
+  Matmul m{.a = a.data(), .a_row = depth, .b = b.data(), .b_panel = depth * kPanel};
+  Bf16Matmul h{.a = a16.data(), .a_row = depth, .b = b16.data(), .b_panel = depth * kPanel};
+  m.rows = h.rows = rows, m.panels = h.panels = panels, m.depth = h.depth = depth, m.c_row = h.c_row = panels * kPanel;
+  Floats expected(size), expected16(size);
+  m.c = expected.data(), h.c = expected16.data();
+  best().matmul(m);
+  best().bf16_matmul(h);
+  for (const int threads : {1, 2, 3}) {
+    Floats c(size), c16(size);
+    m.c = c.data(), h.c = c16.data();
+    ThreadPool pool(threads);
+    run_matmuls(pool, best(), {&m, 1}, {&h, 1});
+    EXPECT_EQ(c, expected) << threads;
+    EXPECT_EQ(c16, expected16) << threads;
+  }
+}
+
+TEST(Parallel, TransposedBf16ProductsEqualTheSumOverTheOutputs) {
+  const int64_t rows = 67, in = 112;
+  const std::vector<int64_t> outs = {20, 600};
+  std::vector<std::vector<uint16_t>> weights, dys;
+  for (const int64_t out : outs) {
+    weights.push_back(rounded(noise(padded(out) * in, 5)));
+    dys.push_back(rounded(noise(rows * padded(out), 6)));
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t o = out; o < padded(out); ++o) dys.back()[static_cast<size_t>(i * padded(out) + o)] = 0;
+  }
+  Floats one_thread;
+  for (const int threads : {1, 2, 3}) {
+    Floats dx(static_cast<size_t>(rows * in), 0.25f);
+    std::vector<Bf16TransposedMatmul> products;
+    for (size_t i = 0; i < outs.size(); ++i)
+      products.push_back({.dy = dys[i].data(),
+                          .dy_row = padded(outs[i]),
+                          .weight = weights[i].data(),
+                          .rows = rows,
+                          .out = outs[i],
+                          .in = in,
+                          .dx = dx.data(),
+                          .dx_row = in,
+                          .accumulate = true});
+    ThreadPool pool(threads);
+    run_transposed_matmuls(pool, best(), products);
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t k = 0; k < in; ++k) {
+        double sum = 0.25;
+        for (size_t w = 0; w < outs.size(); ++w)
+          for (int64_t o = 0; o < outs[w]; ++o)
+            sum +=
+                static_cast<double>(bfloat16_to_float(dys[w][static_cast<size_t>(i * padded(outs[w]) + o)])) *
+                bfloat16_to_float(weights[w][static_cast<size_t>(o / 16 * in * 16 + k / 2 * 32 + o % 16 * 2 + k % 2)]);
+        // 620 steps, each rounding a partial sum below about 20 by 2^-24.
+        ASSERT_NEAR(dx[static_cast<size_t>(i * in + k)], sum, 1e-4) << i << " " << k;
+      }
+    }
+    if (threads == 1) one_thread = dx;
+    EXPECT_EQ(dx, one_thread) << threads << " threads";
+  }
+}
+
+TEST(Parallel, RoundsEveryNumber) {
+  const Floats x = noise(100003, 4);
+  std::vector<uint16_t> y(x.size());
+  ThreadPool pool(3);
+  round_rows(pool, best(), x.data(), static_cast<int64_t>(x.size()), y.data());
+  EXPECT_EQ(y, rounded(x));
 }
 
 }  // namespace

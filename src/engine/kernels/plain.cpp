@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/half.h"
 #include "base/math.h"
 #include "engine/kernels/kernels.h"
 
@@ -37,6 +38,36 @@ void matmul(const Matmul& m) {
 void transpose_block(const float* in, float* out) {
   for (int64_t j = 0; j < kPanel; ++j)
     for (int64_t k = 0; k < kPanel; ++k) out[k * kPanel + j] = in[j * kPanel + k];
+}
+
+void bf16_matmul(const Bf16Matmul& m) {
+  for (int64_t i = 0; i < m.rows; ++i) {
+    for (int64_t p = 0; p < m.panels; ++p) {
+      float* c = m.c + i * m.c_row + p * kPanel;
+      float sums[kPanel] = {};
+      if (m.accumulate) std::copy_n(c, kPanel, sums);
+      for (int64_t k = 0; k < m.depth; ++k) {
+        const float a = bfloat16_to_float(m.a[i * m.a_row + k]);
+        const uint16_t* b = m.b + p * m.b_panel + k / 2 * (2 * kPanel) + k % 2;
+        for (int64_t j = 0; j < kPanel; ++j) sums[j] += a * bfloat16_to_float(b[2 * j]);
+      }
+      std::copy_n(sums, kPanel, c);
+    }
+  }
+}
+
+void bf16_transpose_block(const uint16_t* in, uint16_t* out) {
+  for (int64_t k = 0; k < kPanel; ++k)
+    for (int64_t j = 0; j < kPanel; ++j)
+      out[j / 2 * (2 * kPanel) + 2 * k + j % 2] = in[k / 2 * (2 * kPanel) + 2 * j + k % 2];
+}
+
+void round_bf16(const float* x, int64_t n, uint16_t* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = float_to_bfloat16(x[i]);
+}
+
+void widen_bf16(const uint16_t* x, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = bfloat16_to_float(x[i]);
 }
 
 double sum_of_squares(const float* x, int64_t n) {
@@ -198,6 +229,10 @@ constexpr Kernels kPlain = {
     .name = "plain",
     .matmul = matmul,
     .transpose_block = transpose_block,
+    .bf16_matmul = bf16_matmul,
+    .bf16_transpose_block = bf16_transpose_block,
+    .round_bf16 = round_bf16,
+    .widen_bf16 = widen_bf16,
     .rms_norm = rms_norm,
     .rms_norm_backward = rms_norm_backward,
     .rope = rope,
