@@ -45,14 +45,19 @@ void PolicyPass::lay_out(std::span<const RolloutGroup> groups) {
     take((prompt + kPageTokens - 1) / kPageTokens, prompt_pages);
     const int64_t shared = prompt / kPageTokens, prompt_first = batch_.tokens() + group.tokens() - prompt;
     const int64_t first_segment = static_cast<int64_t>(batch_.segments.size());
-    for (const auto& completion : group.completions) {
+    CHECK(group.masks.empty() || group.masks.size() == group.completions.size());
+    for (size_t i = 0; i < group.completions.size(); ++i) {
+      const std::span<const int32_t> completion = group.completions[i];
+      CHECK(group.masks.empty() || group.masks[i].size() == completion.size());
       if (completion.empty()) continue;
-      head_rows_.push_back({prompt_first + prompt - 1, completion[0]});
+      if (group.counts(i, 0)) head_rows_.push_back({prompt_first + prompt - 1, completion[0]});
       const int64_t inputs = static_cast<int64_t>(completion.size()) - 1;
       if (inputs == 0) continue;
       std::vector<int32_t> pages(prompt_pages.begin(), prompt_pages.begin() + shared);
       take((prompt + inputs + kPageTokens - 1) / kPageTokens - shared, pages);
-      for (int64_t j = 0; j < inputs; ++j) head_rows_.push_back({batch_.tokens() + j, completion[j + 1]});
+      for (int64_t j = 0; j < inputs; ++j)
+        if (group.counts(i, static_cast<size_t>(j) + 1))
+          head_rows_.push_back({batch_.tokens() + j, completion[static_cast<size_t>(j) + 1]});
       batch_.append(completion.first(inputs), prompt, std::move(pages),
                     prompt % kPageTokens != 0 ? prompt_pages.back() : -1);
     }

@@ -17,7 +17,10 @@ namespace candor::engine {
 struct RolloutGroup {
   std::span<const int32_t> prompt;                    // at least one token
   std::vector<std::span<const int32_t>> completions;  // each may be empty
+  // [completion][token]: 1 = the token has an entry. Empty: every token has one.
+  std::vector<std::span<const uint8_t>> masks = {};
 
+  bool counts(size_t completion, size_t token) const { return masks.empty() || masks[completion][token] != 0; }
   int64_t completion_tokens() const;
   int64_t tokens() const;  // that pass through the model
 };
@@ -28,7 +31,8 @@ class PolicyPass {
   // Keep::kAllLayers: backward() may follow. `role` names the buffers in the ledger.
   PolicyPass(const Context& context, std::string role, const Model& model, int64_t max_padded_rank, Keep keep);
 
-  // One entry per completion token, rows in order (group by group), tokens within. adapter: null = the reference.
+  // One entry per completion token that counts, rows in order (group by group), tokens within. adapter: null = the
+  // reference.
   const HeadOutput& forward(const Adapter* adapter, std::span<const RolloutGroup> groups, double temperature);
 
   // Derivatives of the loss by each entry of the last forward. Adds into `gradients` (as Adapter::parameters).
