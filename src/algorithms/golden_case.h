@@ -96,10 +96,10 @@ struct Batch {
 };
 
 inline LossType loss_type(const std::string& name) {
-  static const std::map<std::string, LossType> types{{"grpo", LossType::kGrpo},   {"dr_grpo", LossType::kDrGrpo},
-                                                     {"dapo", LossType::kDapo},   {"bnpo", LossType::kBnpo},
-                                                     {"cispo", LossType::kCispo}, {"sapo", LossType::kSapo},
-                                                     {"luspo", LossType::kLuspo}};
+  static const std::map<std::string, LossType> types{
+      {"grpo", LossType::kGrpo},   {"dr_grpo", LossType::kDrGrpo}, {"dapo", LossType::kDapo},
+      {"bnpo", LossType::kBnpo},   {"cispo", LossType::kCispo},    {"sapo", LossType::kSapo},
+      {"luspo", LossType::kLuspo}, {"vespo", LossType::kVespo},    {"gmpo", LossType::kGmpo}};
   return types.at(name);
 }
 
@@ -138,6 +138,10 @@ inline Batch batch_of(const json& c) {
   o.off_policy_mask_threshold = optional_number(config, "off_policy_mask_threshold");
   o.sapo_temperature_pos = config["sapo_temperature_pos"];
   o.sapo_temperature_neg = config["sapo_temperature_neg"];
+  o.vespo_k_pos = config["vespo_k_pos"];
+  o.vespo_lambda_pos = config["vespo_lambda_pos"];
+  o.vespo_k_neg = config["vespo_k_neg"];
+  o.vespo_lambda_neg = config["vespo_lambda_neg"];
 
   b.max_completion_length = config["max_completion_length"];
   const bool train = config["mode"] == "train";
@@ -158,6 +162,30 @@ inline Batch batch_of(const json& c) {
   const bool adaptive = config["use_adaptive_entropy"];
   b.entropy_bonus = adaptive || controller.coefficient != 0;
   b.entropy_coef = adaptive ? controller.active_coefficient() : controller.coefficient;
+  b.normalize();
+  return b;
+}
+
+// The batch of one case of golden/losses/gmpo.json, which has fewer options.
+inline Batch gmpo_batch_of(const json& c) {
+  const json &in = c["inputs"], &config = c["config"];
+  const size_t n = in["logprobs"]["shape"][0], width = in["logprobs"]["shape"][1];
+  Batch b;
+  for (size_t i = 0; i <= n; ++i) b.offsets.push_back(static_cast<int64_t>(i * width));
+  for (double m : tensor(in, "mask")) b.mask.push_back(m != 0);
+  b.logprobs = tensor(in, "logprobs");
+  b.old_logprobs = tensor(in, "old_logprobs");
+  b.reference = tensor(in, "reference_logprobs");
+  b.entropies = tensor(in, "entropies");
+  b.advantages = tensor(in, "advantages");
+  b.options.loss_type = LossType::kGmpo;
+  b.options.epsilon = config["epsilon"];
+  b.options.epsilon_high = optional_number(config, "epsilon_high");
+  b.options.beta = config["beta"];
+  b.options.kl_in_loss = KlInLoss::kK3;
+  b.accumulation_steps = config["gradient_accumulation_steps"];
+  b.local_batch_rows = static_cast<int64_t>(n) / b.accumulation_steps;
+  if (config["top_entropy_quantile"] != 1.0) b.top_entropy = config["top_entropy_quantile"].get<double>();
   b.normalize();
   return b;
 }

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "algorithms/kl.h"
+#include "algorithms/policy_terms.h"
 #include "base/check.h"
 #include "base/math.h"
 
@@ -12,81 +12,26 @@ namespace candor::algorithms {
 
 namespace {
 
-// One token's term: its value, its derivative with respect to the log-ratio w (the token's or the row's), and the one
-// that goes straight to the token's log-probability.
-struct Term {
-  double value = 0, d_log_ratio = 0, d_logprob = 0;
-};
-
-double epsilon_high(const GrpoOptions& o) {
-  return o.epsilon_high.value_or(o.epsilon);
-}
-
-// -min(min(ρ, δ)·A, clip(ρ, 1-ε, 1+ε_high)·A).
-Term clipped_term(double ratio, double advantage, const GrpoOptions& o) {
-  const double low = 1.0 - o.epsilon, high = 1.0 + epsilon_high(o);
-  const bool above_delta = o.delta && ratio > *o.delta;
-  const double plain = (above_delta ? *o.delta : ratio) * advantage;
-  const double clipped = std::clamp(ratio, low, high) * advantage;
-  const double d_plain = above_delta ? 0.0 : ratio * advantage;
-  const double d_clipped = ratio < low || ratio > high ? 0.0 : ratio * advantage;
-  if (plain < clipped) return {-plain, -d_plain};
-  if (clipped < plain) return {-clipped, -d_clipped};
-  return {-plain, -0.5 * (d_plain + d_clipped)};
-}
-
-// -sg(min(ρ, ε_high))·A·logprob: the ratio is a constant weight.
-Term cispo_term(double ratio, double advantage, double logprob, const GrpoOptions& o) {
-  const double weight = std::min(ratio, epsilon_high(o)) * advantage;
-  return {-weight * logprob, 0.0, -weight};
-}
-
-// -A·(4/τ)·σ(τ(ρ-1)), a soft gate instead of a clip.
-Term sapo_term(double ratio, double advantage, const GrpoOptions& o) {
-  const double tau = advantage > 0 ? o.sapo_temperature_pos : o.sapo_temperature_neg;
-  const double gate = 1.0 / (1.0 + exact_exp(-tau * (ratio - 1.0)));
-  const double slope = gate * (1.0 - gate);
-  return {-advantage * 4.0 / tau * gate, slope == 0.0 ? 0.0 : -4.0 * advantage * ratio * slope};
-}
-
-Term policy_term(double ratio, double advantage, double logprob, const GrpoOptions& o) {
-  switch (o.loss_type) {
-    case LossType::kCispo:
-      return cispo_term(ratio, advantage, logprob, o);
-    case LossType::kSapo:
-      return sapo_term(ratio, advantage, o);
-    default:
-      return clipped_term(ratio, advantage, o);
-  }
-}
-
-// The KL estimator of the loss; ρ is the chosen level's, before clip and delta.
-Term kl_term(double ratio, double logprob, double reference, const KlEstimates& kl, KlInLoss kind) {
-  if (kind == KlInLoss::kK2) return {kl.k2, 0.0, kl.k1};
-  const double d_k3 = 1.0 - exact_exp(reference - logprob);
-  if (kind == KlInLoss::kK3) return {kl.k3, 0.0, d_k3};
-  return {ratio * kl.k3, ratio * kl.k3, ratio * d_k3};
-}
-
-// Adds to the row's counts whether its ratio is outside the clip: strictly, and after delta's cut, as TRL counts.
-void count_clipped(double ratio, double advantage, const GrpoOptions& o, GrpoRow& row) {
-  if (o.loss_type == LossType::kSapo) return;
-  ++row.ratios;
-  if (o.loss_type == LossType::kCispo) {
-    row.clipped_high += advantage > 0 && ratio > epsilon_high(o);
-    return;
-  }
-  if (o.delta) ratio = std::min(ratio, *o.delta);
-  row.clipped_low += advantage < 0 && ratio < 1.0 - o.epsilon;
-  row.clipped_high += advantage > 0 && ratio > 1.0 + epsilon_high(o);
-}
-
 // Mean log-ratio of the row's counted tokens, 0 without any.
 double sequence_log_ratio(const GrpoInputs& in, size_t row) {
   double sum = 0;
   for (size_t t = in.rows.begin(row); t < in.rows.end(row); ++t)
     if (in.rows.counts(t)) sum += in.logprobs[t] - in.old_logprobs[t];
   return sum / static_cast<double>(std::max<int64_t>(in.rows.counted(row), 1));
+}
+
+// VESPO's log-ratio of the whole row: the policy against the sampler, each token's part and the sum within bounds.
+double vespo_log_ratio(const GrpoInputs& in, size_t row) {
+  constexpr double kLowest = -18.420680743952367, kHighest = 20.0;  // log 1e-8
+  double sum = 0;
+  for (size_t t = in.rows.begin(row); t < in.rows.end(row); ++t) {
+    if (!in.rows.counts(t)) continue;
+    if (!in.old_logprobs.empty()) sum += std::clamp(in.logprobs[t] - in.old_logprobs[t], -kHighest, kHighest);
+    if (in.sampler_correction.empty()) continue;
+    const double r = in.sampler_correction[t];
+    sum += r > 0 ? std::clamp(exact_log(r), kLowest, kHighest) : kLowest;
+  }
+  return std::clamp(sum, kLowest, kHighest);
 }
 
 // Whether the row's mean of (behaviour - policy) log-probability is above the threshold. A token for which the sampler
@@ -119,32 +64,85 @@ void add_entropy(const GrpoInputs& in, size_t i, size_t t, GrpoRow& row, std::ve
   row.entropy += in.entropies[t];
   if (in.entropy_weights.empty() || (!in.policy_mask.empty() && !in.policy_mask[t])) return;
   row.loss -= in.entropy_weights[i] * in.entropies[t];
+  row.entropy_bonus += in.entropy_weights[i] * in.entropies[t];
   d_entropies[t] = -in.entropy_weights[i];
+}
+
+// GMPO's row: the geometric mean of the clipped ratios of its kept tokens, times the advantage. A row without a kept
+// token has the mean 1 (so it adds the constant -weight·A, as in TRL). The KL is the mean over all counted tokens.
+void add_gmpo_row(const GrpoInputs& in, const GrpoOptions& o, size_t i, GrpoLoss& out) {
+  GrpoRow& row = out.rows[i];
+  row.tokens = in.rows.counted(i);
+  const double advantage = in.advantages[i], weight = in.row_weights[i];
+  auto log_ratio = [&](size_t t) { return in.old_logprobs.empty() ? 0.0 : in.logprobs[t] - in.old_logprobs[t]; };
+  auto kept = [&](size_t t) { return in.rows.counts(t) && (in.policy_mask.empty() || in.policy_mask[t]); };
+  double sum = 0;
+  int64_t kept_tokens = 0;
+  for (size_t t = in.rows.begin(i); t < in.rows.end(i); ++t) {
+    if (!kept(t)) continue;
+    sum += gmpo_clipped(log_ratio(t), advantage, o);
+    ++kept_tokens;
+  }
+  const double mean_of = 1.0 / static_cast<double>(std::max<int64_t>(kept_tokens, 1));
+  const double mean_ratio = exact_exp(sum * mean_of);
+  const bool off_policy = advantage < 0 && is_off_policy(in, o, i);
+  if (!off_policy) row.loss -= weight * advantage * mean_ratio;
+
+  const double kl_weight = weight / static_cast<double>(std::max<int64_t>(row.tokens, 1));
+  for (size_t t = in.rows.begin(i); t < in.rows.end(i); ++t) {
+    if (!in.rows.counts(t)) continue;
+    const double w = log_ratio(t);
+    ++row.ratios;
+    row.clipped_low += advantage < 0 && w < -o.epsilon;
+    row.clipped_high += advantage > 0 && w > epsilon_high(o);
+    if (kept(t) && !off_policy && gmpo_clipped(w, advantage, o) == w)
+      out.d_logprobs[t] = -weight * advantage * mean_ratio * mean_of;
+    Term term;
+    add_kl(in, o, t, exact_exp(w), term, row);
+    row.loss += kl_weight * term.value;
+    out.d_logprobs[t] += kl_weight * (term.d_logprob + term.d_log_ratio);
+    add_entropy(in, i, t, row, out.d_entropies);
+  }
 }
 
 void add_row(const GrpoInputs& in, const GrpoOptions& o, size_t i, GrpoLoss& out) {
   GrpoRow& row = out.rows[i];
   row.tokens = in.rows.counted(i);
-  const bool sequence = o.importance_sampling_level == RatioLevel::kSequence;
+  const bool sequence = o.importance_sampling_level == RatioLevel::kSequence, vespo = o.loss_type == LossType::kVespo;
+  const bool one_advantage = in.token_advantages.empty();
   const double row_log_ratio = sequence && !in.old_logprobs.empty() ? sequence_log_ratio(in, i) : 0.0;
+  const double vespo_ratio = vespo ? vespo_log_ratio(in, i) : 0.0;
   const bool off_policy = is_off_policy(in, o, i);
   const double weight = in.row_weights[i];
-  if (sequence && in.token_advantages.empty()) count_clipped(exact_exp(row_log_ratio), in.advantages[i], o, row);
+  if (sequence && one_advantage) count_clipped(exact_exp(row_log_ratio), in.advantages[i], o, row);
+  if (vespo && one_advantage) {
+    row.row_weights = vespo_weight(vespo_ratio, in.advantages[i], o);
+    row.row_weight_count = 1;
+  }
 
   double d_row_log_ratio = 0;
   for (size_t t = in.rows.begin(i); t < in.rows.end(i); ++t) {
     if (!in.rows.counts(t)) continue;
-    const double advantage = in.token_advantages.empty() ? in.advantages[i] : in.token_advantages[t];
+    const double advantage = one_advantage ? in.advantages[i] : in.token_advantages[t];
     const double token_log_ratio = in.old_logprobs.empty() ? 0.0 : in.logprobs[t] - in.old_logprobs[t];
     const double ratio = exact_exp(sequence ? row_log_ratio : token_log_ratio);
-    if (!sequence || !in.token_advantages.empty()) count_clipped(ratio, advantage, o, row);
+    if (!sequence || !one_advantage) count_clipped(ratio, advantage, o, row);
+    const double phi = vespo ? vespo_weight(vespo_ratio, advantage, o) : 0.0;
+    if (vespo && !one_advantage) {
+      row.row_weights += phi;
+      ++row.row_weight_count;
+    }
 
     Term term;
     const bool kept = in.policy_mask.empty() || in.policy_mask[t];
     if (kept && !(off_policy && advantage < 0)) {
-      term = policy_term(ratio, advantage, in.logprobs[t], o);
-      const double correction = in.sampler_correction.empty() ? 1.0 : in.sampler_correction[t];
-      term = {correction * term.value, correction * term.d_log_ratio, correction * term.d_logprob};
+      if (vespo) {  // the sampler's ratio is inside φ
+        term = {-phi * advantage * in.logprobs[t], 0.0, -phi * advantage};
+      } else {
+        term = policy_term(ratio, advantage, in.logprobs[t], o);
+        const double correction = in.sampler_correction.empty() ? 1.0 : in.sampler_correction[t];
+        term = {correction * term.value, correction * term.d_log_ratio, correction * term.d_logprob};
+      }
     }
     add_kl(in, o, t, ratio, term, row);
     row.loss += weight * term.value;
@@ -168,6 +166,7 @@ void check_shapes(const GrpoInputs& in, const GrpoOptions& o) {
   CHECK(is_or_empty(in.sampler_correction.size(), tokens) && is_or_empty(in.off_policy_logprobs.size(), tokens));
   CHECK(is_or_empty(in.token_advantages.size(), tokens) && is_or_empty(in.entropy_weights.size(), n));
   CHECK(is(in.row_weights.size(), n) && (in.advantages.size() == n || (tokens > 0 && !in.token_advantages.empty())));
+  CHECK(o.loss_type != LossType::kGmpo || (in.token_advantages.empty() && in.sampler_correction.empty()));
   CHECK(o.beta == 0 || tokens == 0 || !in.reference_logprobs.empty());
   CHECK(in.entropy_weights.empty() || tokens == 0 || !in.entropies.empty());
 }
@@ -186,48 +185,8 @@ GrpoLoss grpo_loss(const GrpoInputs& inputs, const GrpoOptions& options) {
   out.rows.resize(inputs.rows.size());
   out.d_logprobs.assign(inputs.rows.tokens(), 0.0);
   if (!inputs.entropy_weights.empty()) out.d_entropies.assign(inputs.rows.tokens(), 0.0);
-  for (size_t i = 0; i < inputs.rows.size(); ++i) add_row(inputs, options, i, out);
-  return out;
-}
-
-Metrics grpo_metrics(std::span<const GrpoRow> rows, const GrpoOptions& options, const GrpoMeasured& measured) {
-  constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
-  GrpoRow sum;
-  double low_min = kUndefined, high_max = kUndefined;
-  for (const GrpoRow& row : rows) {
-    sum.tokens += row.tokens;
-    sum.entropy += row.entropy;
-    sum.kl += row.kl;
-    sum.kl_k1 += row.kl_k1;
-    sum.kl_k2 += row.kl_k2;
-    sum.kl_k3 += row.kl_k3;
-    sum.ratios += row.ratios;
-    sum.clipped_low += row.clipped_low;
-    sum.clipped_high += row.clipped_high;
-    if (row.ratios == 0) continue;
-    low_min = std::fmin(low_min, static_cast<double>(row.clipped_low) / static_cast<double>(row.ratios));
-    high_max = std::fmax(high_max, static_cast<double>(row.clipped_high) / static_cast<double>(row.ratios));
-  }
-  auto mean = [](double total, int64_t count) { return total / static_cast<double>(std::max<int64_t>(count, 1)); };
-  auto share = [&](int64_t clipped) { return mean(static_cast<double>(clipped), sum.ratios); };
-
-  Metrics out;
-  if (measured.entropies) out.push_back({"entropy", mean(sum.entropy, sum.tokens)});
-  if (measured.reference) {
-    out.push_back({"kl", mean(sum.kl, sum.tokens)});
-    out.push_back({"kl_k1", mean(sum.kl_k1, sum.tokens)});
-    out.push_back({"kl_k2", mean(sum.kl_k2, sum.tokens)});
-    out.push_back({"kl_k3", mean(sum.kl_k3, sum.tokens)});
-  }
-  if (options.loss_type == LossType::kCispo) {
-    out.push_back({"cispo_clip_ratio", share(sum.clipped_high)});
-  } else if (options.loss_type != LossType::kSapo) {
-    out.push_back({"clip_ratio/low_mean", share(sum.clipped_low)});
-    out.push_back({"clip_ratio/low_min", low_min});
-    out.push_back({"clip_ratio/high_mean", share(sum.clipped_high)});
-    out.push_back({"clip_ratio/high_max", high_max});
-    out.push_back({"clip_ratio/region_mean", share(sum.clipped_low + sum.clipped_high)});
-  }
+  const auto add = options.loss_type == LossType::kGmpo ? add_gmpo_row : add_row;
+  for (size_t i = 0; i < inputs.rows.size(); ++i) add(inputs, options, i, out);
   return out;
 }
 

@@ -1,9 +1,10 @@
-// Parity with TRL 1.16: every case of golden/losses/grpo_losses.json whose options grpo_loss has.
+// Parity with TRL 1.16: every case of golden/losses/grpo_losses.json and gmpo.json.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "algorithms/advantages.h"
 #include "algorithms/golden_case.h"
+#include "algorithms/sampler_correction.h"
 #include "support/oracle.h"
 
 namespace candor::algorithms::testing {
@@ -40,19 +41,71 @@ TEST(GrpoGolden, EveryCase) {
   const auto path = golden("losses/grpo_losses.json");
   CANDOR_REQUIRE_FILE(path);
   int ran = 0;
-  std::map<std::string, int> skipped;
   const json cases = json::parse(read_text(path))["cases"];
   for (const json& c : cases) {
-    if (c["config"]["loss_type"] == "vespo") {
-      ++skipped["vespo"];  // a row's weight from the whole row: not in grpo_loss
-      continue;
-    }
     ++ran;
     const Batch b = batch_of(c);
     EXPECT_EQ(mismatch(c, b, grpo_loss(b.inputs(), b.options), 1e-12), "");
   }
-  EXPECT_EQ(ran, 179);
-  EXPECT_EQ(skipped, (std::map<std::string, int>{{"vespo", 16}}));
+  EXPECT_EQ(ran, 195);
+}
+
+// GMPO has a trainer and a file of its own: micro-batches in place of steps_per_generation, and a KL that is plain k3.
+TEST(GrpoGolden, EveryGmpoCase) {
+  const auto path = golden("losses/gmpo.json");
+  CANDOR_REQUIRE_FILE(path);
+  int ran = 0, rejected = 0;
+  const json cases = json::parse(read_text(path))["cases"];
+  for (const json& c : cases) {
+    ++ran;
+    const Batch b = gmpo_batch_of(c);
+    EXPECT_EQ(mismatch(c, b, grpo_loss(b.inputs(), b.options), 1e-12), "");
+    Batch twin = b;
+    twin.options.epsilon_high = twin.options.epsilon = 1e9;  // never clipped
+    rejected += !mismatch(c, b, grpo_loss(twin.inputs(), twin.options), 1e-12).empty();
+  }
+  EXPECT_EQ(ran, 6);
+  EXPECT_GT(rejected, 0);
+}
+
+// The ratios that the cases with another sampler were made with.
+TEST(GrpoGolden, SamplerCorrection) {
+  const auto path = golden("losses/grpo_losses.json");
+  CANDOR_REQUIRE_FILE(path);
+  const std::map<std::string, SamplerCorrectionMode> modes{
+      {"token_truncate", SamplerCorrectionMode::kTokenTruncate},
+      {"token_mask", SamplerCorrectionMode::kTokenMask},
+      {"sequence_truncate", SamplerCorrectionMode::kSequenceTruncate},
+      {"sequence_mask", SamplerCorrectionMode::kSequenceMask}};
+  int ran = 0;
+  std::map<std::string, int> rejected;  // twins of the bounds and of each mode
+  const json cases = json::parse(read_text(path))["cases"];
+  for (const json& c : cases) {
+    if (!c["inputs"].contains("sampling_logprobs") || !c["inputs"].contains("importance_sampling_ratio")) continue;
+    ++ran;
+    const Batch b = batch_of(c);
+    const auto mask = tensor(c["inputs"], "mask");  // TRL's tool mask does not reach the ratio
+    std::vector<uint8_t> counted(mask.size());
+    for (size_t t = 0; t < mask.size(); ++t) counted[t] = mask[t] != 0;
+    const RaggedRows rows{b.offsets, counted};
+    const json& config = c["config"];
+    const SamplerCorrection options{modes.at(config["vllm_importance_sampling_mode"]),
+                                    optional_number(config, "vllm_importance_sampling_clip_min"),
+                                    optional_number(config, "vllm_importance_sampling_clip_max")};
+    const auto worst = [&](const SamplerCorrection& o) {
+      const auto ratios = sampler_correction(rows, b.old_logprobs, b.sampling, o);
+      double d = 0;
+      for (size_t t = 0; t < ratios.size(); ++t)
+        if (counted[t]) d = std::max(d, difference(ratios[t], b.correction[t]));
+      return d;
+    };
+    EXPECT_LE(worst(options), 1e-12) << c["name"];
+    for (const auto& [name, mode] : modes)
+      if (mode != options.mode) rejected[name] += worst({mode, options.min, options.max}) > 1e-6;
+    rejected["no bounds"] += worst({options.mode, {}, {}}) > 1e-6;
+  }
+  EXPECT_EQ(ran, 24);
+  for (const auto& [name, count] : rejected) EXPECT_GT(count, 0) << name;
 }
 
 // What only TRL's cases can tell: a loss that ignores one of its options must disagree with one of them.
@@ -71,6 +124,8 @@ TEST(GrpoGolden, TwinsThatIgnoreAnOptionAreRejected) {
       {"sampler correction", [](Batch& b) { b.correction.clear(); }},
       {"top_entropy_quantile", [](Batch& b) { b.kept.clear(); }},
       {"entropy bonus", [](Batch& b) { std::fill(b.entropy_weights.begin(), b.entropy_weights.end(), 0.0); }},
+      {"vespo's k", [](Batch& b) { b.options.vespo_k_pos = b.options.vespo_k_neg; }},
+      {"vespo's lambda", [](Batch& b) { b.options.vespo_lambda_pos = b.options.vespo_lambda_neg; }},
       {"sapo temperatures", [](Batch& b) { b.options.sapo_temperature_pos = b.options.sapo_temperature_neg; }},
       {"accumulation", [](Batch& b) { b.accumulation_steps = 1, b.normalize(); }},
       {"local batch", [](Batch& b) { b.local_batch_rows = 0, b.normalize(); }},
@@ -81,7 +136,6 @@ TEST(GrpoGolden, TwinsThatIgnoreAnOptionAreRejected) {
   for (const auto& [name, ignore] : twins) {
     int rejected = 0;
     for (const json& c : cases) {
-      if (c["config"]["loss_type"] == "vespo") continue;
       const Batch b = batch_of(c);
       Batch broken = b;
       ignore(broken);
@@ -97,7 +151,6 @@ TEST(GrpoGolden, PaddingChangesNoBit) {
   CANDOR_REQUIRE_FILE(path);
   const json cases = json::parse(read_text(path))["cases"];
   for (const json& c : cases) {
-    if (c["config"]["loss_type"] == "vespo") continue;
     const Batch padded = batch_of(c);
     Batch ragged = padded;
     ragged.offsets = {0};

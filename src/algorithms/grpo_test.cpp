@@ -14,8 +14,9 @@
 namespace candor::algorithms::testing {
 namespace {
 
-constexpr LossType kAllTypes[] = {LossType::kGrpo,  LossType::kDrGrpo, LossType::kDapo, LossType::kBnpo,
-                                  LossType::kCispo, LossType::kSapo,   LossType::kLuspo};
+constexpr LossType kAllTypes[] = {LossType::kGrpo,  LossType::kDrGrpo, LossType::kDapo,
+                                  LossType::kBnpo,  LossType::kCispo,  LossType::kSapo,
+                                  LossType::kLuspo, LossType::kVespo,  LossType::kGmpo};
 
 using LossFunction = std::function<GrpoLoss(const Batch&)>;
 
@@ -85,6 +86,8 @@ std::string paper_problem(const LossFunction& loss) {
       {LossType::kBnpo, -1.2 / 3, -1.0 / 3, 1.0 / 3},            // one local batch: the same
       {LossType::kDrGrpo, -1.2 / 8, -1.0 / 8, 1.0 / 8},          // over 2 rows · 4 tokens
       {LossType::kLuspo, -1.2 / 2, -1.0 / 2, 1.0 / 2},           // over 2 rows
+      // the log-ratio 0.405 is cut to 0.2; its row's ratio is e^(0.2/2)
+      {LossType::kGmpo, (-std::exp(0.1) + 1) / 2, -std::exp(0.1) / 4, 1.0 / 2},
   };
   for (const Expected& e : table) {
     const GrpoLoss got = loss(paper_batch(e.type));
@@ -95,13 +98,13 @@ std::string paper_problem(const LossFunction& loss) {
   return "";
 }
 
-// d_logprobs against central differences of the loss. CISPO's weight is a constant in the derivative but not in the
-// difference, so it is left out.
+// d_logprobs against central differences of the loss. CISPO's and VESPO's weights are constants in the derivative but
+// not in the difference, so they are left out.
 std::string difference_problem(const LossFunction& loss) {
   for (LossType type : kAllTypes)
     for (RatioLevel level : {RatioLevel::kToken, RatioLevel::kSequence})
       for (KlInLoss kl : {KlInLoss::kCorrectedK3, KlInLoss::kK3, KlInLoss::kK2}) {
-        if (type == LossType::kCispo) continue;
+        if (type == LossType::kCispo || type == LossType::kVespo) continue;
         Batch b = random_batch(type, level, 0.3);
         b.options.kl_in_loss = kl;
         const auto analytic = loss(b).d_logprobs;
@@ -281,6 +284,34 @@ TEST(GrpoLoss, OldEqualToPolicyIsOnPolicy) {
   EXPECT_EQ(with_old.d_logprobs, without.d_logprobs);
 }
 
+// Ratio e^W = 1.5 of the first row: φ = e^(3 - 4.5)·1.5² with A = 1, and -φ·A·lp over all 3 tokens; the second has φ
+// = 1.
+TEST(GrpoLoss, VespoOnPaper) {
+  const Batch b = paper_batch(LossType::kVespo);
+  const GrpoLoss got = true_loss(b);
+  const double phi = std::exp(-1.5) * 2.25;
+  EXPECT_NEAR(got.d_logprobs[0], -phi / 3, 1e-15);
+  EXPECT_NEAR(got.d_logprobs[1], -phi / 3, 1e-15);
+  EXPECT_NEAR(got.d_logprobs[2], 1.0 / 3, 1e-15);
+  EXPECT_NEAR(got.loss(), (-phi * (b.logprobs[0] + b.logprobs[1]) + b.logprobs[2]) / 3, 1e-15);
+  const Metrics metrics = grpo_metrics(got.rows, b.options, {});
+  EXPECT_EQ(metrics.back().name, "vespo/phi_seq_mean");
+  EXPECT_NEAR(metrics.back().value, (phi + 1) / 2, 1e-15);
+}
+
+TEST(GrpoLoss, TheEntropyBonusIsToldApart) {
+  Batch b = random_batch(LossType::kDapo, RatioLevel::kToken, 0.1);
+  const double without = true_loss(b).loss();
+  b.entropy_bonus = true;
+  b.entropy_coef = 0.02;
+  b.normalize();
+  const GrpoLoss with = true_loss(b);
+  double bonus = 0;
+  for (const GrpoRow& row : with.rows) bonus += row.entropy_bonus;
+  EXPECT_GT(bonus, 0);
+  EXPECT_NEAR(with.loss() + bonus, without, 1e-15);
+}
+
 // A group without spread has advantages 0: without a KL its rows' derivatives are exactly 0, so their backward pass can
 // be left out.
 TEST(GrpoLoss, ZeroAdvantageGivesExactZeros) {
@@ -306,13 +337,15 @@ TEST(GrpoLoss, DegenerateInputs) {
     empty_rows.offsets = {0, 0, 0};
     empty_rows.advantages = {1, -1};
     empty_rows.normalize();
-    EXPECT_EQ(true_loss(empty_rows).loss(), 0.0);
+    EXPECT_EQ(true_loss(empty_rows).loss(), 0.0);  // GMPO's constants, -1/2 and 1/2, too
 
     Batch masked = random_batch(type, RatioLevel::kSequence, 0.1);
     std::fill(masked.mask.begin(), masked.mask.end(), 0);
     masked.normalize();
     const GrpoLoss l = true_loss(masked);
-    EXPECT_EQ(l.loss(), 0.0);
+    if (type != LossType::kGmpo) {  // there a constant for each row
+      EXPECT_EQ(l.loss(), 0.0);
+    }
     for (double d : l.d_logprobs) EXPECT_EQ(d, 0.0);
     for (double w : masked.weights) EXPECT_TRUE(std::isfinite(w));
   }

@@ -35,10 +35,12 @@ LossNormalizer loss_normalizer(const RaggedRows& rows, LossType type, const Norm
           weight = 1.0 / (mean_rows * static_cast<double>(options.max_completion_length));
           break;
         case LossType::kLuspo:
+        case LossType::kGmpo:
           weight = 1.0 / mean_rows;
           break;
         case LossType::kDapo:
         case LossType::kCispo:
+        case LossType::kVespo:
           weight = 1.0 / step_tokens;
           break;
       }

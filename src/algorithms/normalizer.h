@@ -12,7 +12,7 @@
 
 namespace candor::algorithms {
 
-enum class LossType { kGrpo, kDrGrpo, kDapo, kBnpo, kCispo, kSapo, kLuspo };
+enum class LossType { kGrpo, kDrGrpo, kDapo, kBnpo, kCispo, kSapo, kLuspo, kVespo, kGmpo };
 
 struct NormalizerOptions {
   int64_t max_completion_length = 0;  // tokens; dr_grpo's denominator
@@ -34,7 +34,7 @@ struct LossNormalizer {
 // rows: of the whole optimizer step. With L = counted tokens of the row (at least 1), N = rows of its local batch, acc
 // = accumulation steps, n = counted tokens of the step (at least 1), the weight is
 //   grpo, sapo 1/(N·L·acc)     bnpo 1/(counted tokens of the local batch·acc)     dr_grpo
-//   1/(N·max_completion_length·acc) luspo 1/(N·acc)            dapo, cispo 1/n
+//   1/(N·max_completion_length·acc) luspo, gmpo 1/(N·acc)      dapo, cispo, vespo 1/n
 // A row without counted tokens has a weight too (nothing is multiplied by it) and stays in N.
 LossNormalizer loss_normalizer(const RaggedRows& rows, LossType type, const NormalizerOptions& options);
 
