@@ -93,6 +93,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
                             config.temperature, static_cast<uint64_t>(config.seed), config.stop})));
   recipes::GrpoStart start = TRY(recipes::start_grpo(config, session->context, session->model, prompts));
   TRY(with_run_directory(config, recipes::prepare_run_directory));
+  const FolderLock lock = TRY(claim_run("grpo", config, clock, progress));
 
   auto evaluate_now = [&](const engine::Adapter* adapter, const char* when) -> Result<std::optional<Evaluation>> {
     const int64_t items = static_cast<int64_t>(evaluator->prompts.prompts.size());

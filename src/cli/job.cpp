@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <ctime>
+#include <optional>
 
 #include "cli/exit_code.h"
 #include "cli/interrupt.h"
@@ -12,6 +13,7 @@
 #include "cli/summary.h"
 #include "cli/terminal.h"
 #include "cli/version.h"
+#include "files/run_index.h"
 #include "files/run_log.h"
 
 namespace candor::cli {
@@ -33,6 +35,25 @@ std::string program() {
 
 recipes::RunDirectory run_directory(const recipes::TrainingConfig& config) {
   return {config.output_dir, config.resume_from_checkpoint, config.overwrite_output_dir};
+}
+
+Result<FolderLock> claim_run(std::string_view verb, const recipes::TrainingConfig& config, const JobClock& clock,
+                             Progress& progress) {
+  std::optional<FolderLock> lock = TRY(FolderLock::try_lock(config.output_dir));
+  if (!lock)
+    return error("[output_dir] another process works in {}. Wait for it, stop it, or choose another output_dir.",
+                 config.output_dir);
+  const auto enter = [&]() -> Result<void> {
+    const auto path = files::default_run_index();
+    if (!path) return {};
+    files::RunIndex index = TRY(files::RunIndex::open(*path));
+    std::error_code failure;
+    return index.record({0, fs::canonical(config.output_dir, failure).string(), std::string(verb),
+                         config.model_name_or_path, config.dataset_name, clock.started});
+  };
+  if (const auto entered = enter(); !entered)
+    progress.say(fmt::format("the run is not in the index of runs: {}", entered.error().message));
+  return std::move(*lock);
 }
 
 std::string how_to_go_on(std::string_view verb, const recipes::TrainingConfig& config, std::string_view resume) {

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "algorithms/metrics.h"
+#include "base/folder_lock.h"
 #include "cli/progress.h"
 #include "cli/session.h"
 #include "files/json_file.h"
@@ -28,6 +29,18 @@ Config kept(Config config) {
 
 recipes::RunDirectory run_directory(const recipes::TrainingConfig& config);
 
+// When a run began, for its summary.
+struct JobClock {
+  JobClock();
+  std::chrono::steady_clock::time_point clock;
+  std::string started;  // UTC, as ISO 8601 writes it
+};
+
+// Takes the run's folder, which is there, for this process, and enters the run into the index. Error: another process
+// works in the folder. An index that cannot be written is said, not an error.
+Result<FolderLock> claim_run(std::string_view verb, const recipes::TrainingConfig& config, const JobClock& clock,
+                             Progress& progress);
+
 // The command that goes on with the run: it works whatever words started it, and as often as it is interrupted.
 // `resume` is true or auto.
 std::string how_to_go_on(std::string_view verb, const recipes::TrainingConfig& config, std::string_view resume);
@@ -38,13 +51,6 @@ std::string how_to_talk(const std::string& model, const std::filesystem::path& a
 
 // The named metric, 0 where the step has none of that name.
 double metric(const algorithms::Metrics& metrics, std::string_view name);
-
-// When a run began, for its summary.
-struct JobClock {
-  JobClock();
-  std::chrono::steady_clock::time_point clock;
-  std::string started;  // UTC, as ISO 8601 writes it
-};
 
 // summary.json's first part: version, command, recipe, seed, machine and start; `fields` holds the resolved keys.
 files::Json summary_head(const std::string& command, const recipes::FieldList& fields, int64_t seed,

@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/atomic_file.h"
 #include "base/input_file.h"
 #include "files/event.pb.h"
 
@@ -108,6 +109,11 @@ std::optional<fs::path> event_file(const fs::path& folder) {
 }
 
 }  // namespace
+
+Result<void> remove_events(const fs::path& folder) {
+  while (const auto path = event_file(folder)) TRY(remove_tree(*path));
+  return {};
+}
 
 uint32_t crc32c(std::string_view bytes) {
   static constexpr std::array<uint32_t, 256> kTable = crc_table();

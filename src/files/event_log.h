@@ -51,6 +51,9 @@ class EventLog {
 // file cannot be read.
 Result<std::vector<ScalarEvent>> read_events(const std::filesystem::path& path);
 
+// Removes the folder's event files.
+Result<void> remove_events(const std::filesystem::path& folder);
+
 // CRC-32C (Castagnoli, polynomial 0x1EDC6F41 reflected), as the format wants it.
 uint32_t crc32c(std::string_view bytes);
 

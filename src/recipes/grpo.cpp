@@ -24,6 +24,7 @@
 #include "engine/sampler.h"
 #include "files/run_log.h"
 #include "recipes/grpo_options.h"
+#include "recipes/metrics_log.h"
 #include "recipes/rollouts.h"
 #include "recipes/training_state.h"
 
@@ -75,7 +76,8 @@ struct Run {
   engine::AdamwState optimizer;
   TrainingState state;
   data::PromptStream prompts;
-  files::JsonLines metrics, completions;
+  MetricsLog metrics;
+  files::JsonLines completions;
 };
 
 // What a step computed, for its row in metrics.jsonl.
@@ -229,7 +231,7 @@ Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart
   const engine::Context& context = parts.context;
   const std::filesystem::path folder = config.output_dir;
   const int64_t done = start.state.step;  // where the logs end
-  files::JsonLines metrics_log = TRY(files::JsonLines::resume(folder / "metrics.jsonl", done));
+  MetricsLog metrics_log = TRY(MetricsLog::resume(folder, done, config.logging_steps));
   files::JsonLines completions_log = TRY(files::JsonLines::resume(folder / "completions.jsonl", done));
   Run run{config,
           parts,
@@ -295,7 +297,7 @@ Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart
       const algorithms::Metrics evaluated = TRY(parts.evaluate(run.adapter, run.state.step));
       metrics.insert(metrics.end(), evaluated.begin(), evaluated.end());
     }
-    TRY(run.metrics.write(metrics_row(metrics)));
+    TRY(run.metrics.write(metrics, last));
     for (const files::Json& row : completion_rows(rollouts, parts.prompts, run.state.step, config.reward_funcs,
                                                   parts_of_reward, numbers.advantages))
       TRY(run.completions.write(row));

@@ -5,7 +5,9 @@
 #include <sstream>
 
 #include "base/atomic_file.h"
+#include "base/folder_lock.h"
 #include "files/checkpoint.h"
+#include "files/event_log.h"
 #include "recipes/config.h"
 #include "recipes/config_print.h"
 
@@ -26,6 +28,7 @@ bool holds_run(const fs::path& path) {
 
 Result<void> remove_run(const fs::path& path) {
   for (const char* name : kRunFiles) TRY(remove_tree(path / name));
+  TRY(files::remove_events(path));
   for (const files::Checkpoint& checkpoint : TRY(files::list_checkpoints(path))) TRY(remove_tree(checkpoint.path));
   return {};
 }
@@ -55,6 +58,9 @@ Result<void> check_run_directory(const RunDirectory& run, const FieldList& now, 
   if (run.path.empty()) return error("[output_dir] no folder for the run. Give --output_dir runs/NAME.");
   if (fs::exists(run.path) && !fs::is_directory(run.path))
     return error("[output_dir] {} is a file, expected a folder. Choose another output_dir.", run.path.string());
+  if (is_locked(run.path))
+    return error("[output_dir] another process works in {}. Wait for it, stop it, or choose another output_dir.",
+                 run.path.string());
   const bool occupied = holds_run(run.path);
   if (occupied && run.resume == "false" && !run.overwrite)
     return error(

@@ -33,17 +33,6 @@ Result<void> check_finite(const TrainingConfig& config, std::string_view recipe,
       recipe, step, loss, grad_norm, config.learning_rate);
 }
 
-files::Json metrics_row(const algorithms::Metrics& metrics) {
-  files::Json row = files::Json::object();
-  for (const algorithms::Metric& metric : metrics) {
-    if (metric.name == "step" || metric.name == "num_tokens")
-      row[metric.name] = static_cast<int64_t>(metric.value);
-    else
-      row[metric.name] = metric.value;
-  }
-  return row;
-}
-
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }

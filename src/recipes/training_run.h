@@ -1,4 +1,4 @@
-// What every recipe's loop does beside its own step: where a run begins, its length, its rows in metrics.jsonl.
+// What every recipe's loop does beside its own step: where a run begins and its length.
 #pragma once
 
 #include <chrono>
@@ -10,7 +10,6 @@
 #include "base/result.h"
 #include "data/prompt_order.h"
 #include "engine/adapter.h"
-#include "files/json_file.h"
 #include "recipes/training_config.h"
 
 namespace candor::recipes {
@@ -35,9 +34,6 @@ double epochs_seen(const data::PromptStream& rows);
 // What this step would do to the weights if it were taken. Error: a number that is not finite.
 Result<void> check_finite(const TrainingConfig& config, std::string_view recipe, int64_t step, double loss,
                           double grad_norm);
-
-// A row for metrics.jsonl; counters are written as whole numbers, NaN as null.
-files::Json metrics_row(const algorithms::Metrics& metrics);
 
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start);

@@ -62,7 +62,7 @@ class Case(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.root, True)
 
     def candor(self, *words, stdin=None, limits=None, **env):
-        done = subprocess.run([CANDOR, *map(str, words)], cwd=self.root, env=environment(**env), input=stdin, encoding="utf-8",
+        done = subprocess.run([CANDOR, *map(str, words)], cwd=self.root, env=environment(CANDOR_DATA=self.root / "data", **env), input=stdin, encoding="utf-8",
                               stdin=None if stdin is not None else subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, timeout=LIMIT_S, preexec_fn=limits)
         return Done(done.returncode, done.stdout, done.stderr)
@@ -94,7 +94,7 @@ class Case(unittest.TestCase):
         """The command in the background, what it says in background.log or on a terminal."""
         log = open(self.root / "background.log", "ab")
         self.addCleanup(log.close)
-        process = subprocess.Popen([CANDOR, *map(str, words)], cwd=self.root, env=environment(), stdin=subprocess.DEVNULL,
+        process = subprocess.Popen([CANDOR, *map(str, words)], cwd=self.root, env=environment(CANDOR_DATA=self.root / "data"), stdin=subprocess.DEVNULL,
                                    stdout=log, stderr=terminal or log)
         self.addCleanup(end, process)
         return process
