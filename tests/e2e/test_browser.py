@@ -1,0 +1,110 @@
+"""Every kind of page in a browser (Debian's headless Chromium): it draws, it complains of nothing, and no text of a completion,
+a model, a dataset or a recipe becomes markup."""
+import html.parser
+import json
+import shutil
+import subprocess
+import unittest
+
+from harness import Case, write_rows
+
+CHROMIUM = shutil.which("chromium")
+HOSTILE = ["<script>document.title='taken'</script>", "</script><script>document.title='taken'</script>", "<img src=x onerror=\"document.title='taken'\">",
+           "<!--<script>", "]]><svg onload=document.title='taken'>", "javascript:document.title='taken'", "\u202ereversed\u0000\u001b[31m", "{{data}}",
+           "\"'><iframe src=//example.org>", "&lt;b&gt;&amp;"]
+
+
+class Page(html.parser.HTMLParser):
+    """The elements of a page after its scripts have run, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.words, self.inside = [], {}, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in ("meta", "input", "br", "img", "link"):
+            self.inside.append((tag, dict(attributes).get("id")))
+
+    def handle_endtag(self, tag):
+        while self.inside and self.inside.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data):
+        if any(tag in ("script", "style") for tag, _ in self.inside):
+            return
+        for tag, name in self.inside:
+            if tag == "title":
+                self.words["title"] = self.words.get("title", "") + data
+            if name:
+                self.words[name] = self.words.get(name, "") + data
+
+    def count(self, tag):
+        return sum(1 for name, _ in self.elements if name == tag)
+
+    def shown(self, name):
+        return any(attributes.get("id") == name and "hidden" not in attributes for _, attributes in self.elements)
+
+
+@unittest.skipUnless(CHROMIUM, "Chromium is not installed")
+class Browser(Case):
+    def open(self, run):
+        """The page of a run; the browser must not complain."""
+        done = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr",
+                               f"--user-data-dir={self.root / 'browser'}", "--virtual-time-budget=5000", "--dump-dom",
+                               (run / "report.html").as_uri()], capture_output=True, encoding="utf-8", errors="replace", timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        complaints = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+        self.assertEqual(complaints, [])
+        page = Page(done.stdout)
+        self.assertTrue(page.words["title"].endswith(" · candor"), page.words["title"])
+        self.assertEqual(page.count("script"), 3, "the data, the charts and the page's own script")
+        for tag in ("img", "iframe", "object", "embed", "form", "base", "link"):
+            self.assertEqual(page.count(tag), 0, tag)
+        for tag, attributes in page.elements:
+            for name, value in attributes.items():
+                self.assertFalse(name.startswith("on"), f"<{tag} {name}>")
+                if name in ("href", "src"):
+                    self.assertTrue(value.startswith("#"), f"<{tag} {name}={value}>")
+        return page
+
+    def test_a_finished_grpo_run(self):
+        page = self.open(self.grpo("run", eval_dataset=self.held_out))
+        for section in ("evaluation", "facts", "samples", "curves", "completions", "machine", "recipe"):
+            self.assertTrue(page.shown(section), section)
+        self.assertGreaterEqual(page.count("canvas"), 4)
+        self.assertIn("bit for bit", page.words["gap"])
+        self.assertIn("num_generations: 4", page.words["recipe-body"])
+
+    def test_a_run_that_was_killed(self):
+        run = self.root / "run"
+        write_rows(run / "metrics.jsonl", [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}])
+        with open(run / "metrics.jsonl", "a") as file:
+            file.write('{"step": 3, "lo')
+        self.ok("report", run)
+        page = self.open(run)
+        self.assertIn("has not finished", page.words["verdict"])
+        self.assertTrue(page.shown("curves"))
+
+    def test_no_text_becomes_markup(self):
+        run = self.root / "run <b>&'\""
+        write_rows(run / "metrics.jsonl", [{"step": step, "loss": 0.5, **{text: 0.5 for text in HOSTILE}} for step in (1, 2)])
+        write_rows(run / "completions.jsonl",
+                   [{"step": 1, "prompt": text, "completion": text, "answer": text, "reward": 1.0, "advantage": 0.5, "rewards": {text: 1.0}, text: text}
+                    for text in HOSTILE])
+        texts = dict(zip(("verdict", "talk_to_it", "command", "started", "candor_version"), HOSTILE))
+        side = {"correct": 1, "total": 2, "accuracy": 0.5, "interval": [0.1, 0.9]}
+        (run / "summary.json").write_text(json.dumps(
+            {**texts, "machine": {text: text for text in HOSTILE}, "steps": 2, "evaluations": {HOSTILE[0]: {"before": side, "after": side}},
+             "samples": [{"prompt": text, "answer": text, "before": text, "after": text, "before_correct": False, "after_correct": True} for text in HOSTILE]}))
+        (run / "recipe.yaml").write_text("".join(f"key{i}: {json.dumps(text)}\n" for i, text in enumerate(HOSTILE)))
+        self.ok("report", run)
+        page = self.open(run)
+        self.assertEqual(page.count("b"), 0)
+        self.assertIn(HOSTILE[0], page.words["verdict"])
+        for section, texts in (("samples-body", HOSTILE), ("completions-body", HOSTILE[:8]), ("recipe-body", HOSTILE)):
+            for text in texts:
+                if text.isprintable():
+                    self.assertIn(text, page.words[section], section)
+        self.assertNotIn("\u202e", page.words["samples-body"])
