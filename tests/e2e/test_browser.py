@@ -103,7 +103,7 @@ class Browser(Case):
         page = self.open(run)
         self.assertEqual(page.count("b"), 0)
         self.assertIn(HOSTILE[0], page.words["verdict"])
-        for section, texts in (("samples-body", HOSTILE), ("completions-body", HOSTILE[:8]), ("recipe-body", HOSTILE)):
+        for section, texts in (("samples-body", HOSTILE), ("completions-body", HOSTILE[:8]), ("recipe-body", map(json.dumps, HOSTILE))):
             for text in texts:
                 if text.isprintable():
                     self.assertIn(text, page.words[section], section)
