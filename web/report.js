@@ -34,19 +34,21 @@ function duration(seconds) {
 const bytes = (count) => count >= 1 << 30 ? `${(count / (1 << 30)).toFixed(2)} GiB` : `${(count / (1 << 20)).toFixed(0)} MiB`;
 const chance = (p) => p < 0.0001 ? 'p < 0.0001' : `p = ${p.toFixed(p < 0.01 ? 4 : 2)}`;
 
-// A stranger's text: control characters become visible pictures of themselves.
-function shownText(text) {
-  const box = element('p', {class: 'text'});
-  if (typeof text !== 'string' || text === '') {
-    box.append(element('span', {class: 'empty'}, typeof text === 'string' ? 'nothing' : '–'));
-    return box;
-  }
+// A stranger's text inside `box`: control characters become visible pictures of themselves.
+function addText(box, text) {
   for (const part of text.split(/([\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069])/)) {
     const code = part.length === 1 ? part.charCodeAt(0) : 0x20;
     const control = (code < 0x20 && code !== 0x0a && code !== 0x09) || (code >= 0x7f && code < 0xa0) || (code >= 0x202a && code <= 0x2069);
     const picture = code < 0x20 ? String.fromCharCode(0x2400 + code) : `U+${code.toString(16).toUpperCase().padStart(4, '0')}`;
     box.append(control ? element('span', {class: 'control', title: 'control character'}, picture) : part);
   }
+  return box;
+}
+
+function shownText(text) {
+  const box = element('p', {class: 'text'});
+  if (typeof text === 'string' && text !== '') return addText(box, text);
+  box.append(element('span', {class: 'empty'}, typeof text === 'string' ? 'nothing' : '–'));
   return box;
 }
 
@@ -204,7 +206,7 @@ function machine() {
 
 function recipe() {
   if (!data.recipe) return;
-  byId('recipe-body').textContent = data.recipe;
+  addText(byId('recipe-body'), data.recipe);
   show('recipe', 'Recipe');
 }
 
@@ -317,7 +319,7 @@ function samples() {
   if (!rows.length) return;
   for (const row of rows) {
     const question = element('div', {class: 'question'}, element('span', {class: 'label'}, 'prompt'), shownText(row.prompt));
-    if (row.answer !== undefined && row.answer !== null) question.append(element('span', {class: 'answer'}, `expected: ${row.answer}`));
+    if (row.answer !== undefined && row.answer !== null) question.append(addText(element('span', {class: 'answer'}), `expected: ${row.answer}`));
     byId('samples-body').append(element('article', {class: 'card sample'}, question,
       element('div', {}, marked('before', '', row.before_correct), shownText(row.before)),
       element('div', {}, marked('after', 'after', row.after_correct), shownText(row.after))));

@@ -107,4 +107,5 @@ class Browser(Case):
             for text in texts:
                 if text.isprintable():
                     self.assertIn(text, page.words[section], section)
-        self.assertNotIn("\u202e", page.words["samples-body"])
+        for section in ("samples-body", "completions-body", "recipe-body"):
+            self.assertNotIn("\u202e", page.words[section], section)
