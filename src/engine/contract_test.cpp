@@ -107,14 +107,114 @@ TEST(Contract, SamplerAndTrainerAgreeBitForBit) {
   }
 }
 
+// Every setting that changes what is drawn; none of them may change what the model's own numbers are.
+SamplingOptions all_settings() {
+  SamplingOptions options;
+  options.temperature = 0.8;
+  options.top_k = 200;
+  options.top_p = 0.95;
+  options.min_p = 0.01;
+  options.repetition_penalty = 1.3;
+  options.presence_penalty = 0.4;
+  options.frequency_penalty = 0.2;
+  options.logit_bias = {{7, 3.0f}, {30, 2.0f}, {900, -5.0f}};
+  options.bad_words = {{5}, {7, 30}, {30, 7}};
+  options.max_new_tokens = 37;
+  options.seed = 5;
+  return options;
+}
+
+TEST(Contract, NoSettingOfTheSamplerOpensAGap) {
+  for (const char* level : {"plain", ""}) {
+    Bench bench(2, level);
+    const Model model = bench.random_model();
+    const Adapter adapter = bench.random_adapter(model);
+    const std::vector<SampleRequest> requests = {{random_ids(17, 1100, 50), 3}, {random_ids(40, 1100, 51), 2, 9}};
+    const SamplingOptions options = all_settings();
+    const auto sampled = sample(*bench.context, model, &adapter, requests, options, nullptr, {});
+    PolicyPass pass(*bench.context, "policy", model, adapter.max_padded_rank, PolicyPass::Keep::kOneLayer);
+    int64_t differ = 0;
+    for (size_t i = 0; i < requests.size(); ++i) {
+      RolloutGroup group{requests[i].prompt, {}};
+      std::vector<float> policy, plain;
+      for (const Completion& completion : sampled[i]) {
+        EXPECT_EQ(completion.ids.size(), i == 0 ? 37u : 9u);
+        group.completions.emplace_back(completion.ids);
+        policy.insert(policy.end(), completion.policy_logprobs.begin(), completion.policy_logprobs.end());
+        plain.insert(plain.end(), completion.logprobs.begin(), completion.logprobs.end());
+        for (size_t t = 0; t < completion.ids.size(); ++t) {
+          EXPECT_NE(completion.ids[t], 5);
+          EXPECT_FALSE(t > 0 && completion.ids[t - 1] == 7 && completion.ids[t] == 30);
+          differ += completion.sampling_logprobs[t] != completion.policy_logprobs[t];
+        }
+      }
+      EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 0.8).logprobs, ElementsAreArray(policy)) << level;
+      EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 1.0).logprobs, ElementsAreArray(plain)) << level;
+    }
+    EXPECT_GT(differ, 100);
+  }
+}
+
+// A conversation that keeps its keys and values between turns against one that computes everything again.
+TEST(Contract, APrefixCacheChangesNoBit) {
+  Bench bench;
+  const Model model = bench.random_model();
+  SamplingOptions options = all_settings();
+  options.max_new_tokens = 11;
+  PrefixCache cache(bench.ledger, model.config);
+  auto turn = [&](const std::vector<int32_t>& prompt, PrefixCache* with) {
+    const std::vector<SampleRequest> requests = {{prompt, 1}};
+    const SamplingCallbacks none;
+    Sampler sampler(*bench.context, model, nullptr, requests, options, nullptr, none, 0, with);
+    while (!sampler.done()) sampler.step();
+    return sampler.take_results()[0][0];
+  };
+  std::vector<int32_t> prompt = random_ids(20, 1100, 1);
+  for (uint32_t i = 0; i < 6; ++i) {
+    const int64_t shared = cache.shared_tokens(prompt);
+    EXPECT_EQ(shared, i == 0 ? 0 : i == 3 ? 19 : static_cast<int64_t>(prompt.size()) - 6) << i;
+    const Completion expected = turn(prompt, nullptr), cached = turn(prompt, &cache);
+    EXPECT_EQ(cached.ids, expected.ids) << i;
+    EXPECT_EQ(cached.logprobs, expected.logprobs) << i;
+    if (i == 2) {
+      prompt.resize(19);  // a turn taken back
+      prompt.insert(prompt.end(), {3, 4, 5});
+      continue;
+    }
+    // The last token of a completion never went into the model, and five are new.
+    prompt.insert(prompt.end(), cached.ids.begin(), cached.ids.end());
+    const auto question = random_ids(5, 1100, 10 + i);
+    prompt.insert(prompt.end(), question.begin(), question.end());
+  }
+}
+
+TEST(Contract, AStoppedAnswerLeavesItsKeysAndValues) {
+  Bench bench;
+  const Model model = bench.random_model();
+  const SamplingOptions options = all_settings();
+  PrefixCache cache(bench.ledger, model.config);
+  const std::vector<SampleRequest> requests = {{random_ids(20, 1100, 1), 1}};
+  Completion stopped;
+  const SamplingCallbacks none;
+  {
+    Sampler sampler(*bench.context, model, nullptr, requests, options, nullptr, none, 0, &cache);
+    for (int i = 0; i < 4; ++i) sampler.step();
+    stopped = sampler.take_results()[0][0];
+  }
+  EXPECT_EQ(stopped.ids.size(), 5u);  // the first step draws twice: behind the prompt, and once more
+  std::vector<int32_t> next = requests[0].prompt;
+  next.insert(next.end(), stopped.ids.begin(), stopped.ids.end());
+  next.push_back(8);
+  EXPECT_EQ(cache.shared_tokens(next), 24);
+}
+
 TEST(Contract, SamplingDoesNotDependOnRowsAtATime) {
   Bench bench;
   const Model model = bench.random_model();
   std::vector<SampleRequest> requests;
   for (uint32_t i = 0; i < 9; ++i) requests.push_back({random_ids(5 + 4 * i, 1100, i), 2});
-  SamplingOptions options;
+  SamplingOptions options = all_settings();
   options.max_new_tokens = 12;
-  options.top_p = 0.9;
   auto ids = [&](int64_t rows) {
     options.max_rows = rows;
     std::vector<std::vector<int32_t>> all;

@@ -1,10 +1,10 @@
+#include "engine/draw.h"
+
 #include <algorithm>
-#include <cmath>
-#include <numeric>
+#include <optional>
 
 #include "base/math.h"
 #include "engine/head.h"
-#include "engine/sampler.h"
 
 namespace candor::engine {
 
@@ -42,7 +42,7 @@ int64_t pick(int64_t count, double uniform, Probability&& probability) {
   return last;
 }
 
-// What top-k and then top-p leave, likeliest first, ties by id.
+// What top-k, then top-p, then min-p leave of the tokens that have any probability, likeliest first, ties by id.
 std::vector<int32_t> truncate(const std::vector<float>& probabilities, const SamplingOptions& options) {
   const auto vocabulary = static_cast<int64_t>(probabilities.size());
   // Tokens below (1 - top_p)/V weigh less than 1 - top_p together, so none of them can be in the nucleus.
@@ -50,7 +50,9 @@ std::vector<int32_t> truncate(const std::vector<float>& probabilities, const Sam
       options.top_p < 1.0 && options.top_k == 0 ? (1.0 - options.top_p) / static_cast<double>(vocabulary) : 0.0;
   std::vector<int32_t> ids;
   for (int64_t id = 0; id < vocabulary; ++id)
-    if (static_cast<double>(probabilities[id]) >= floor) ids.push_back(static_cast<int32_t>(id));
+    if (probabilities[id] > 0 && static_cast<double>(probabilities[id]) >= floor)
+      ids.push_back(static_cast<int32_t>(id));
+  if (ids.empty()) ids.push_back(0);  // a row that is not finite
   auto likelier = [&](int32_t a, int32_t b) {
     return probabilities[a] != probabilities[b] ? probabilities[a] > probabilities[b] : a < b;
   };
@@ -70,39 +72,50 @@ std::vector<int32_t> truncate(const std::vector<float>& probabilities, const Sam
       sum += static_cast<double>(probabilities[ids[kept++]]);
     ids.resize(kept);
   }
+  const double least = options.min_p * static_cast<double>(probabilities[ids.front()]);
+  while (ids.size() > 1 && static_cast<double>(probabilities[ids.back()]) < least) ids.pop_back();
   return ids;
 }
 
 }  // namespace
 
 Draw draw_token(const Kernels& kernels, const float* logits, int64_t vocabulary, const SamplingOptions& options,
-                double uniform, std::vector<float>& scratch) {
+                const TokenHistory& history, double uniform, DrawScratch& scratch) {
   const HeadState plain = statistics_of(kernels, logits, vocabulary, 1.0f);
+  const bool processed = changes_logits(options);
+  const float* scores = logits;  // what the token is drawn from
+  if (processed) {
+    process_logits(logits, vocabulary, options, history, scratch.logits);
+    scores = scratch.logits.data();
+  }
   if (options.temperature == 0) {
-    const int32_t token = plain.argmax;
+    const int32_t token = processed ? statistics_of(kernels, scores, vocabulary, 1.0f).argmax : plain.argmax;
     const float logprob = logprob_of(plain, logits[token], 1.0f);
     return {token, logprob, logprob, 0.0f, finish(plain).entropy};
   }
   const auto inverse = static_cast<float>(1.0 / options.temperature);
-  const HeadState state = inverse == 1.0f ? plain : statistics_of(kernels, logits, vocabulary, inverse);
-  const RowStatistics row = finish(state);
-  scratch.resize(static_cast<size_t>(vocabulary));
-  kernels.exp_row(logits, vocabulary, inverse, static_cast<float>(row.log_sum), scratch.data());
+  const HeadState policy = inverse == 1.0f ? plain : statistics_of(kernels, logits, vocabulary, inverse);
+  const HeadState drawn = processed ? statistics_of(kernels, scores, vocabulary, inverse) : policy;
+  std::vector<float>& probabilities = scratch.probabilities;
+  probabilities.resize(static_cast<size_t>(vocabulary));
+  kernels.exp_row(scores, vocabulary, inverse, static_cast<float>(finish(drawn).log_sum), probabilities.data());
+  const auto probability = [&](int64_t id) { return static_cast<double>(probabilities[id]); };
   int32_t token = 0;
-  double log_kept = 0;  // ln of the probability that truncation left
-  if (options.top_k > 0 || options.top_p < 1.0) {
-    const std::vector<int32_t> ids = truncate(scratch, options);
-    auto probability = [&](int64_t i) { return static_cast<double>(scratch[ids[i]]); };
-    token = ids[pick(static_cast<int64_t>(ids.size()), uniform, probability)];
+  std::optional<double> log_kept;  // ln of the probability that truncation left
+  if (options.top_k > 0 || options.top_p < 1.0 || options.min_p > 0) {
+    const std::vector<int32_t> ids = truncate(probabilities, options);
+    token = ids[pick(static_cast<int64_t>(ids.size()), uniform, [&](int64_t i) { return probability(ids[i]); })];
     double kept = 0;
-    for (int32_t id : ids) kept += static_cast<double>(scratch[id]);
-    log_kept = exact_log(kept);
+    for (int32_t id : ids) kept += probability(id);
+    // A token that is alone has probability 1, whatever its own was.
+    log_kept = ids.size() == 1 ? static_cast<double>(logprob_of(drawn, scores[token], inverse)) : exact_log(kept);
   } else {
-    token = static_cast<int32_t>(pick(vocabulary, uniform, [&](int64_t i) { return static_cast<double>(scratch[i]); }));
+    token = static_cast<int32_t>(pick(vocabulary, uniform, probability));
   }
-  const float policy = logprob_of(state, logits[token], inverse);
-  return {token, logprob_of(plain, logits[token], 1.0f), policy,
-          log_kept == 0 ? policy : static_cast<float>(static_cast<double>(policy) - log_kept), row.entropy};
+  float sampling = logprob_of(drawn, scores[token], inverse);
+  if (log_kept) sampling = std::min(0.0f, static_cast<float>(static_cast<double>(sampling) - *log_kept));
+  return {token, logprob_of(plain, logits[token], 1.0f), logprob_of(policy, logits[token], inverse), sampling,
+          finish(policy).entropy};
 }
 
 }  // namespace candor::engine

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <set>
 
+#include "engine/draw.h"
 #include "engine/head.h"
-#include "engine/sampler.h"
 #include "engine/testing.h"
 
 namespace candor::engine {
@@ -19,7 +19,7 @@ using ::testing::ElementsAre;
 class DrawToken : public ::testing::TestWithParam<const char*> {
  protected:
   Draw draw(const std::vector<float>& logits, const SamplingOptions& options, double uniform) {
-    return draw_token(bench_.context->kernels, logits.data(), static_cast<int64_t>(logits.size()), options, uniform,
+    return draw_token(bench_.context->kernels, logits.data(), static_cast<int64_t>(logits.size()), options, {}, uniform,
                       scratch_);
   }
   // Every token that some uniform number gives.
@@ -29,7 +29,7 @@ class DrawToken : public ::testing::TestWithParam<const char*> {
     return tokens;
   }
   Bench bench_{2, GetParam()};
-  std::vector<float> scratch_;
+  DrawScratch scratch_;
 };
 
 // Logits whose softmax is p.
@@ -132,6 +132,39 @@ TEST_P(DrawToken, TheNucleusIncludesTheTokenThatCrosses) {
   EXPECT_THAT(nucleus(0.63, 2), ElementsAre(1, 3));
 }
 
+TEST_P(DrawToken, MinPIsRelativeToTheLikeliest) {
+  const std::vector<float> logits = logits_of({0.05, 0.5, 0.15, 0.3});
+  auto left = [&](double min_p, double temperature = 1.0, double top_p = 1.0) {
+    SamplingOptions options;
+    options.min_p = min_p;
+    options.temperature = temperature;
+    options.top_p = top_p;
+    return reachable(logits, options);
+  };
+  EXPECT_THAT(left(0.09), ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(left(0.11), ElementsAre(1, 2, 3));
+  EXPECT_THAT(left(0.29), ElementsAre(1, 2, 3));
+  EXPECT_THAT(left(0.31), ElementsAre(1, 3));
+  EXPECT_THAT(left(1.0), ElementsAre(1));
+  EXPECT_THAT(left(0.31, 2.0), ElementsAre(0, 1, 2, 3));  // sqrt(0.1) = 0.316: after the temperature
+  EXPECT_THAT(left(0.11, 1.0, 0.7), ElementsAre(1, 3));   // after top_p
+}
+
+TEST_P(DrawToken, ATokenThatIsAloneHasProbabilityOne) {
+  for (uint32_t row = 0; row < 50; ++row) {
+    const std::vector<float> logits = random_logits(1100, row);
+    SamplingOptions options;
+    options.temperature = 0.3 + 0.05 * row;
+    options.top_k = 1;
+    EXPECT_EQ(draw(logits, options, 0.5).sampling_logprob, 0.0f);
+    options.top_k = 2;
+    EXPECT_LE(draw(logits, options, 0.1).sampling_logprob, 0.0f);
+    options.top_k = 0;
+    options.min_p = 1.0;
+    EXPECT_EQ(draw(logits, options, 0.5).sampling_logprob, 0.0f);
+  }
+}
+
 TEST_P(DrawToken, SamplingLogprobsAreNormalisedOverWhatIsLeft) {
   const std::vector<float> logits = random_logits(60, 2);
   for (const auto& [top_k, top_p] : std::vector<std::pair<int64_t, double>>{{7, 1.0}, {0, 0.8}, {9, 0.9}, {0, 1.0}}) {
@@ -215,7 +248,7 @@ TEST_P(DrawToken, LogprobsAreTheHeadsBitForBit) {
     std::vector<Draw> draws;
     for (int64_t row = 0; row < rows; ++row) {
       draws.push_back(draw_token(bench_.context->kernels, logits.data() + row * padded(vocabulary), vocabulary, options,
-                                 random_uniform({6, RngStream::kSampling, 0, 0}, row), scratch_));
+                                 {}, random_uniform({6, RngStream::kSampling, 0, 0}, row), scratch_));
       head_rows.push_back({row, draws.back().token});
     }
     const HeadOutput head = head_forward(*bench_.context, model, hidden.data(), head_rows, temperature);

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "engine/head.h"
+#include "engine/stop_strings.h"
 
 namespace candor::engine {
 
@@ -14,18 +15,29 @@ namespace {
 constexpr int64_t kPrefillTokens = 1024;  // prompts that go through the model together
 
 struct Row {
-  size_t request = 0, completion = 0;
+  RowPlace place;
   uint32_t number = 0;  // for the draws
   std::vector<int32_t> pages;
-  int64_t position = 0;                        // of the next token that goes into the model
-  std::optional<text::StreamDecoder> decoder;  // only with stop strings
-  std::string tail;                            // decoded text that may hold a stop string
+  int64_t position = 0;  // of the next token that goes into the model
+  int64_t max_new_tokens = 0;
+  std::optional<StopStrings> stops;
 };
 
-class Session {
- public:
-  Session(const Context& context, const Model& model, const Adapter* adapter, std::span<const SampleRequest> requests,
-          const SamplingOptions& options, const text::Tokenizer* tokenizer, uint32_t first_row)
+}  // namespace
+
+PrefixCache::PrefixCache(MemoryLedger& ledger, const files::ModelConfig& config)
+    : kv_(ledger, "conversation", config) {}
+
+int64_t PrefixCache::shared_tokens(std::span<const int32_t> prompt) const {
+  const size_t most = std::min(tokens_.size(), prompt.empty() ? 0 : prompt.size() - 1);
+  return std::mismatch(prompt.begin(), prompt.begin() + static_cast<int64_t>(most), tokens_.begin()).first -
+         prompt.begin();
+}
+
+struct Sampler::Impl {
+  Impl(const Context& context, const Model& model, const Adapter* adapter, std::span<const SampleRequest> requests,
+       const SamplingOptions& options, const text::Tokenizer* tokenizer, const SamplingCallbacks& callbacks,
+       uint32_t first_row, PrefixCache* cache)
       : context_(context),
         model_(model),
         rope_(make_rope(model.config)),
@@ -33,27 +45,35 @@ class Session {
         requests_(requests),
         options_(options),
         tokenizer_(tokenizer),
+        callbacks_(callbacks),
         next_row_(first_row),
-        kv_(context.ledger, "sampler", model.config),
+        cache_(cache),
+        own_kv_(context.ledger, "sampler", model.config),
+        kv_(cache == nullptr ? own_kv_ : cache->kv_),
         activations_(context, "sampler", model, adapter == nullptr ? 0 : adapter->max_padded_rank,
                      Activations::Keep::kOneLayer) {
+    CHECK(cache == nullptr || (requests.size() == 1 && requests[0].completions == 1));
     for (const SampleRequest& request : requests) {
       CHECK(!request.prompt.empty());
       results_.emplace_back(static_cast<size_t>(request.completions));
     }
   }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl() { drop_rows(); }
+
+  void drop_rows() {
+    for (Row& row : rows_) give_back(row);
+    rows_.clear();
+  }
 
   bool done() const { return rows_.empty() && next_request_ == requests_.size(); }
-  std::vector<std::vector<Completion>> take_results() { return std::move(results_); }
-  int64_t finished_rows() const { return finished_; }
-  int64_t new_tokens() const { return new_tokens_; }
 
   void step() {
     admit();
     decode();
   }
 
- private:
   // Fills free places with the next prompts, several to a forward pass, and draws the first token of each of their
   // rows.
   void admit() {
@@ -67,8 +87,9 @@ class Session {
         if (occupied > 0 && occupied + request.completions > options_.max_rows) break;
         if (!admitted.empty() && batch.tokens() + length > kPrefillTokens) break;
         std::vector<int32_t> pages;
-        for (int64_t i = 0; i < length; i += kPageTokens) pages.push_back(kv_.take());
-        batch.append(request.prompt, 0, std::move(pages));
+        const int64_t known = take_cached(request.prompt, pages);
+        while (static_cast<int64_t>(pages.size()) * kPageTokens < length) pages.push_back(kv_.take());
+        batch.append(std::span(request.prompt).subspan(static_cast<size_t>(known)), known, std::move(pages));
         occupied += request.completions;
         admitted.push_back(next_request_++);
       }
@@ -81,7 +102,7 @@ class Session {
       std::vector<int64_t> logits_row;
       for (size_t i = 0; i < admitted.size(); ++i) {
         for (int64_t g = 0; g < requests_[admitted[i]].completions; ++g) {
-          fresh.push_back(make_row(admitted[i], static_cast<size_t>(g), batch.segments[i]));
+          fresh.push_back(make_row(admitted[i], static_cast<size_t>(g), batch.segments[i].pages));
           logits_row.push_back(static_cast<int64_t>(i));
         }
         for (int32_t page : batch.segments[i].pages) kv_.release(page);
@@ -91,22 +112,51 @@ class Session {
     }
   }
 
+  // The pages of what the cache knows of this prompt; returns how many tokens. The cache is empty afterwards.
+  int64_t take_cached(std::span<const int32_t> prompt, std::vector<int32_t>& pages) {
+    if (cache_ == nullptr) return 0;
+    const int64_t known = cache_->shared_tokens(prompt), kept = (known + kPageTokens - 1) / kPageTokens;
+    for (size_t i = 0; i < cache_->pages_.size(); ++i) {
+      if (static_cast<int64_t>(i) < kept)
+        pages.push_back(cache_->pages_[i]);
+      else
+        kv_.release(cache_->pages_[i]);
+    }
+    cache_->tokens_.clear();
+    cache_->pages_.clear();
+    return known;
+  }
+
+  // Of a row that is over: its pages go to the cache, or are free.
+  void give_back(Row& row) {
+    if (cache_ == nullptr) {
+      for (int32_t page : row.pages) kv_.release(page);
+      return;
+    }
+    cache_->tokens_ = requests_[row.place.request].prompt;
+    const std::vector<int32_t>& ids = completion_of(row).ids;
+    const auto computed = row.position - static_cast<int64_t>(cache_->tokens_.size());
+    cache_->tokens_.insert(cache_->tokens_.end(), ids.begin(), ids.begin() + computed);
+    cache_->pages_ = std::move(row.pages);
+  }
+
   // A row that continues a prompt: it shares the full pages and owns a copy of the last, partial one.
-  Row make_row(size_t request, size_t completion, const Segment& prompt) {
+  Row make_row(size_t request, size_t completion, const std::vector<int32_t>& prompt_pages) {
     Row row;
-    row.request = request;
-    row.completion = completion;
+    row.place = {request, completion};
     row.number = next_row_++;
-    row.position = prompt.end - prompt.begin;
+    row.position = static_cast<int64_t>(requests_[request].prompt.size());
+    row.max_new_tokens = requests_[request].max_new_tokens;
+    if (row.max_new_tokens == 0) row.max_new_tokens = options_.max_new_tokens;
     const auto full = static_cast<size_t>(row.position / kPageTokens);
     for (size_t i = 0; i < full; ++i) {
-      kv_.retain(prompt.pages[i]);
-      row.pages.push_back(prompt.pages[i]);
+      kv_.retain(prompt_pages[i]);
+      row.pages.push_back(prompt_pages[i]);
     }
-    if (full < prompt.pages.size()) row.pages.push_back(kv_.copy(prompt.pages[full]));
+    if (full < prompt_pages.size()) row.pages.push_back(kv_.copy(prompt_pages[full]));
     if (!options_.stop_strings.empty()) {
       CHECK(tokenizer_ != nullptr);
-      row.decoder.emplace(*tokenizer_, text::Tokenizer::DecodeOptions{});
+      row.stops.emplace(*tokenizer_, options_.stop_strings);
     }
     return row;
   }
@@ -130,7 +180,7 @@ class Session {
     keep_unfinished(std::move(rows));
   }
 
-  Completion& completion_of(const Row& row) { return results_[row.request][row.completion]; }
+  Completion& completion_of(const Row& row) { return results_[row.place.request][row.place.completion]; }
 
   // Logits of these rows of the final hidden states.
   void compute_logits(const std::vector<int64_t>& hidden_rows) {
@@ -146,12 +196,13 @@ class Session {
   // Row i draws from row logits_row[i] of the logits.
   void draw(const std::vector<Row>& rows, const std::vector<int64_t>& logits_row) {
     const int64_t stride = padded(model_.config.vocab_size);
-    std::vector<std::vector<float>> scratch(static_cast<size_t>(context_.pool.threads()));
+    std::vector<DrawScratch> scratch(static_cast<size_t>(context_.pool.threads()));
     context_.pool.run(static_cast<int64_t>(rows.size()), [&](int64_t i, int thread) {
       Completion& completion = completion_of(rows[i]);
       const RngKey key{options_.seed, RngStream::kSampling, options_.step, rows[i].number};
+      const TokenHistory history{requests_[rows[i].place.request].prompt, completion.ids};
       const Draw drawn = draw_token(context_.kernels, logits_.data() + logits_row[i] * stride, model_.config.vocab_size,
-                                    options_, random_uniform(key, completion.ids.size()), scratch[thread]);
+                                    options_, history, random_uniform(key, completion.ids.size()), scratch[thread]);
       completion.ids.push_back(drawn.token);
       completion.logprobs.push_back(drawn.logprob);
       completion.policy_logprobs.push_back(drawn.policy_logprob);
@@ -164,27 +215,22 @@ class Session {
   void keep_unfinished(std::vector<Row> rows) {
     for (Row& row : rows) {
       Completion& completion = completion_of(row);
-      completion.finished = stopped(row, completion.ids.back());
-      if (!completion.finished && static_cast<int64_t>(completion.ids.size()) < options_.max_new_tokens) {
+      const int32_t token = completion.ids.back();
+      if (callbacks_.token) callbacks_.token(row.place, token);
+      completion.finished = stopped(row, token);
+      if (!completion.finished && static_cast<int64_t>(completion.ids.size()) < row.max_new_tokens) {
         rows_.push_back(std::move(row));
         continue;
       }
-      for (int32_t page : row.pages) kv_.release(page);
+      give_back(row);
       ++finished_;
+      if (callbacks_.done) callbacks_.done(row.place, completion);
     }
   }
 
   bool stopped(Row& row, int32_t token) const {
-    if (std::find(options_.stop_ids.begin(), options_.stop_ids.end(), token) != options_.stop_ids.end()) return true;
-    if (!row.decoder) return false;
-    row.tail += row.decoder->push(token);
-    size_t longest = 0;
-    for (const std::string& stop : options_.stop_strings) {
-      if (row.tail.find(stop) != std::string::npos) return true;
-      longest = std::max(longest, stop.size());
-    }
-    if (row.tail.size() > longest) row.tail.erase(0, row.tail.size() - longest);
-    return false;
+    const bool at_text = row.stops && row.stops->push(token);
+    return at_text || std::find(options_.stop_ids.begin(), options_.stop_ids.end(), token) != options_.stop_ids.end();
   }
 
   const Context& context_;
@@ -194,8 +240,11 @@ class Session {
   std::span<const SampleRequest> requests_;
   const SamplingOptions& options_;
   const text::Tokenizer* tokenizer_;
+  const SamplingCallbacks& callbacks_;
   uint32_t next_row_;
-  KvPool kv_;
+  PrefixCache* cache_;
+  KvPool own_kv_;
+  KvPool& kv_;
   Activations activations_;
   Buffer hidden_, logits_;
   std::vector<std::vector<Completion>> results_;
@@ -204,19 +253,38 @@ class Session {
   int64_t finished_ = 0, new_tokens_ = 0;
 };
 
-}  // namespace
+Sampler::Sampler(const Context& context, const Model& model, const Adapter* adapter,
+                 std::span<const SampleRequest> requests, const SamplingOptions& options,
+                 const text::Tokenizer* tokenizer, const SamplingCallbacks& callbacks, uint32_t first_row,
+                 PrefixCache* cache)
+    : impl_(
+          std::make_unique<Impl>(context, model, adapter, requests, options, tokenizer, callbacks, first_row, cache)) {}
+Sampler::~Sampler() = default;
+
+bool Sampler::done() const {
+  return impl_->done();
+}
+
+void Sampler::step() {
+  impl_->step();
+  if (impl_->callbacks_.progress) impl_->callbacks_.progress(impl_->finished_, impl_->new_tokens_);
+}
+
+std::vector<std::vector<Completion>> Sampler::take_results() {
+  impl_->drop_rows();
+  return std::move(impl_->results_);
+}
 
 std::vector<std::vector<Completion>> sample(const Context& context, const Model& model, const Adapter* adapter,
                                             std::span<const SampleRequest> requests, const SamplingOptions& options,
                                             const text::Tokenizer* tokenizer, const SamplingCallbacks& callbacks,
                                             uint32_t first_row) {
-  Session session(context, model, adapter, requests, options, tokenizer, first_row);
-  while (!session.done()) {
+  Sampler sampler(context, model, adapter, requests, options, tokenizer, callbacks, first_row);
+  while (!sampler.done()) {
     if (callbacks.interrupted && callbacks.interrupted()) return {};
-    session.step();
-    if (callbacks.progress) callbacks.progress(session.finished_rows(), session.new_tokens());
+    sampler.step();
   }
-  return session.take_results();
+  return sampler.take_results();
 }
 
 }  // namespace candor::engine
