@@ -2,61 +2,14 @@
 
 #include <utility>
 
+#include "data/text_reader.h"
+
 namespace candor::data {
 namespace {
 
 using text::Json;
 
-// What is wrong with a conversation, or nothing.
-std::string message_fault(const Json& messages) {
-  if (messages.empty()) return "\"prompt\" holds no message";
-  for (size_t i = 0; i < messages.size(); ++i) {
-    const Json& message = messages[i];
-    if (!message.is_object())
-      return fmt::format("message {} of \"prompt\" is a {}, not an object", i + 1, message.type_name());
-    if (!message.contains("role") || !message["role"].is_string()) {
-      return fmt::format("message {} of \"prompt\" has no \"role\"", i + 1);
-    }
-  }
-  return "";
-}
-
-Result<std::string> render_conversation(const Json& columns, const text::ChatTemplate* chat_template,
-                                        const Json& special_tokens) {
-  if (chat_template == nullptr) {
-    return error(
-        "\"prompt\" is a conversation, but the model has no chat template. Use an instruct model or plain text.");
-  }
-  const Json& messages = columns["prompt"];
-  if (const std::string fault = message_fault(messages); !fault.empty()) {
-    return error("{}. Expected a list of {{\"role\": …, \"content\": …}}.", fault);
-  }
-  text::RenderOptions options;
-  options.add_generation_prompt = true;
-  options.extra = special_tokens;
-  if (const auto kwargs = columns.find("chat_template_kwargs"); kwargs != columns.end() && !kwargs->is_null()) {
-    if (!kwargs->is_object()) return error("\"chat_template_kwargs\" is a {}, not an object.", kwargs->type_name());
-    options.extra.update(*kwargs);
-  }
-  if (const auto tools = columns.find("tools"); tools != columns.end() && !tools->is_null()) {
-    if (!tools->is_array()) return error("\"tools\" is a {}, not a list.", tools->type_name());
-    options.tools = *tools;
-  }
-  return TRY(chat_template->render(messages, options))
-  .text;
-}
-
-std::string column_names(const Json& columns) {
-  std::string names;
-  for (const auto& [name, value] : columns.items()) {
-    if (names.size() > 200) return names + ", …";
-    names += (names.empty() ? "" : ", ") + name;
-  }
-  return names.empty() ? "none" : names;
-}
-
-Result<Prompt> load_prompt(Row row, const text::Tokenizer& tokenizer, const text::ChatTemplate* chat_template,
-                           const Json& special_tokens, const PromptOptions& options) {
+Result<Prompt> load_prompt(Row row, const TextReader& reader, const PromptOptions& options) {
   const Json& columns = row.columns;
   const auto prompt = columns.find("prompt");
   if (prompt == columns.end()) {
@@ -72,13 +25,13 @@ Result<Prompt> load_prompt(Row row, const text::Tokenizer& tokenizer, const text
   Prompt result;
   const bool conversation = prompt->is_array();
   if (conversation) {
-    result.text = TRY(render_conversation(columns, chat_template, special_tokens));
+    result.text = TRY(rendered_text(reader, *prompt, columns, "prompt", true));
   } else if (prompt->is_string()) {
     result.text = prompt->get<std::string>();
   } else {
     return error("\"prompt\" is a {}. Expected text or a list of messages.", prompt->type_name());
   }
-  result.ids = TRY(tokenizer.encode(result.text, {.add_special_tokens = !conversation}));
+  result.ids = TRY(reader.tokenizer.encode(result.text, {.add_special_tokens = !conversation}));
   if (result.ids.empty()) return error("\"prompt\" is empty. Drop the row: there is nothing to continue.");
   const auto tokens = static_cast<int64_t>(result.ids.size());
   const int64_t room = options.context_length - options.max_completion_length;
@@ -112,7 +65,7 @@ Result<PromptSet> load_prompts(Rows rows, const text::Tokenizer& tokenizer, cons
   set.prompts.reserve(rows.rows.size());
   for (Row& row : rows.rows) {
     const std::string where = place(set.name, row);
-    auto prompt = load_prompt(std::move(row), tokenizer, chat_template, special_tokens, options);
+    auto prompt = load_prompt(std::move(row), {tokenizer, chat_template, special_tokens}, options);
     if (!prompt) return error("[{}] {}: {}", options.where, where, prompt.error().message);
     set.prompts.push_back(std::move(*prompt));
   }

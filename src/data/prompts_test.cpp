@@ -89,7 +89,7 @@ TEST(LoadPrompts, EachFaultNamesFileRowAndRemedy) {
             "[prompts] p.jsonl row 1: message 1 of \"prompt\" has no \"role\". Expected a list of {\"role\": …, "
             "\"content\": …}.");
   EXPECT_EQ(fault("{\"prompt\":[{\"role\":\"user\",\"content\":\"a\"}],\"tools\":\"x\"}"),
-            "[prompts] p.jsonl row 1: \"tools\" is a string, not a list.");
+            "[prompts] p.jsonl row 1: \"tools\" is text that is no JSON: line 1, column 1: this is not a JSON value.");
 }
 
 TEST(LoadPrompts, APromptMustLeaveRoom) {

@@ -64,7 +64,7 @@ TEST_F(SequencesTest, BadRowsAreNamed) {
                                   {R"({"input_ids": [1, -1]})", "got -1"},
                                   {R"({"input_ids": []})", "at least one"},
                                   {R"({"prompt": "a", "completion": 3})", "completion: expected text"},
-                                  {R"({"messages": "a"})", "list of chat messages"}}) {
+                                  {R"({"messages": "a"})", "\"messages\" is a string, not a conversation"}}) {
     const auto read_row = read(row);
     ASSERT_FALSE(read_row) << row;
     EXPECT_THAT(read_row.error().message, HasSubstr(what));
