@@ -1,4 +1,4 @@
-// The files of web/ and Chart.js, which CMake puts into the program (cmake/embed.cmake).
+// The files of web/ and completions/ and Chart.js, which CMake puts into the program (cmake/embed.cmake).
 #pragma once
 
 #include <string_view>
@@ -10,6 +10,6 @@ struct EmbeddedFile {
   std::string_view sha256;  // base64, as a content security policy writes it
 };
 
-extern const EmbeddedFile kReportHtml, kReportCss, kReportJs, kChartJs;
+extern const EmbeddedFile kReportHtml, kReportCss, kReportJs, kChartJs, kCompletionBash, kCompletionZsh, kCompletionFish;
 
 }  // namespace candor::cli
