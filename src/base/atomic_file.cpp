@@ -8,6 +8,8 @@
 #include <system_error>
 #include <utility>
 
+#include "base/check.h"
+
 namespace candor {
 
 namespace {
@@ -18,6 +20,10 @@ Error system_failure(const char* act, const fs::path& path, int code) {
   return error("[{}] cannot {}: {}.", path.string(), act, std::generic_category().message(code));
 }
 
+Error write_failure(const fs::path& path, int code, uint64_t written) {
+  return error("[{}] cannot write: {}, after {} bytes.", path.string(), std::generic_category().message(code), written);
+}
+
 // An empty parent means the working directory.
 fs::path folder_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
@@ -26,7 +32,10 @@ fs::path folder_of(const fs::path& path) {
 }  // namespace
 
 OutputFile::OutputFile(OutputFile&& other) noexcept
-    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)), sum_(other.sum_) {}
+    : path_(std::move(other.path_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      written_(other.written_),
+      sum_(other.sum_) {}
 
 OutputFile::~OutputFile() {
   if (descriptor_ >= 0) ::close(descriptor_);
@@ -43,16 +52,17 @@ Result<void> OutputFile::write(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t done = ::write(descriptor_, bytes.data(), std::min<size_t>(bytes.size(), 1 << 30));
     if (done < 0 && errno == EINTR) continue;
-    if (done < 0) return system_failure("write", path_, errno);
+    if (done < 0) return write_failure(path_, errno, written_);
     bytes.remove_prefix(static_cast<size_t>(done));
+    written_ += static_cast<uint64_t>(done);
   }
   return {};
 }
 
 Result<std::string> OutputFile::finish() {
   // Some file systems (network ones) tell of a full disk only here.
-  if (::fsync(descriptor_) != 0) return system_failure("write", path_, errno);
-  if (::close(std::exchange(descriptor_, -1)) != 0) return system_failure("write", path_, errno);
+  if (::fsync(descriptor_) != 0) return write_failure(path_, errno, written_);
+  if (::close(std::exchange(descriptor_, -1)) != 0) return write_failure(path_, errno, written_);
   return sum_.hex();
 }
 
@@ -73,6 +83,51 @@ Result<void> write_file_atomically(const fs::path& path, const WriteContent& con
 
 Result<void> write_file_atomically(const fs::path& path, std::string_view bytes) {
   return write_file_atomically(path, [&](OutputFile& out) { return out.write(bytes); });
+}
+
+NamedContent named_bytes(std::string name, std::string bytes) {
+  return {std::move(name), [bytes = std::move(bytes)](OutputFile& out) { return out.write(bytes); }};
+}
+
+Result<std::string> write_files(const fs::path& folder, const std::vector<NamedContent>& files) {
+  std::string sums;
+  for (const NamedContent& file : files) {
+    CHECK(!file.name.empty() && file.name.find('/') == std::string::npos);
+    OutputFile out = TRY(OutputFile::create(folder / file.name));
+    TRY(file.content(out));
+    sums += fmt::format("{}  {}\n", TRY(out.finish()), file.name);
+  }
+  TRY(sync_directory(folder));
+  return sums;
+}
+
+Result<void> write_folder_atomically(const fs::path& path, const std::vector<NamedContent>& files, IfThere if_there) {
+  fs::path folder = path.lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();  // a slash at the end
+  std::error_code code;
+  const bool there = fs::exists(fs::symlink_status(folder, code));
+  if (there && if_there == IfThere::kRefuse)
+    return error("[{}] is there already. Choose another folder, or remove this one.", path.string());
+  fs::path partial = folder, aside = folder;
+  partial += fmt::format(".tmp-{}", ::getpid());
+  aside += fmt::format(".old.tmp-{}", ::getpid());
+  TRY(remove_tree(partial));  // of a process that died, its number used again
+  auto write = [&]() -> Result<void> {
+    TRY(make_directories(partial));
+    TRY(write_files(partial, files));
+    if (there) {
+      TRY(remove_tree(aside));
+      TRY(rename_durably(folder, aside));
+    }
+    Result<void> renamed = rename_durably(partial, folder);
+    if (!renamed && there) static_cast<void>(rename_durably(aside, folder));
+    return renamed;
+  };
+  if (Result<void> result = write(); !result) {
+    static_cast<void>(remove_tree(partial));  // gives the space back; the first error is the one to tell
+    return result.error();
+  }
+  return there ? remove_tree(aside) : Result<void>();
 }
 
 Result<void> make_directories(const fs::path& path) {

@@ -1,16 +1,15 @@
 #include "base/atomic_file.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
-#include <csignal>
-
+#include "support/full_disk.h"
 #include "support/oracle.h"
 #include "support/scratch.h"
 
 namespace candor {
 namespace {
 
+using candor::testing::FullDisk;
 using candor::testing::read_text;
 using candor::testing::ScratchFolder;
 
@@ -48,21 +47,17 @@ TEST(AtomicFile, AFailureInTheMiddleLeavesTheOldFile) {
   EXPECT_EQ(entries(folder.path()), 1);
 }
 
-// A limit on the size of files stands in for a full disk: the write comes back short, then fails.
 TEST(AtomicFile, AFullDiskIsAnErrorThatNamesThePath) {
   const ScratchFolder folder;
   ASSERT_TRUE(write_file_atomically(folder / "x", "old"));
-  rlimit before{};
-  getrlimit(RLIMIT_FSIZE, &before);
-  const rlimit small{4096, before.rlim_max};
-  auto* handler = std::signal(SIGXFSZ, SIG_IGN);
-  setrlimit(RLIMIT_FSIZE, &small);
-  auto result = write_file_atomically(folder / "x", std::string(10000, 'a'));
-  setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, handler);
+  const auto result = [&] {
+    const FullDisk full(4096);
+    return write_file_atomically(folder / "x", std::string(10000, 'a'));
+  }();
   ASSERT_FALSE(result);
   EXPECT_NE(result.error().message.find((folder / "x").string()), std::string::npos) << result.error().message;
-  EXPECT_NE(result.error().message.find("cannot write: File too large."), std::string::npos) << result.error().message;
+  EXPECT_NE(result.error().message.find("cannot write: File too large, after 4096 bytes."), std::string::npos)
+      << result.error().message;
   EXPECT_EQ(read_text(folder / "x"), "old");
   EXPECT_EQ(entries(folder.path()), 1);
 }
@@ -72,6 +67,38 @@ TEST(AtomicFile, RefusesAFolderThatIsNotThere) {
   auto result = write_file_atomically(folder / "none/x", "one");
   ASSERT_FALSE(result);
   EXPECT_NE(result.error().message.find("cannot create: No such file or directory."), std::string::npos);
+}
+
+TEST(AtomicFolder, IsThereWholeOrNotAtAll) {
+  const ScratchFolder folder;
+  const std::vector<NamedContent> files = {named_bytes("a", "one"), named_bytes("b", std::string(10000, 'b'))};
+  {
+    const FullDisk full(4096);
+    const auto result = write_folder_atomically(folder / "deep/new", files, IfThere::kRefuse);
+    ASSERT_FALSE(result);
+    EXPECT_NE(result.error().message.find("/b] cannot write: File too large, after 4096 bytes."), std::string::npos);
+    EXPECT_EQ(entries(folder / "deep"), 0);
+  }
+  ASSERT_TRUE(write_folder_atomically(folder / "deep/new/", files, IfThere::kRefuse));
+  EXPECT_EQ(read_text(folder / "deep/new/a"), "one");
+  EXPECT_EQ(entries(folder / "deep"), 1);
+}
+
+TEST(AtomicFolder, ReplacesOnlyWhereItMay) {
+  const ScratchFolder folder;
+  ASSERT_TRUE(write_folder_atomically(folder / "x", {named_bytes("a", "old")}, IfThere::kReplace));
+  const auto refused = write_folder_atomically(folder / "x", {named_bytes("b", "new")}, IfThere::kRefuse);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("is there already."), std::string::npos);
+  EXPECT_EQ(read_text(folder / "x/a"), "old");
+  const auto failed = write_folder_atomically(
+      folder / "x", {{"b", [](OutputFile&) -> Result<void> { return error("no content"); }}}, IfThere::kReplace);
+  EXPECT_EQ(failed.error().message, "no content");
+  EXPECT_EQ(read_text(folder / "x/a"), "old");
+  ASSERT_TRUE(write_folder_atomically(folder / "x", {named_bytes("b", "new")}, IfThere::kReplace));
+  EXPECT_EQ(read_text(folder / "x/b"), "new");
+  EXPECT_FALSE(std::filesystem::exists(folder / "x/a"));
+  EXPECT_EQ(entries(folder.path()), 1);
 }
 
 }  // namespace

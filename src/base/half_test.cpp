@@ -47,5 +47,30 @@ TEST(Bfloat16, EndsOfTheRange) {
   EXPECT_EQ(float_to_bfloat16(std::bit_cast<float>(0xffffffffu)), 0xffff);
 }
 
+TEST(Half, EveryValueComesBack) {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const float x = half_to_float(static_cast<uint16_t>(bits));
+    if (std::isnan(x))
+      EXPECT_TRUE(std::isnan(half_to_float(float_to_half(x)))) << bits;
+    else
+      EXPECT_EQ(float_to_half(x), bits);
+  }
+}
+
+// Around every finite value: what lies nearer goes there, the middle goes to the even one, and to infinity at the end.
+TEST(Half, RoundsToNearestEven) {
+  for (uint32_t bits = 0; bits < 0x7c00; ++bits) {
+    const float below = half_to_float(static_cast<uint16_t>(bits));
+    const float above = bits == 0x7bff ? 65536.0f : half_to_float(static_cast<uint16_t>(bits + 1));
+    const float middle = below + (above - below) / 2;  // exact: one bit more than a half has
+    ASSERT_EQ(float_to_half(middle), bits % 2 == 0 ? bits : bits + 1);
+    ASSERT_EQ(float_to_half(std::nextafter(middle, 0.0f)), bits);
+    ASSERT_EQ(float_to_half(std::nextafter(middle, 1e9f)), bits + 1);
+    ASSERT_EQ(float_to_half(-middle), (bits % 2 == 0 ? bits : bits + 1) | 0x8000u);
+  }
+  EXPECT_EQ(float_to_half(std::numeric_limits<float>::max()), 0x7c00);
+  EXPECT_EQ(float_to_half(-std::numeric_limits<float>::infinity()), 0xfc00);
+}
+
 }  // namespace
 }  // namespace candor

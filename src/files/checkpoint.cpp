@@ -66,14 +66,7 @@ Result<Checkpoint> write_checkpoint(const fs::path& run_directory, int64_t step,
   TRY(remove_tree(staged));
   TRY(make_directories(staged));
   auto stage = [&]() -> Result<void> {
-    std::string done;
-    for (const CheckpointFile& file : files) {
-      CHECK(!file.name.empty() && file.name.find('/') == std::string::npos && file.name != "DONE");
-      OutputFile out = TRY(OutputFile::create(staged / file.name));
-      TRY(file.content(out));
-      done += fmt::format("{}  {}\n", TRY(out.finish()), file.name);
-    }
-    TRY(sync_directory(staged));
+    const std::string done = TRY(write_files(staged, files));
     OutputFile out = TRY(OutputFile::create(staged / "DONE"));
     TRY(out.write(done));
     TRY(out.finish());

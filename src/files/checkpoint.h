@@ -17,10 +17,7 @@
 
 namespace candor::files {
 
-struct CheckpointFile {
-  std::string name;      // a plain file name
-  WriteContent content;  // writes it in parts, e.g. [&](OutputFile& out) { return out.write(bytes); }
-};
+using CheckpointFile = NamedContent;
 
 struct Checkpoint {
   int64_t step = 0;

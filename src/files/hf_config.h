@@ -10,6 +10,8 @@
 #include "files/gguf.h"
 #include "files/json_file.h"
 #include "files/model_config.h"
+#include "files/model_files.h"
+#include "files/safetensors_writer.h"
 
 namespace candor::files {
 
@@ -20,6 +22,11 @@ Result<ModelConfig> config_from_json(const Json& json, const std::string& name);
 // From the keys llama.* of a GGUF file, general.architecture and which tensors exist (head tied or not, biases). The
 // divisors of rope_freqs.weight are read into the config.
 Result<ModelConfig> config_from_gguf(const GgufFile& file);
+
+// The text of a config.json for weights of `type` and the facts of `config`, which are the source's, but for
+// `tied_head`: the source's own config.json with what must change; of a GGUF source a new one. Error: rope_freqs.weight
+// divides the frequencies in a way that no config.json can say.
+Result<std::string> config_json_text(const ModelFiles& source, const ModelConfig& config, FloatType type);
 
 // Token ids at which generation ends: a number or a list of them, as "eos_token_id" in config.json and
 // generation_config.json; null gives none. Error: anything else, or an id outside [0, vocab_size).

@@ -83,6 +83,8 @@ Result<text::Tokenizer> tokenizer_of(const fs::path& directory) {
   return text::Tokenizer::from_tokenizer_json(TRY(read_file(path, kLargestTokenizer)), path.string());
 }
 
+}  // namespace
+
 Result<text::GgufVocabulary> vocabulary_of(const GgufFile& file) {
   text::GgufVocabulary vocabulary;
   const GgufArray* tokens = TRY(file.array("tokenizer.ggml.tokens"));
@@ -114,8 +116,6 @@ Result<text::GgufVocabulary> vocabulary_of(const GgufFile& file) {
   vocabulary.add_eos = TRY(file.boolean("tokenizer.ggml.add_eos_token"));
   return vocabulary;
 }
-
-}  // namespace
 
 void attach_text(const fs::path& directory, ModelFiles& model) {
   set_tokenizer(tokenizer_of(directory), (directory / "tokenizer.json").string(), model);

@@ -16,4 +16,7 @@ namespace candor::files {
 void attach_text(const std::filesystem::path& directory, ModelFiles& model);
 void attach_text(const GgufFile& file, ModelFiles& model);
 
+// The tokenizer.ggml.* keys of a GGUF file. Error: it holds no tokenizer, or a key of another kind.
+Result<text::GgufVocabulary> vocabulary_of(const GgufFile& file);
+
 }  // namespace candor::files

@@ -6,7 +6,6 @@
 #include <cstring>
 #include <functional>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "base/check.h"
@@ -212,26 +211,19 @@ Result<std::vector<int64_t>> SafetensorsFile::integers(std::string_view name) co
   return values;
 }
 
-std::string encode_safetensors(const std::vector<FloatTensor>& tensors) {
+std::string encode_safetensors(const std::vector<FloatTensor>& tensors, const SafetensorsMetadata& metadata) {
   std::vector<const FloatTensor*> sorted;
   for (const FloatTensor& tensor : tensors) sorted.push_back(&tensor);
   std::sort(sorted.begin(), sorted.end(), [](auto* a, auto* b) { return a->name < b->name; });
-  nlohmann::ordered_json header;
-  header["__metadata__"] = {{"format", "pt"}};
-  uint64_t offset = 0;
+  std::vector<HeaderEntry> entries;
+  uint64_t end = 0;
   for (const FloatTensor* tensor : sorted) {
-    const uint64_t end = offset + tensor->values.size() * sizeof(float);
-    const bool is_new = !header.contains(tensor->name);
-    CHECK(is_new);
-    header[tensor->name] = {{"dtype", "F32"}, {"shape", tensor->shape}, {"data_offsets", {offset, end}}};
-    offset = end;
+    const uint64_t begin = end;
+    end += tensor->values.size() * sizeof(float);
+    entries.push_back({tensor->name, tensor->shape, begin, end});
   }
-  std::string json = header.dump();
-  json.resize((json.size() + 7) / 8 * 8, ' ');
-  const uint64_t header_bytes = json.size();
-  std::string bytes(reinterpret_cast<const char*>(&header_bytes), 8);
-  bytes.reserve(8 + json.size() + offset);
-  bytes += json;
+  std::string bytes = safetensors_header(entries, FloatType::kFloat32, metadata);
+  bytes.reserve(bytes.size() + end);
   for (const FloatTensor* tensor : sorted) {
     bytes.append(reinterpret_cast<const char*>(tensor->values.data()), tensor->values.size() * sizeof(float));
   }

@@ -15,6 +15,7 @@
 
 #include "base/input_file.h"
 #include "base/result.h"
+#include "files/safetensors_writer.h"
 
 namespace candor::files {
 
@@ -63,7 +64,7 @@ struct FloatTensor {
 };
 
 // The bytes of a file that holds `tensors` in the order in which the safetensors library writes float32 tensors (by
-// name), the header padded with spaces to a multiple of 8, metadata {"format": "pt"} as PyTorch users expect it.
-std::string encode_safetensors(const std::vector<FloatTensor>& tensors);
+// name). Large ones are better written in parts (safetensors_writer.h).
+std::string encode_safetensors(const std::vector<FloatTensor>& tensors, const SafetensorsMetadata& metadata = {});
 
 }  // namespace candor::files

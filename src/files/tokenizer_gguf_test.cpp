@@ -1,9 +1,12 @@
-// The tokenizer inside the real SmolLM2 GGUF file, against the library's vectors. Skips where the model is absent.
+// The tokenizer inside the real SmolLM2 GGUF file, and the tokenizer.json written from it, against the library's
+// vectors. Skips where the model is absent.
 #include <gtest/gtest.h>
 
 #include "files/gguf.h"
+#include "files/model_text.h"
 #include "support/tokenizer_vectors.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_json_writer.h"
 
 namespace candor::files {
 namespace {
@@ -22,19 +25,16 @@ TEST(GgufTokenizer, SmolLM2) {
   CANDOR_REQUIRE_FILE(vectors_path);
   const auto file = GgufFile::open(model_path());
   ASSERT_TRUE(file) << file.error().message;
-  text::GgufVocabulary vocabulary;
-  vocabulary.model = (*file->string("tokenizer.ggml.model")).value();
-  vocabulary.pre = (*file->string("tokenizer.ggml.pre")).value();
-  vocabulary.tokens = (*file->array("tokenizer.ggml.tokens"))->strings;
-  vocabulary.merges = (*file->array("tokenizer.ggml.merges"))->strings;
-  const auto types = (*file->array("tokenizer.ggml.token_type"))->integers();
-  ASSERT_TRUE(types.has_value());
-  vocabulary.token_types.assign(types->begin(), types->end());
-  vocabulary.add_bos = *file->boolean("tokenizer.ggml.add_bos_token");
-  EXPECT_EQ(vocabulary.pre, "smollm");
-  const auto tokenizer = text::Tokenizer::from_gguf(vocabulary, "SmolLM2");
+  const auto vocabulary = vocabulary_of(*file);
+  ASSERT_TRUE(vocabulary) << vocabulary.error().message;
+  EXPECT_EQ(vocabulary->pre, "smollm");
+  const auto tokenizer = text::Tokenizer::from_gguf(*vocabulary, "SmolLM2");
   ASSERT_TRUE(tokenizer) << tokenizer.error().message;
   EXPECT_EQ(tokenizer->size(), 49152);
+  const auto json = text::tokenizer_json_of(*vocabulary, "SmolLM2");
+  ASSERT_TRUE(json) << json.error().message;
+  const auto written = text::Tokenizer::from_tokenizer_json(*json, "SmolLM2, written");
+  ASSERT_TRUE(written) << written.error().message;
 
   // `cases` are those of a tokenizer.json without Digits; `gguf_cases` have the ids that the file itself asks for.
   nlohmann::json vectors = testing::read_json(vectors_path);
@@ -50,8 +50,10 @@ TEST(GgufTokenizer, SmolLM2) {
     ++replaced;
   }
   EXPECT_EQ(replaced, 3);
-  EXPECT_EQ(testing::check_encoding(*tokenizer, vectors, vectors["cases"], testing::tokenizer_strings("smollm2")), 195);
-  testing::check_decoding(*tokenizer, vectors);
+  for (const text::Tokenizer* each : {&*tokenizer, &*written}) {
+    EXPECT_EQ(testing::check_encoding(*each, vectors, vectors["cases"], testing::tokenizer_strings("smollm2")), 195);
+    testing::check_decoding(*each, vectors);
+  }
 }
 
 }  // namespace

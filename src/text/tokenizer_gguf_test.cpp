@@ -4,6 +4,7 @@
 
 #include "support/tokenizer_vectors.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_json_writer.h"
 
 namespace candor::text {
 namespace {
@@ -34,17 +35,36 @@ struct Named {
   const char* pre;
 };
 
+// The vocabulary of a golden tokenizer, framed as its vectors say.
+GgufVocabulary framed(const std::filesystem::path& folder, const std::string& pre, const json& vectors) {
+  GgufVocabulary gguf = as_gguf(testing::read_json(folder / "tokenizer.json"), pre);
+  gguf.add_bos = !vectors["special_prefix"].empty();
+  if (*gguf.add_bos) gguf.bos_id = vectors["special_prefix"][0];
+  return gguf;
+}
+
 class GgufPre : public ::testing::TestWithParam<Named> {};
 
 TEST_P(GgufPre, AgreesWithTheTokenizerJson) {
   const auto [name, pre] = GetParam();
   const auto folder = testing::golden_tokenizers() / name;
   CANDOR_REQUIRE_FILE(folder / "vectors.json");
-  GgufVocabulary gguf = as_gguf(testing::read_json(folder / "tokenizer.json"), pre);
   const json vectors = testing::read_json(folder / "vectors.json");
-  gguf.add_bos = !vectors["special_prefix"].empty();
-  if (*gguf.add_bos) gguf.bos_id = vectors["special_prefix"][0];
-  const auto tokenizer = Tokenizer::from_gguf(gguf, name);
+  const auto tokenizer = Tokenizer::from_gguf(framed(folder, pre, vectors), name);
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  EXPECT_EQ(testing::check_encoding(*tokenizer, vectors, vectors["cases"], testing::tokenizer_strings(name)), 195);
+  testing::check_decoding(*tokenizer, vectors);
+}
+
+// tokenizer_json_writer.h: the way back, read by our own reader of tokenizer.json.
+TEST_P(GgufPre, WrittenAsTokenizerJsonItGivesTheSameIds) {
+  const auto [name, pre] = GetParam();
+  const auto folder = testing::golden_tokenizers() / name;
+  CANDOR_REQUIRE_FILE(folder / "vectors.json");
+  const json vectors = testing::read_json(folder / "vectors.json");
+  const auto text = tokenizer_json_of(framed(folder, pre, vectors), name);
+  ASSERT_TRUE(text) << text.error().message;
+  const auto tokenizer = Tokenizer::from_tokenizer_json(*text, name);
   ASSERT_TRUE(tokenizer) << tokenizer.error().message;
   EXPECT_EQ(testing::check_encoding(*tokenizer, vectors, vectors["cases"], testing::tokenizer_strings(name)), 195);
   testing::check_decoding(*tokenizer, vectors);
@@ -74,6 +94,18 @@ TEST(Gguf, FramesATextAsTheFileSays) {
   ASSERT_TRUE(tokenizer) << tokenizer.error().message;
   EXPECT_EQ(testing::encode_or_fail(*tokenizer, "hello", {.add_special_tokens = true}), (testing::TokenIds{1, 276, 2}));
   EXPECT_EQ(testing::encode_or_fail(*tokenizer, "hello", {}), (testing::TokenIds{276}));
+
+  const auto written = Tokenizer::from_tokenizer_json(*tokenizer_json_of(gguf, "tiny"), "tiny");
+  ASSERT_TRUE(written) << written.error().message;
+  EXPECT_EQ(testing::encode_or_fail(*written, "hello", {.add_special_tokens = true}), (testing::TokenIds{1, 276, 2}));
+  for (int32_t id = 0; id < tokenizer->size(); ++id) {
+    EXPECT_EQ(written->id_to_token(id), tokenizer->id_to_token(id));
+    EXPECT_EQ(written->is_special(id), tokenizer->is_special(id));
+  }
+  // A pair, which only other programs ask for: <bos> A <eos> <bos> B <eos>.
+  const json pair = json::parse(*tokenizer_json_of(gguf, "tiny"))["post_processor"]["pair"];
+  EXPECT_EQ(pair.size(), 6u);
+  EXPECT_EQ(pair[4]["Sequence"]["id"], "B");
 }
 
 TEST(Gguf, ErrorsNameTheKey) {
