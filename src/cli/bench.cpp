@@ -115,9 +115,10 @@ Result<Work> grpo_step(const Session& s, int64_t prompt_tokens) {
   lora.alpha = 32;
   lora.target_modules = {"all-linear"};
   Adapter adapter = TRY(engine::make_adapter(s.context, s.model, lora, 0));
-  engine::AdamwState optimizer = engine::make_adamw(s.context, adapter);
+  const engine::Trainable trainable = engine::trainable_of(adapter);
+  engine::AdamwState optimizer = engine::make_adamw(s.context, trainable);
   engine::PolicyPass pass(s.context, "policy", s.model, adapter.max_padded_rank, engine::PolicyPass::Keep::kAllLayers);
-  engine::Buffer gradients(s.context.ledger, "gradients", "gradients", adapter.parameters.size());
+  engine::Buffer gradients(s.context.ledger, "gradients", "gradients", trainable.gradient_floats);
   std::vector<engine::SampleRequest> requests;
   for (int64_t p = 0; p < kPrompts; ++p)
     requests.push_back({random_prompt(s.model, prompt_tokens, static_cast<uint32_t>(p)), kGroup});
@@ -135,10 +136,10 @@ Result<Work> grpo_step(const Session& s, int64_t prompt_tokens) {
       const auto& out = pass.forward(&adapter, std::span(groups).subspan(p, 2), 1.0);
       std::vector<float> coefficients(out.logprobs.size());
       for (size_t i = 0; i < coefficients.size(); ++i) coefficients[i] = i / kTokens % 2 == 0 ? 0.01f : -0.01f;
-      pass.backward(adapter, coefficients, std::vector<float>(coefficients.size(), 0.0f), gradients.data());
+      pass.backward(trainable, coefficients, std::vector<float>(coefficients.size(), 0.0f), gradients.data());
     }
-    const double norm = engine::gradient_norm(s.context, adapter, gradients.data());
-    engine::adamw_step(s.context, {}, 1e-4, norm, gradients.data(), optimizer, adapter);
+    const double norm = engine::gradient_norm(s.context, trainable, gradients.data());
+    engine::adamw_step(s.context, {}, 1e-4, norm, gradients.data(), optimizer, trainable);
   });
   const Shapes shapes(s.model);
   const double tokens = static_cast<double>(kPrompts * (prompt_tokens + kGroup * (kTokens - 1)));

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "engine/forward.h"
+#include "engine/weight_gradients.h"
 
 namespace candor::engine {
 
@@ -29,14 +30,21 @@ void collect_keys(const Context& context, const files::ModelConfig& c, const Tok
 
 }  // namespace
 
-void backward(const Context& context, const Model& model, const Adapter& adapter, const TokenBatch& batch, KvPool& kv,
-              Activations& activations, KvGradients& kv_gradients, const float* dhidden, float* gradients) {
+void backward(const Context& context, const Model& model, const Trainable& trainable, const TokenBatch& batch,
+              KvPool& kv, Activations& activations, KvGradients& kv_gradients, const float* dhidden, float* gradients) {
   const files::ModelConfig& c = model.config;
   const Kernels& kernels = context.kernels;
   const int64_t tokens = batch.tokens(), hidden = padded(c.hidden_size), inner = padded(c.intermediate_size);
   const Activations::Scratch& s = activations.scratch();
   const auto epsilon = static_cast<float>(c.norm_eps);
+  const Adapter* adapter = trainable.adapter;
+  const WeightOffsets& at = trainable.weights;
+  auto gradient = [&](int64_t offset) { return offset < 0 ? nullptr : gradients + offset; };
+  auto norm_gradient = [&](int64_t offset, const float* x, const float* factor, const float* dy) {
+    if (offset >= 0) add_norm_gradient(context, x, factor, dy, tokens, hidden, gradients + offset);
+  };
   // dx is the gradient of the residual stream, from the last layer's output to the first one's input.
+  norm_gradient(at.final_norm, activations.final_input(), activations.final_factor(), dhidden);
   for_rows(context.pool, tokens, [&](int64_t t) {
     float* dx = s.dx + t * hidden;
     std::fill_n(dx, hidden, 0.0f);
@@ -47,7 +55,13 @@ void backward(const Context& context, const Model& model, const Adapter& adapter
     const LayerWeights& weights = model.layers[l];
     const LayerActivations a = activations.layer(l);
     auto call = [&](Linear linear, const float* dy) {
-      return LinearBackward{&weights[linear], adapter.find(l, linear), dy, a.u[static_cast<int>(linear)]};
+      const int i = static_cast<int>(linear);
+      return LinearBackward{&weights[linear],
+                            adapter == nullptr ? nullptr : adapter->find(l, linear),
+                            dy,
+                            a.u[i],
+                            gradient(at.layers[l].weight[i]),
+                            gradient(at.layers[l].bias[i])};
     };
 
     for_rows(context.pool, tokens, [&](int64_t t) {
@@ -62,6 +76,7 @@ void backward(const Context& context, const Model& model, const Adapter& adapter
     });
     const LinearBackward gate_up[] = {call(Linear::kGate, s.dgate), call(Linear::kUp, s.dup)};
     linears_backward(context, adapter, gradients, gate_up, s.normed, tokens, s.dh, s.du);
+    norm_gradient(at.layers[l].mlp_norm, a.middle, a.mlp_factor, s.dh);
     for_rows(context.pool, tokens, [&](int64_t t) {
       kernels.rms_norm_backward(a.middle + t * hidden, weights.mlp_norm.data(), a.mlp_factor[t], s.dh + t * hidden,
                                 c.hidden_size, s.dx + t * hidden);
@@ -76,14 +91,17 @@ void backward(const Context& context, const Model& model, const Adapter& adapter
                        s.attention);
     collect_keys(context, c, batch, kv_gradients, s);
     const LinearBackward qkv[] = {call(Linear::kQ, s.dq), call(Linear::kK, s.dk), call(Linear::kV, s.dv)};
-    float* dh = l > 0 ? s.dh : nullptr;  // the embedding is frozen: nothing is needed below the first layer
-    linears_backward(context, adapter, gradients, qkv, s.normed, tokens, dh, s.du);
-    if (l == 0) break;
+    // Below the first layer only its norm and the embedding are left to be trained.
+    const bool needed = l > 0 || at.embedding >= 0 || at.layers[0].attention_norm >= 0;
+    linears_backward(context, adapter, gradients, qkv, s.normed, tokens, needed ? s.dh : nullptr, s.du);
+    if (!needed) return;
+    norm_gradient(at.layers[l].attention_norm, a.input, a.attention_factor, s.dh);
     for_rows(context.pool, tokens, [&](int64_t t) {
       kernels.rms_norm_backward(a.input + t * hidden, weights.attention_norm.data(), a.attention_factor[t],
                                 s.dh + t * hidden, c.hidden_size, s.dx + t * hidden);
     });
   }
+  if (at.embedding >= 0) add_embedding_gradient(context, batch.ids, s.dx, hidden, gradients + at.embedding);
 }
 
 }  // namespace candor::engine

@@ -52,7 +52,7 @@ std::vector<float> coefficients(size_t count, size_t first = 0) {
   return c;
 }
 
-std::vector<float> gradients_of(Bench& bench, const Model& model, const Adapter& adapter,
+std::vector<float> gradients_of(Bench& bench, const Model& model, Adapter& adapter,
                                 const std::vector<RolloutGroup>& groups, size_t groups_per_micro_batch,
                                 HeadOutput* output = nullptr) {
   PolicyPass pass(*bench.context, "policy", model, adapter.max_padded_rank, PolicyPass::Keep::kAllLayers);
@@ -63,7 +63,7 @@ std::vector<float> gradients_of(Bench& bench, const Model& model, const Adapter&
         std::span(groups).subspan(g, std::min(groups_per_micro_batch, groups.size() - g));
     const HeadOutput& head = pass.forward(&adapter, part, 0.9);
     const size_t count = head.logprobs.size();
-    pass.backward(adapter, coefficients(count, entry), coefficients(count, entry + 7), gradients.data());
+    pass.backward(trainable_of(adapter), coefficients(count, entry), coefficients(count, entry + 7), gradients.data());
     entry += count;
     if (output == nullptr) continue;
     output->logprobs.insert(output->logprobs.end(), head.logprobs.begin(), head.logprobs.end());
@@ -76,7 +76,7 @@ TEST(Contract, SamplerAndTrainerAgreeBitForBit) {
   for (const char* level : {"plain", ""}) {
     Bench bench(2, level);
     const Model model = bench.random_model();
-    const Adapter adapter = bench.random_adapter(model);
+    Adapter adapter = bench.random_adapter(model);
     std::vector<SampleRequest> requests;
     for (int64_t length : {1, 15, 16, 17, 31, 32, 40, 3}) requests.push_back({random_ids(length, 1100, 50), 3});
     SamplingOptions options;
@@ -236,7 +236,7 @@ TEST(Contract, GradientsDoNotDependOnThreadsOrMicroBatches) {
   for (const int threads : {1, 2, 5}) {
     Bench bench(threads);
     const Model model = bench.random_model();
-    const Adapter adapter = bench.random_adapter(model);
+    Adapter adapter = bench.random_adapter(model);
     for (const size_t micro_batch : {1, 2, 6}) {
       HeadOutput output;
       const auto gradients = gradients_of(bench, model, adapter, rollouts.groups(), micro_batch, &output);
@@ -257,7 +257,7 @@ TEST(Contract, GradientsDoNotDependOnThreadsOrMicroBatches) {
 TEST(Contract, ACoupledLossTakesTwoPasses) {
   Bench bench;
   const Model model = bench.random_model();
-  const Adapter adapter = bench.random_adapter(model);
+  Adapter adapter = bench.random_adapter(model);
   const Rollouts rollouts = some_rollouts();
   const auto groups = rollouts.groups();
   PolicyPass first(*bench.context, "first pass", model, adapter.max_padded_rank, PolicyPass::Keep::kOneLayer);
@@ -276,7 +276,8 @@ TEST(Contract, ACoupledLossTakesTwoPasses) {
         ASSERT_EQ(logprob, logprobs[entry++]);
         coefficients.push_back(logprob - mean);
       }
-      second.backward(adapter, coefficients, std::vector<float>(coefficients.size(), 0.0f), gradients.data());
+      second.backward(trainable_of(adapter), coefficients, std::vector<float>(coefficients.size(), 0.0f),
+                      gradients.data());
     }
     if (expected.empty()) expected = gradients;
     EXPECT_EQ(gradients, expected) << micro_batch << " groups";
@@ -324,7 +325,9 @@ TEST(Contract, TheReferenceIsTheInitialModel) {
 TEST(Contract, ShardsAddInAFixedTree) {
   Bench bench;
   for (int64_t shards : {1, 2, 3, 4, 8}) {
-    GradientShards gradients(bench.ledger, shards, 16);
+    Trainable trainable;
+    trainable.floats = trainable.gradient_floats = 16;
+    GradientShards gradients(bench.ledger, shards, trainable);
     const Buffer& total = gradients.reduce(*bench.context, [&](int64_t shard, float* g) {
       for (int i = 0; i < 16; ++i) {
         EXPECT_EQ(g[i], 0.0f);

@@ -240,7 +240,7 @@ TEST_P(DrawToken, LogprobsAreTheHeadsBitForBit) {
       hidden[row * width + i] =
           static_cast<float>(4 * random_uniform({5, RngStream::kData, 8, 0}, row * width + i) - 2);
   std::vector<float> logits(static_cast<size_t>(rows * padded(vocabulary)));
-  head_logits(*bench_.context, model, hidden.data(), rows, logits.data());
+  head_logits(*bench_.context, model.head_matrix(), hidden.data(), rows, logits.data());
   for (const double temperature : {1.0, 0.7}) {
     SamplingOptions options;
     options.temperature = temperature;
@@ -251,8 +251,8 @@ TEST_P(DrawToken, LogprobsAreTheHeadsBitForBit) {
                                  {}, random_uniform({6, RngStream::kSampling, 0, 0}, row), scratch_));
       head_rows.push_back({row, draws.back().token});
     }
-    const HeadOutput head = head_forward(*bench_.context, model, hidden.data(), head_rows, temperature);
-    const HeadOutput plain = head_forward(*bench_.context, model, hidden.data(), head_rows, 1.0);
+    const HeadOutput head = head_forward(*bench_.context, model.head_matrix(), hidden.data(), head_rows, temperature);
+    const HeadOutput plain = head_forward(*bench_.context, model.head_matrix(), hidden.data(), head_rows, 1.0);
     for (int64_t row = 0; row < rows; ++row) {
       EXPECT_EQ(draws[row].policy_logprob, head.logprobs[row]);
       EXPECT_EQ(draws[row].entropy, head.entropy[row]);

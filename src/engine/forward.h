@@ -1,4 +1,5 @@
-// The decoder, forward and backward: tokens to final hidden states, and d loss / d hidden back to adapter gradients.
+// The decoder, forward and backward: tokens to final hidden states, and d loss / d hidden back to the gradients of what
+// is trained.
 #pragma once
 
 #include <array>
@@ -7,6 +8,7 @@
 #include "engine/attention.h"
 #include "engine/linear.h"
 #include "engine/rope.h"
+#include "engine/trainable.h"
 
 namespace candor::engine {
 
@@ -65,9 +67,10 @@ void forward(const Context& context, const Model& model, const Rope& rope, const
              const TokenBatch& batch, KvPool& kv, Activations& activations);
 
 // The backward of the last forward on these activations (Keep::kAllLayers) with the same batch and keys and values.
-// dhidden [tokens, padded(hidden)]: d loss / d hidden. Adds into `gradients`, laid out as Adapter::parameters, tokens
-// in batch order. kv_gradients: one layer's worth for the pages of kv; its contents do not matter.
-void backward(const Context& context, const Model& model, const Adapter& adapter, const TokenBatch& batch, KvPool& kv,
-              Activations& activations, KvGradients& kv_gradients, const float* dhidden, float* gradients);
+// dhidden [tokens, padded(hidden)]: d loss / d hidden. Adds into `gradients`, laid out as `trainable` says (of its
+// adapter that forward had), tokens in batch order. kv_gradients: one layer's worth for the pages of kv; its contents
+// do not matter.
+void backward(const Context& context, const Model& model, const Trainable& trainable, const TokenBatch& batch,
+              KvPool& kv, Activations& activations, KvGradients& kv_gradients, const float* dhidden, float* gradients);
 
 }  // namespace candor::engine

@@ -82,7 +82,7 @@ TEST_P(GoldenAdapters, OffIsTheBaseModel) {
 TEST_P(GoldenAdapters, EveryGradient) {
   Adapted a(name(), level());
   const json& recorded = a.recorded.at("gradient_float32_vs_float64").at("per_tensor_diff_and_max");
-  const auto gradients = candor::testing::loss_gradients(*a.bench.context, a.model, a.adapter, a.batch);
+  const auto gradients = candor::testing::loss_gradients(*a.bench.context, a.model, trainable_of(a.adapter), a.batch);
   size_t checked = 0;
   for (const LoraPair& pair : a.adapter.pairs)
     for (const bool is_a : {true, false}) {
@@ -141,18 +141,19 @@ double worst_adamw_share(const char* level, const AdamwOptions& options, bool re
   Adapted a("lora", level);
   const auto steps = value_of(SafetensorsFile::open(golden("adapters/lora/optimizer.safetensors")));
   const json recorded = json_of(golden("adapters/lora/optimizer.json"));
-  AdamwState state = make_adamw(*a.bench.context, a.adapter);
+  AdamwState state = make_adamw(*a.bench.context, trainable_of(a.adapter));
   double worst = 0;
   for (int step = 1; step <= 3; ++step) {
     double loss = 0;
-    const auto gradients = candor::testing::loss_gradients(*a.bench.context, a.model, a.adapter, a.batch, &loss);
-    const double norm = gradient_norm(*a.bench.context, a.adapter, gradients.data());
+    const auto gradients =
+        candor::testing::loss_gradients(*a.bench.context, a.model, trainable_of(a.adapter), a.batch, &loss);
+    const double norm = gradient_norm(*a.bench.context, trainable_of(a.adapter), gradients.data());
     if (report) {
       // Relative 1e-6: the weights behind step 2 and 3 differ by up to 6e-7 in torch's own float32 run.
       EXPECT_NEAR(loss, recorded.at("float64_loss")[step - 1].get<double>(), 1e-6 * 8);
       EXPECT_NEAR(norm, recorded.at("float64_grad_norm")[step - 1].get<double>(), 1e-6 * 6);
     }
-    adamw_step(*a.bench.context, options, 1e-2, norm, gradients.data(), state, a.adapter);
+    adamw_step(*a.bench.context, options, 1e-2, norm, gradients.data(), state, trainable_of(a.adapter));
     const std::string name = fmt::format("step{}", step);
     const double tolerance = golden_tolerance(recorded.at("max_abs_tensor_diff_float32_vs_float64").at(name), 0.5);
     double difference = 0;

@@ -75,7 +75,7 @@ TEST_P(GoldenEngine, Derivatives) {
   }
   std::vector<float> gradients(static_cast<size_t>(adapter_.parameters.size()), 0.0f);
   pass_.forward(&adapter_, {&group_, 1}, 0.7);
-  pass_.backward(adapter_, dlogprob, dentropy, gradients.data());
+  pass_.backward(trainable_of(adapter_), dlogprob, dentropy, gradients.data());
   size_t checked = 0;
   for (const LoraPair& pair : adapter_.pairs)
     for (const bool is_a : {true, false}) {

@@ -148,7 +148,7 @@ TEST_P(GoldenModels, GradientOfEveryLinear) {
   }
   pack_adapter(*bench.context, adapter);
   const auto gradients =
-      candor::testing::loss_gradients(*bench.context, model, adapter, read_golden_batch(numbers.tensors));
+      candor::testing::loss_gradients(*bench.context, model, trainable_of(adapter), read_golden_batch(numbers.tensors));
   size_t checked = 0;
   for (const LoraPair& pair : adapter.pairs) {
     const std::string name = module_path(pair.layer, pair.linear) + ".weight";
@@ -161,6 +161,85 @@ TEST_P(GoldenModels, GradientOfEveryLinear) {
     ++checked;
   }
   EXPECT_EQ(checked, static_cast<size_t>(7 * model.config.layers));
+}
+
+// One tensor of a gradient buffer (or of the values), out of its panels, as it lies on disk.
+std::vector<float> unpacked(const ParameterTensor& tensor, const std::vector<int64_t>& shape, const float* from) {
+  if (shape.size() == 1) return {from, from + shape[0]};
+  const int64_t width = padded(shape[1]);
+  EXPECT_EQ(tensor.size, padded(shape[0]) * width);
+  std::vector<float> out;
+  for (int64_t row = 0; row < shape[0]; ++row)
+    for (int64_t k = 0; k < shape[1]; ++k)
+      out.push_back(from[row / kPanel * width * kPanel + k * kPanel + row % kPanel]);
+  return out;
+}
+
+// The worst share of its tolerance that any weight's gradient uses; NaN counts as infinite.
+double worst_gradient_share(const Trainable& trainable, const std::vector<float>& gradients, const Numbers& numbers,
+                            const std::string& only = "") {
+  const json& recorded = numbers.recorded.at("gradient_float32_vs_float64").at("per_tensor_diff_and_max");
+  double worst = 0;
+  size_t checked = 0;
+  for (const ParameterTensor& tensor : trainable.tensors) {
+    if (!only.empty() && tensor.name != only) continue;
+    const files::TensorInfo* info = numbers.tensors.find("grad." + tensor.name);
+    EXPECT_NE(info, nullptr) << tensor.name;
+    if (info == nullptr) return INFINITY;
+    const auto ours = unpacked(tensor, info->shape, gradients.data() + tensor.offset);
+    const double difference = worst_difference(ours, value_of(numbers.tensors.floats(info->name)));
+    worst = std::max(worst, difference / golden_tolerance(recorded.at(tensor.name)[0], recorded.at(tensor.name)[1]));
+    ++checked;
+  }
+  EXPECT_EQ(checked, only.empty() ? recorded.size() : 1);
+  return worst;
+}
+
+// Full fine-tuning: every parameter of the file, and nothing in the padding.
+TEST_P(GoldenModels, GradientOfEveryParameter) {
+  const auto& [source, level] = GetParam();
+  CANDOR_REQUIRE_FILE(golden(source.model));
+  const candor::testing::ScratchFolder scratch;
+  const Numbers numbers = numbers_of(source);
+  if (numbers.tensors.find("grad.model.norm.weight") == nullptr) GTEST_SKIP() << "the oracle has no gradients here";
+  Bench bench(2, level);
+  Model model = bench.load(open_source(source, scratch));
+  const Trainable trainable = trainable_of(model);
+  const auto gradients =
+      candor::testing::loss_gradients(*bench.context, model, trainable, read_golden_batch(numbers.tensors));
+  EXPECT_LE(worst_gradient_share(trainable, gradients, numbers), 1);
+  int64_t outside = 0;
+  for (const ParameterTensor& tensor : trainable.tensors)
+    for (int64_t i = 0; i < tensor.size; ++i) outside += tensor.values[i] == 0 && gradients[tensor.offset + i] != 0;
+  EXPECT_EQ(outside, 0) << "gradients in the padding";
+}
+
+// The twin: a tied embedding that loses one of its two gradients.
+TEST(GoldenModelsTwins, ATiedEmbeddingNeedsBothGradients) {
+  CANDOR_REQUIRE_FILE(golden("models"));
+  const candor::testing::ScratchFolder scratch;
+  const Source source{"models/llama_tied", "", "llama_tied"};
+  const Numbers numbers = numbers_of(source);
+  const auto batch = read_golden_batch(numbers.tensors);
+  Bench bench;
+  Model model = bench.load(open_source(source, scratch));
+  const Trainable right = trainable_of(model);
+  Trainable no_embedding = right, no_head = right;
+  no_embedding.weights.embedding = -1;
+  no_head.weights.head = -1;
+  const std::string name = "model.embed_tokens.weight";
+  auto share = [&](const Trainable& trainable) {
+    const candor::testing::WholeRows whole(batch);
+    PolicyPass pass(*bench.context, "test", model, 0, PolicyPass::Keep::kAllLayers);
+    pass.forward(nullptr, whole.groups, 1.0);
+    std::vector<float> gradients(static_cast<size_t>(right.gradient_floats), 0.0f);
+    pass.backward(trainable, whole.dlogprob, std::vector<float>(whole.dlogprob.size(), 0.0f), gradients.data());
+    add_tied_gradients(*bench.context, right, gradients.data());
+    return worst_gradient_share(right, gradients, numbers, name);
+  };
+  EXPECT_LE(share(right), 1);
+  EXPECT_GT(share(no_embedding), 1000);
+  EXPECT_GT(share(no_head), 1000);
 }
 
 std::string test_name(const ::testing::TestParamInfo<GoldenModels::ParamType>& info) {

@@ -13,14 +13,17 @@ std::vector<ShardRange> shard_ranges(int64_t groups, int64_t shards) {
   return ranges;
 }
 
-GradientShards::GradientShards(MemoryLedger& ledger, int64_t shards, int64_t floats) : shards_(shards) {
+GradientShards::GradientShards(MemoryLedger& ledger, int64_t shards, const Trainable& trainable)
+    : shards_(shards), trainable_(trainable) {
   CHECK(shards >= 1);
   const int depth = std::bit_width(static_cast<uint64_t>(shards - 1)) + 1;
-  for (int i = 0; i < depth; ++i) buffers_.emplace_back(ledger, "gradients", "gradient shards", floats);
+  for (int i = 0; i < depth; ++i)
+    buffers_.emplace_back(ledger, "gradients", "gradient shards", trainable.gradient_floats);
 }
 
 const Buffer& GradientShards::reduce(const Context& context, const std::function<void(int64_t, float*)>& accumulate) {
   reduce(context, 0, shards_, 0, accumulate);
+  add_tied_gradients(context, trainable_, buffers_[0].data());
   return buffers_[0];
 }
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "engine/memory.h"
-#include "engine/model.h"
+#include "engine/trainable.h"
 
 namespace candor::engine {
 
@@ -22,11 +22,11 @@ std::vector<ShardRange> shard_ranges(int64_t groups, int64_t shards);
 
 class GradientShards {
  public:
-  // shards >= 1; `floats` is the size of Adapter::parameters.
-  GradientShards(MemoryLedger& ledger, int64_t shards, int64_t floats);
+  // shards >= 1.
+  GradientShards(MemoryLedger& ledger, int64_t shards, const Trainable& trainable);
 
   // Calls accumulate(shard, gradients) for every shard in order, gradients zeroed before; returns the sum over the
-  // tree.
+  // tree, in which a tied embedding's two gradients are one.
   const Buffer& reduce(const Context& context, const std::function<void(int64_t shard, float* gradients)>& accumulate);
   Buffer& total() { return buffers_[0]; }
 
@@ -34,6 +34,7 @@ class GradientShards {
   void reduce(const Context& context, int64_t begin, int64_t end, size_t depth,
               const std::function<void(int64_t, float*)>& accumulate);
   int64_t shards_;
+  Trainable trainable_;
   std::vector<Buffer> buffers_;
 };
 

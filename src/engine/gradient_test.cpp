@@ -44,7 +44,7 @@ void check_gradient(const char* level, float twist) {
   }
   std::vector<float> gradients(static_cast<size_t>(adapter.parameters.size()), 0.0f);
   objective(pass, adapter, group, c, e);
-  pass.backward(adapter, c, e, gradients.data());
+  pass.backward(trainable_of(adapter), c, e, gradients.data());
   double worst = 0;
   for (size_t p = 0; p < adapter.pairs.size(); ++p) {
     const LoraPair& pair = adapter.pairs[p];

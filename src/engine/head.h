@@ -39,18 +39,19 @@ RowStatistics finish(const HeadState& state);
 RowStatistics row_statistics(const Kernels& kernels, const float* logits, int64_t vocabulary, float inverse_temperature,
                              int64_t target);
 
-// hidden: [*, padded(hidden)].
-HeadOutput head_forward(const Context& context, const Model& model, const float* hidden, std::span<const HeadRow> rows,
-                        double temperature);
+// head: [vocabulary, hidden]; hidden: [*, padded(hidden)].
+HeadOutput head_forward(const Context& context, const PackedMatrix& head, const float* hidden,
+                        std::span<const HeadRow> rows, double temperature);
 
 // d loss / d logprob and d loss / d entropy of each row -> adds into dhidden [*, padded(hidden)]. Rows that share a
-// hidden state add in the order of `rows`. Recomputes the logits block by block. Rows with both coefficients 0 are
+// hidden state add in the order of `rows`. Where dweight is not null, the head's own gradient is added into it, laid
+// out as head.data, rows in their order. Recomputes the logits block by block. Rows with both coefficients 0 are
 // skipped.
-void head_backward(const Context& context, const Model& model, const float* hidden, std::span<const HeadRow> rows,
+void head_backward(const Context& context, const PackedMatrix& head, const float* hidden, std::span<const HeadRow> rows,
                    double temperature, const HeadOutput& forward, std::span<const float> dlogprob,
-                   std::span<const float> dentropy, float* dhidden);
+                   std::span<const float> dentropy, float* dhidden, float* dweight);
 
 // Whole rows of logits [rows, padded(vocabulary)] for the sampler.
-void head_logits(const Context& context, const Model& model, const float* hidden, int64_t rows, float* logits);
+void head_logits(const Context& context, const PackedMatrix& head, const float* hidden, int64_t rows, float* logits);
 
 }  // namespace candor::engine

@@ -44,9 +44,9 @@ double worst_error(const char* level) {
           static_cast<float>(5 * random_uniform({2, RngStream::kData, 3, 0}, row * width + i) - 2.5);
     head_rows.push_back({row, static_cast<int32_t>(17 + 6000 * row)});
   }
-  const HeadOutput forward = head_forward(*bench.context, model, hidden.data(), head_rows, 1.0);
-  head_backward(*bench.context, model, hidden.data(), head_rows, 1.0, forward, std::vector<float>(rows, 1.0f),
-                std::vector<float>(rows, 0.0f), gradient.data());
+  const HeadOutput forward = head_forward(*bench.context, model.head_matrix(), hidden.data(), head_rows, 1.0);
+  head_backward(*bench.context, model.head_matrix(), hidden.data(), head_rows, 1.0, forward,
+                std::vector<float>(rows, 1.0f), std::vector<float>(rows, 0.0f), gradient.data(), nullptr);
 
   double worst = 0;
   for (int64_t row = 0; row < rows; ++row) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/kernels/parallel.h"
+#include "engine/weight_gradients.h"
 
 namespace candor::engine {
 
@@ -63,16 +64,20 @@ void linears_forward(const Context& context, const Adapter* adapter, std::span<c
   run_matmuls(context.pool, context.kernels, second);
 }
 
-void linears_backward(const Context& context, const Adapter& adapter, float* gradients,
+void linears_backward(const Context& context, const Adapter* adapter, float* gradients,
                       std::span<const LinearBackward> calls, const float* x, int64_t rows, float* dx, float* du) {
   std::vector<Matmul> to_rank, weights, to_input;
+  std::vector<WeightGradient> whole;
   for (const LinearBackward& call : calls) {
+    const PackedMatrix& w = *call.weight;
+    if (call.dweight != nullptr) whole.push_back({x, padded(w.in), call.dy, padded(w.out), w.panels(), call.dweight});
+    if (call.dbias != nullptr) add_bias_gradient(context, call.dy, rows, padded(w.out), call.dbias);
     if (call.lora == nullptr) continue;
     const LoraPair& lora = *call.lora;
     const int64_t rank = padded(lora.rank), in = padded(lora.in), out = padded(lora.out);
     to_rank.push_back({.a = call.dy,
                        .a_row = out,
-                       .b = adapter.parameters.data() + lora.b_offset,
+                       .b = adapter->parameters.data() + lora.b_offset,
                        .b_k = rank,
                        .b_panel = kPanel,
                        .c = du,
@@ -106,7 +111,7 @@ void linears_backward(const Context& context, const Adapter& adapter, float* gra
                        .accumulate = true});
     to_input.push_back({.a = du,
                         .a_row = rank,
-                        .b = adapter.parameters.data() + lora.a_offset,
+                        .b = adapter->parameters.data() + lora.a_offset,
                         .b_k = in,
                         .b_panel = kPanel,
                         .c = dx,
@@ -118,11 +123,12 @@ void linears_backward(const Context& context, const Adapter& adapter, float* gra
     du += rows * rank;
   }
   run_matmuls(context.pool, context.kernels, to_rank);
-  if (adapter.scale != 1.0f)
+  if (!to_rank.empty() && adapter->scale != 1.0f)
     for_rows(context.pool, rows, [&](int64_t row) {
-      for (const Matmul& m : to_rank) context.kernels.scale(adapter.scale, m.c_row, m.c + row * m.c_row);
+      for (const Matmul& m : to_rank) context.kernels.scale(adapter->scale, m.c_row, m.c + row * m.c_row);
     });
   run_matmuls(context.pool, context.kernels, weights);
+  add_weight_gradients(context, whole, rows);
   if (dx == nullptr) return;
   std::vector<TransposedMatmul> base;
   for (const LinearBackward& call : calls) {

@@ -26,14 +26,17 @@ void linears_forward(const Context& context, const Adapter* adapter, std::span<c
 
 struct LinearBackward {
   const PackedMatrix* weight = nullptr;
-  const LoraPair* lora = nullptr;
-  const float* dy = nullptr;  // [rows, padded(out)]
-  const float* u = nullptr;   // as the forward left it
+  const LoraPair* lora = nullptr;  // or nullptr
+  const float* dy = nullptr;       // [rows, padded(out)]
+  const float* u = nullptr;        // as the forward left it
+  float* dweight = nullptr;        // as the weight's data; null: frozen
+  float* dbias = nullptr;          // as its bias; null: frozen, or there is none
 };
-// Adds the gradients of A and B into `gradients` (laid out as Adapter::parameters), tokens in row order. Writes
-// dx = sum of the calls' dy·W + du·A, [rows, padded(in)]; dx may be null: nothing below needs it.
-// du: scratch of calls·rows·max_padded_rank floats.
-void linears_backward(const Context& context, const Adapter& adapter, float* gradients,
+// Adds the gradients of A and B into `gradients` (laid out as Adapter::parameters), those of weights and biases into
+// dweight and dbias, tokens in row order. Without LoRA in any call, adapter and gradients may be null. Writes dx = sum
+// of the calls' dy·W + du·A, [rows, padded(in)]; dx may be null: nothing below needs it. du: scratch of
+// calls·rows·max_padded_rank floats.
+void linears_backward(const Context& context, const Adapter* adapter, float* gradients,
                       std::span<const LinearBackward> calls, const float* x, int64_t rows, float* dx, float* du);
 
 }  // namespace candor::engine

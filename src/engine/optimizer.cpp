@@ -6,17 +6,16 @@
 
 namespace candor::engine {
 
-AdamwState make_adamw(const Context& context, const Adapter& adapter) {
-  return {Buffer(context.ledger, "optimizer", "first moments", adapter.parameters.size()),
-          Buffer(context.ledger, "optimizer", "second moments", adapter.parameters.size()), 0};
+AdamwState make_adamw(const Context& context, const Trainable& trainable) {
+  return {Buffer(context.ledger, "optimizer", "first moments", trainable.floats),
+          Buffer(context.ledger, "optimizer", "second moments", trainable.floats), 0};
 }
 
-double gradient_norm(const Context& context, const Adapter& adapter, const float* gradients) {
-  std::vector<double> squares(adapter.pairs.size());
-  context.pool.run(static_cast<int64_t>(adapter.pairs.size()), [&](int64_t i, int) {
-    const LoraPair& pair = adapter.pairs[i];
-    squares[i] = context.kernels.sum_of_squares(gradients + pair.a_offset, pair.a_size()) +
-                 context.kernels.sum_of_squares(gradients + pair.b_offset, pair.b_size());
+double gradient_norm(const Context& context, const Trainable& trainable, const float* gradients) {
+  const std::vector<ParameterTensor>& tensors = trainable.tensors;
+  std::vector<double> squares(tensors.size());
+  context.pool.run(static_cast<int64_t>(tensors.size()), [&](int64_t i, int) {
+    squares[i] = context.kernels.sum_of_squares(gradients + tensors[i].offset, tensors[i].size);
   });
   double sum = 0;
   for (double square : squares) sum += square;
@@ -24,7 +23,7 @@ double gradient_norm(const Context& context, const Adapter& adapter, const float
 }
 
 void adamw_step(const Context& context, const AdamwOptions& options, double learning_rate, double norm,
-                const float* gradients, AdamwState& state, Adapter& adapter) {
+                const float* gradients, AdamwState& state, const Trainable& trainable) {
   ++state.steps;
   double power1 = 1, power2 = 1;  // beta^t by multiplication: pow() differs between processors
   for (int64_t i = 0; i < state.steps; ++i) {
@@ -34,14 +33,24 @@ void adamw_step(const Context& context, const AdamwOptions& options, double lear
   const double clip = options.max_grad_norm > 0 ? std::min(1.0, options.max_grad_norm / (norm + 1e-6)) : 1.0;
   const AdamwStep step{learning_rate,        options.beta1, options.beta2, options.epsilon,
                        options.weight_decay, 1.0 - power1,  1.0 - power2,  clip};
-  constexpr int64_t kChunk = 1 << 16;
-  const int64_t size = adapter.parameters.size();
-  context.pool.run((size + kChunk - 1) / kChunk, [&](int64_t chunk, int) {
-    const int64_t first = chunk * kChunk;
-    context.kernels.adamw(step, gradients + first, std::min(kChunk, size - first), adapter.parameters.data() + first,
-                          state.m.data() + first, state.v.data() + first);
+  AdamwStep without_decay = step;
+  without_decay.weight_decay = 0;
+  struct Stretch {
+    const ParameterTensor* tensor;
+    int64_t first;  // of its floats
+  };
+  constexpr int64_t kStretch = 1 << 16;
+  std::vector<Stretch> stretches;
+  for (const ParameterTensor& tensor : trainable.tensors)
+    for (int64_t first = 0; first < tensor.size; first += kStretch) stretches.push_back({&tensor, first});
+  context.pool.run(static_cast<int64_t>(stretches.size()), [&](int64_t i, int) {
+    const auto [tensor, first] = stretches[i];
+    const int64_t at = tensor->offset + first;
+    context.kernels.adamw(tensor->decay ? step : without_decay, gradients + at,
+                          std::min(kStretch, tensor->size - first), tensor->values + first, state.m.data() + at,
+                          state.v.data() + at);
   });
-  pack_adapter(context, adapter);
+  if (trainable.adapter != nullptr) pack_adapter(context, *trainable.adapter);
 }
 
 }  // namespace candor::engine

@@ -1,9 +1,9 @@
-// AdamW on an adapter's flat parameters, with clipping by the global norm.
+// AdamW on what is trained, with clipping by the global norm.
 #pragma once
 
 #include <cstdint>
 
-#include "engine/adapter.h"
+#include "engine/trainable.h"
 
 namespace candor::engine {
 
@@ -13,17 +13,17 @@ struct AdamwOptions {
 };
 
 struct AdamwState {
-  Buffer m, v;        // as Adapter::parameters
+  Buffer m, v;        // Trainable::floats
   int64_t steps = 0;  // taken so far
 };
 
-AdamwState make_adamw(const Context& context, const Adapter& adapter);
+AdamwState make_adamw(const Context& context, const Trainable& trainable);
 
 // The L2 norm over all gradients, tensor after tensor in double.
-double gradient_norm(const Context& context, const Adapter& adapter, const float* gradients);
+double gradient_norm(const Context& context, const Trainable& trainable, const float* gradients);
 
-// Clips by min(1, max_grad_norm/(norm + 1e-6)) as PyTorch does, takes one step and repacks the adapter.
+// Clips by min(1, max_grad_norm/(norm + 1e-6)) as PyTorch does and takes one step; an adapter is repacked.
 void adamw_step(const Context& context, const AdamwOptions& options, double learning_rate, double norm,
-                const float* gradients, AdamwState& state, Adapter& adapter);
+                const float* gradients, AdamwState& state, const Trainable& trainable);
 
 }  // namespace candor::engine

@@ -70,26 +70,29 @@ void PolicyPass::lay_out(std::span<const RolloutGroup> groups) {
 const HeadOutput& PolicyPass::forward(const Adapter* adapter, std::span<const RolloutGroup> groups,
                                       double temperature) {
   lay_out(groups);
+  adapter_ = adapter;
   temperature_ = temperature;
   engine::forward(context_, model_, rope_, adapter, batch_, kv_, activations_);
-  output_ = head_forward(context_, model_, activations_.hidden(), head_rows_, temperature);
+  output_ = head_forward(context_, model_.head_matrix(), activations_.hidden(), head_rows_, temperature);
   return output_;
 }
 
-void PolicyPass::backward(const Adapter& adapter, std::span<const float> dlogprob, std::span<const float> dentropy,
+void PolicyPass::backward(const Trainable& trainable, std::span<const float> dlogprob, std::span<const float> dentropy,
                           float* gradients) {
+  CHECK(trainable.adapter == adapter_);
   CHECK(dlogprob.size() == head_rows_.size() && dentropy.size() == head_rows_.size());
   const int64_t floats = batch_.tokens() * padded(model_.config.hidden_size);
   if (dhidden_.size() < floats) dhidden_ = Buffer(context_.ledger, role_, "d hidden states", floats);
   std::fill_n(dhidden_.data(), floats, 0.0f);
-  head_backward(context_, model_, activations_.hidden(), head_rows_, temperature_, output_, dlogprob, dentropy,
-                dhidden_.data());
+  const int64_t head = trainable.weights.head;
+  head_backward(context_, model_.head_matrix(), activations_.hidden(), head_rows_, temperature_, output_, dlogprob,
+                dentropy, dhidden_.data(), head < 0 ? nullptr : gradients + head);
   kv_gradients_.kv_heads = model_.config.kv_heads;
   kv_gradients_.block = kPageTokens * padded(model_.config.head_dim);
   const int64_t page_count = pages_.empty() ? 0 : *std::max_element(pages_.begin(), pages_.end()) + 1;
   const int64_t needed = page_count * kv_gradients_.kv_heads * 2 * kv_gradients_.block;
   if (kv_gradients_.data.size() < needed) kv_gradients_.data = Buffer(context_.ledger, role_, "kv gradients", needed);
-  engine::backward(context_, model_, adapter, batch_, kv_, activations_, kv_gradients_, dhidden_.data(), gradients);
+  engine::backward(context_, model_, trainable, batch_, kv_, activations_, kv_gradients_, dhidden_.data(), gradients);
 }
 
 }  // namespace candor::engine

@@ -1,4 +1,4 @@
-// Log-probabilities of given completions under a role, and the way back to its adapter.
+// Log-probabilities of given completions under a role, and the way back to what it trains.
 //
 // The prompt of a group is computed once: its completions attend to its pages. A completion's last token is never an
 // input, since nothing is predicted from it.
@@ -31,12 +31,13 @@ class PolicyPass {
   // Keep::kAllLayers: backward() may follow. `role` names the buffers in the ledger.
   PolicyPass(const Context& context, std::string role, const Model& model, int64_t max_padded_rank, Keep keep);
 
-  // One entry per completion token that counts, rows in order (group by group), tokens within. adapter: null = the
-  // reference.
+  // One entry per completion token that counts, rows in order (group by group), tokens within. adapter: null = the model
+  // alone.
   const HeadOutput& forward(const Adapter* adapter, std::span<const RolloutGroup> groups, double temperature);
 
-  // Derivatives of the loss by each entry of the last forward. Adds into `gradients` (as Adapter::parameters).
-  void backward(const Adapter& adapter, std::span<const float> dlogprob, std::span<const float> dentropy,
+  // Derivatives of the loss by each entry of the last forward, which had this adapter, or this model's weights. Adds
+  // into `gradients`, laid out as `trainable` says.
+  void backward(const Trainable& trainable, std::span<const float> dlogprob, std::span<const float> dentropy,
                 float* gradients);
 
   // What the last forward left, token rows in batch order.
@@ -57,6 +58,7 @@ class PolicyPass {
   std::vector<int32_t> pages_;  // owned by the last forward
   std::vector<HeadRow> head_rows_;
   HeadOutput output_;
+  const Adapter* adapter_ = nullptr;
   double temperature_ = 1.0;
   Buffer dhidden_;
 };

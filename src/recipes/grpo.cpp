@@ -78,6 +78,7 @@ struct Run {
   data::PromptStream prompts;
   MetricsLog metrics;
   files::JsonLines completions;
+  engine::Trainable trainable = engine::trainable_of(adapter);  // points into `adapter`: a Run stays where it is
 };
 
 // What a step computed, for its row in metrics.jsonl.
@@ -159,7 +160,7 @@ void accumulate_gradients(Run& run, const Rollouts& rollouts, const std::vector<
         entry += tokens;
       }
       const std::vector<float> d_entropies(d_logprobs.size(), 0.0f);
-      pass.backward(run.adapter, d_logprobs, d_entropies, gradients);
+      pass.backward(run.trainable, d_logprobs, d_entropies, gradients);
     }
   });
   for (const algorithms::GrpoRow& row : numbers.rows) numbers.loss += row.loss;
@@ -214,7 +215,7 @@ std::string digest_of(const data::PromptSet& set) {
 Result<GrpoStart> start_grpo(const GrpoConfig& config, const engine::Context& context, const engine::Model& model,
                              const data::PromptSet& prompts) {
   engine::Adapter adapter = TRY(first_adapter(config, context, model));
-  engine::AdamwState optimizer = engine::make_adamw(context, adapter);
+  engine::AdamwState optimizer = engine::make_adamw(context, engine::trainable_of(adapter));
   TrainingState state;
   state.kernels = context.kernels.name;
   state.rows_sha256 = digest_of(prompts);
@@ -248,7 +249,7 @@ Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart
   engine::PolicyPass policy(context, "policy", parts.model, run.adapter.max_padded_rank,
                             engine::PolicyPass::Keep::kAllLayers);
   engine::PolicyPass base(context, "reference", parts.model, 0, engine::PolicyPass::Keep::kOneLayer);
-  engine::GradientShards shards(context.ledger, config.gradient_shards, run.adapter.parameters.size());
+  engine::GradientShards shards(context.ledger, config.gradient_shards, run.trainable);
   std::vector<double> step_times;
   bool interrupted = false;
 
@@ -278,12 +279,12 @@ Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart
                                                           static_cast<size_t>(config.num_generations),
                                                           advantage_options(config), penalties));
     accumulate_gradients(run, rollouts, reference, policy, shards, numbers);
-    numbers.grad_norm = engine::gradient_norm(context, run.adapter, shards.total().data());
+    numbers.grad_norm = engine::gradient_norm(context, run.trainable, shards.total().data());
     numbers.learning_rate = algorithms::learning_rate(schedule, run.state.step);
     TRY(check_step(run, numbers));
 
     engine::adamw_step(context, adamw, numbers.learning_rate, numbers.grad_norm, shards.total().data(), run.optimizer,
-                       run.adapter);
+                       run.trainable);
     ++run.state.step;
     run.state.cursor = run.prompts.cursor;
     run.state.num_tokens += rollouts.tokens();

@@ -99,7 +99,8 @@ Errors replay(const std::string& name, const char* level, const Changes& changes
   engine::Adapter adapter = value_of(engine::adapter_from_peft(
       *bench.context, model,
       value_of(files::read_peft_adapter(golden("trajectories") / config.at("initial_adapter").get<std::string>()))));
-  engine::AdamwState state = engine::make_adamw(*bench.context, adapter);
+  const engine::Trainable trainable = engine::trainable_of(adapter);
+  engine::AdamwState state = engine::make_adamw(*bench.context, trainable);
   engine::AdamwOptions adamw;
   adamw.max_grad_norm = changes.max_grad_norm;
   algorithms::GrpoOptions options;
@@ -156,7 +157,7 @@ Errors replay(const std::string& name, const char* level, const Changes& changes
       in.row_weights = std::span<const double>(weights).subspan(first, kMicroBatchRows);
       const algorithms::GrpoLoss result = algorithms::grpo_loss(in, options);
       const std::vector<float> dlogprob(result.d_logprobs.begin(), result.d_logprobs.end());
-      pass.backward(adapter, dlogprob, std::vector<float>(dlogprob.size(), 0.0f), gradients.data());
+      pass.backward(trainable, dlogprob, std::vector<float>(dlogprob.size(), 0.0f), gradients.data());
       loss += result.loss();
       worse(errors.micro_batch_loss, result.loss(), steps[step].at("micro_batch_losses")[b]);
       const auto metrics = algorithms::grpo_metrics(result.rows, options, {false, true});
@@ -169,14 +170,14 @@ Errors replay(const std::string& name, const char* level, const Changes& changes
       }
     }
     const json& recorded = steps[step];
-    const double norm = engine::gradient_norm(*bench.context, adapter, gradients.data());
+    const double norm = engine::gradient_norm(*bench.context, trainable, gradients.data());
     const double rate = algorithms::learning_rate(schedule, static_cast<int64_t>(step));
-    engine::adamw_step(*bench.context, adamw, rate, norm, gradients.data(), state, adapter);
+    engine::adamw_step(*bench.context, adamw, rate, norm, gradients.data(), state, trainable);
     for (size_t i = 0; i < kStepRows; ++i) worse(errors.advantages, advantages[i], rows.their_advantages[i]);
     worse(errors.loss, loss, recorded.at("loss"));
     worse(errors.grad_norm, norm, recorded.at("grad_norm"), recorded.at("grad_norm"));
     worse(errors.learning_rate, rate, recorded.at("learning_rate"));
-    worse(errors.parameter_norm, engine::gradient_norm(*bench.context, adapter, adapter.parameters.data()),
+    worse(errors.parameter_norm, engine::gradient_norm(*bench.context, trainable, adapter.parameters.data()),
           recorded.at("parameter_norm_after"));
     worse(errors.kl, kl, recorded.at("metrics").at("kl"));
     worse(errors.clip_ratio, clipped, recorded.at("metrics").at("clip_ratio/region_mean"));

@@ -139,8 +139,9 @@ class RowsForward {
   std::vector<float> logits(int64_t begin, int64_t end) {
     const int64_t vocabulary = model_.config.vocab_size;
     std::vector<float> whole(static_cast<size_t>((end - begin) * engine::padded(vocabulary)));
-    engine::head_logits(context_, model_, activations_.hidden() + begin * engine::padded(model_.config.hidden_size),
-                        end - begin, whole.data());
+    engine::head_logits(context_, model_.head_matrix(),
+                        activations_.hidden() + begin * engine::padded(model_.config.hidden_size), end - begin,
+                        whole.data());
     return unpad(whole.data(), end - begin, vocabulary);
   }
 
@@ -150,7 +151,7 @@ class RowsForward {
     for (const auto& row : rows_)
       for (size_t t = 0; t < row.size(); ++t)
         head_rows.push_back({static_cast<int64_t>(head_rows.size()), t + 1 < row.size() ? row[t + 1] : 0});
-    return engine::head_forward(context_, model_, activations_.hidden(), head_rows, 1.0);
+    return engine::head_forward(context_, model_.head_matrix(), activations_.hidden(), head_rows, 1.0);
   }
 
   // The oracle's alignment: entry t is about token t given those before it, 0 for a row's first.
@@ -191,20 +192,23 @@ struct WholeRows {
   }
 };
 
-// Gradients of the batch's loss by an adapter's parameters, laid out as they are.
+// Gradients of the batch's loss by what is trained, laid out as `trainable` says.
 inline std::vector<float> loss_gradients(const engine::Context& context, const engine::Model& model,
-                                         const engine::Adapter& adapter, const GoldenBatch& batch,
+                                         const engine::Trainable& trainable, const GoldenBatch& batch,
                                          double* loss = nullptr) {
   const WholeRows whole(batch);
-  engine::PolicyPass pass(context, "test", model, adapter.max_padded_rank, engine::PolicyPass::Keep::kAllLayers);
-  const engine::HeadOutput& out = pass.forward(&adapter, whole.groups, 1.0);
+  const engine::Adapter* adapter = trainable.adapter;
+  engine::PolicyPass pass(context, "test", model, adapter == nullptr ? 0 : adapter->max_padded_rank,
+                          engine::PolicyPass::Keep::kAllLayers);
+  const engine::HeadOutput& out = pass.forward(adapter, whole.groups, 1.0);
   if (loss != nullptr) {
     *loss = 0;
     for (size_t i = 0; i < whole.dlogprob.size(); ++i)
       *loss += static_cast<double>(whole.dlogprob[i]) * static_cast<double>(out.logprobs[i]);
   }
-  std::vector<float> gradients(static_cast<size_t>(adapter.parameters.size()), 0.0f);
-  pass.backward(adapter, whole.dlogprob, std::vector<float>(whole.dlogprob.size(), 0.0f), gradients.data());
+  std::vector<float> gradients(static_cast<size_t>(trainable.gradient_floats), 0.0f);
+  pass.backward(trainable, whole.dlogprob, std::vector<float>(whole.dlogprob.size(), 0.0f), gradients.data());
+  engine::add_tied_gradients(context, trainable, gradients.data());
   return gradients;
 }
 

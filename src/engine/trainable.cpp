@@ -1,0 +1,80 @@
+#include "engine/trainable.h"
+
+#include <algorithm>
+
+namespace candor::engine {
+
+namespace {
+
+void append(Trainable& trainable, std::string name, float* values, int64_t size, bool decay) {
+  trainable.tensors.push_back({std::move(name), values, size, trainable.floats, decay});
+  trainable.floats += size;
+}
+
+}  // namespace
+
+Trainable trainable_of(Adapter& adapter) {
+  Trainable trainable;
+  trainable.adapter = &adapter;
+  for (const LoraPair& pair : adapter.pairs) {
+    const std::string path = "base_model.model." + module_path(pair.layer, pair.linear);
+    append(trainable, path + ".lora_A.weight", adapter.parameters.data() + pair.a_offset, pair.a_size(), true);
+    append(trainable, path + ".lora_B.weight", adapter.parameters.data() + pair.b_offset, pair.b_size(), true);
+  }
+  trainable.weights.layers.resize(adapter.index.size());
+  trainable.parameters = adapter.trainable;
+  trainable.gradient_floats = trainable.floats;
+  return trainable;
+}
+
+Trainable trainable_of(Model& model) {
+  Trainable trainable;
+  WeightOffsets& at = trainable.weights;
+  auto matrix = [&](const std::string& name, PackedMatrix& m) {
+    const int64_t offset = trainable.floats;
+    append(trainable, name, m.data.data(), m.data.size(), true);
+    trainable.parameters += m.out * m.in;
+    return offset;
+  };
+  auto vector = [&](const std::string& name, Buffer& v, int64_t size) {
+    const int64_t offset = trainable.floats;
+    append(trainable, name, v.data(), v.size(), false);
+    trainable.parameters += size;
+    return offset;
+  };
+  const int64_t hidden = model.config.hidden_size;
+  at.head = at.embedding = matrix("model.embed_tokens.weight", model.embedding);
+  at.layers.resize(model.layers.size());
+  for (size_t l = 0; l < model.layers.size(); ++l) {
+    LayerWeights& layer = model.layers[l];
+    for (int i = 0; i < kLinears; ++i) {
+      const std::string path = module_path(static_cast<int64_t>(l), static_cast<Linear>(i));
+      PackedMatrix& linear = layer.linears[i];
+      at.layers[l].weight[i] = matrix(path + ".weight", linear);
+      if (!linear.bias.empty()) at.layers[l].bias[i] = vector(path + ".bias", linear.bias, linear.out);
+    }
+    const std::string prefix = fmt::format("model.layers.{}.", l);
+    at.layers[l].attention_norm = vector(prefix + "input_layernorm.weight", layer.attention_norm, hidden);
+    at.layers[l].mlp_norm = vector(prefix + "post_attention_layernorm.weight", layer.mlp_norm, hidden);
+  }
+  at.final_norm = vector("model.norm.weight", model.final_norm, hidden);
+  if (model.head) at.head = matrix("lm_head.weight", *model.head);
+  trainable.gradient_floats = trainable.floats;
+  if (!model.head) {
+    at.embedding = trainable.floats;
+    trainable.gradient_floats += model.embedding.data.size();
+  }
+  return trainable;
+}
+
+void add_tied_gradients(const Context& context, const Trainable& trainable, float* gradients) {
+  constexpr int64_t kChunk = 1 << 16;
+  const int64_t size = trainable.gradient_floats - trainable.floats;
+  context.pool.run((size + kChunk - 1) / kChunk, [&](int64_t chunk, int) {
+    const int64_t first = chunk * kChunk;
+    context.kernels.add(gradients + trainable.weights.embedding + first, std::min(kChunk, size - first),
+                        gradients + trainable.weights.head + first);
+  });
+}
+
+}  // namespace candor::engine

@@ -1,0 +1,59 @@
+// What a training changes: an adapter, or all weights of a model (full fine-tuning).
+//
+// Either is a list of tensors. Gradients and the optimizer's moments are flat buffers, in which a tensor lies at its
+// offset exactly as its values do, padding included: a weight as packed panels, so that the optimizer is one loop over
+// elements. Padding has zero gradients and stays zero.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/adapter.h"
+#include "engine/model.h"
+
+namespace candor::engine {
+
+struct ParameterTensor {
+  std::string name;  // Hugging Face's or PEFT's
+  float* values = nullptr;
+  int64_t size = 0;    // floats
+  int64_t offset = 0;  // into gradients and moments
+  bool decay = true;   // weight decay applies: not to norms and biases, as Transformers' Trainer has it
+};
+
+// Where in a gradient buffer the gradients of whole weights lie; -1: not trained.
+struct WeightOffsets {
+  struct Layer {
+    int64_t attention_norm = -1, mlp_norm = -1;
+    std::array<int64_t, kLinears> weight, bias;
+    Layer() {
+      weight.fill(-1);
+      bias.fill(-1);
+    }
+  };
+  int64_t embedding = -1, head = -1, final_norm = -1;
+  std::vector<Layer> layers;
+};
+
+struct Trainable {
+  Adapter* adapter = nullptr;  // null: the weights of the model themselves
+  std::vector<ParameterTensor> tensors;
+  WeightOffsets weights;
+  int64_t parameters = 0;  // without padding
+  int64_t floats = 0;      // of moments
+  // Of a gradient buffer. A tied embedding has two gradients there, so that each adds its tokens in row order: the
+  // head's at the tensor's offset, the embedding's behind everything else, until add_tied_gradients().
+  int64_t gradient_floats = 0;
+};
+
+// Both refer to what they are given, which must stay where it is.
+Trainable trainable_of(Adapter& adapter);
+Trainable trainable_of(Model& model);
+
+// Adds the two gradients of a tied embedding into one. Once per step, behind the last backward pass
+// (GradientShards::reduce does it).
+void add_tied_gradients(const Context& context, const Trainable& trainable, float* gradients);
+
+}  // namespace candor::engine

@@ -1,0 +1,67 @@
+#include "engine/weight_gradients.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "engine/kernels/parallel.h"
+
+namespace candor::engine {
+
+namespace {
+
+// Calls columns(begin, end) for stretches of [0, width), which the threads share.
+template <typename Columns>
+void for_columns(ThreadPool& pool, int64_t width, Columns columns) {
+  constexpr int64_t kStretch = 64;
+  pool.run((width + kStretch - 1) / kStretch,
+           [&](int64_t i, int) { columns(i * kStretch, std::min(width, (i + 1) * kStretch)); });
+}
+
+}  // namespace
+
+void add_weight_gradients(const Context& context, std::span<const WeightGradient> gradients, int64_t rows) {
+  std::vector<Matmul> products;
+  for (const WeightGradient& g : gradients)
+    for (int64_t panel = 0; panel < g.panels; ++panel)
+      products.push_back({.a = g.x,
+                          .a_row = 1,
+                          .a_k = g.in,
+                          .b = g.dy + panel * kPanel,
+                          .b_k = g.dy_row,
+                          .b_panel = kPanel,
+                          .c = g.dw + panel * g.in * kPanel,
+                          .c_row = kPanel,
+                          .rows = g.in,
+                          .panels = 1,
+                          .depth = rows,
+                          .accumulate = true});
+  run_matmuls(context.pool, context.kernels, products);
+}
+
+void add_bias_gradient(const Context& context, const float* dy, int64_t rows, int64_t width, float* db) {
+  for_columns(context.pool, width, [&](int64_t begin, int64_t end) {
+    for (int64_t t = 0; t < rows; ++t)
+      for (int64_t i = begin; i < end; ++i) db[i] += dy[t * width + i];
+  });
+}
+
+void add_norm_gradient(const Context& context, const float* x, const float* factor, const float* dy, int64_t rows,
+                       int64_t width, float* dw) {
+  for_columns(context.pool, width, [&](int64_t begin, int64_t end) {
+    for (int64_t t = 0; t < rows; ++t)
+      for (int64_t i = begin; i < end; ++i) dw[i] += dy[t * width + i] * (x[t * width + i] * factor[t]);
+  });
+}
+
+void add_embedding_gradient(const Context& context, std::span<const int32_t> ids, const float* dx, int64_t width,
+                            float* dw) {
+  for_columns(context.pool, width, [&](int64_t begin, int64_t end) {
+    for (size_t t = 0; t < ids.size(); ++t) {
+      float* to = dw + ids[t] / kPanel * width * kPanel + ids[t] % kPanel;
+      const float* from = dx + static_cast<int64_t>(t) * width;
+      for (int64_t i = begin; i < end; ++i) to[i * kPanel] += from[i];
+    }
+  });
+}
+
+}  // namespace candor::engine
