@@ -1,8 +1,9 @@
 // The kernels: every loop over weights or activations, behind one table of function pointers chosen at run time.
 //
-// One file per instruction set: plain.cpp is the readable reference, avx2.cpp the same operations for AVX2 and FMA. A
-// level may differ from another in the last bits, never within itself: the value of an output does not depend on how
-// many rows, panels or threads share a call. That holds because
+// One file per instruction set: plain.cpp is the readable reference, avx2.cpp the same operations for AVX2 and FMA,
+// avx512.cpp for AVX-512. A level may differ from another in the last bits (avx512 keeps avx2's orders and has its
+// bits in float32), never within itself: the value of an output does not depend on how many rows, panels or threads
+// share a call. That holds because
 //  * every matrix product is one chain per output: k = 0, 1, 2, … in order, one accumulator (Matmul below);
 //  * every other sum runs over one row in an order that depends only on its length.
 // Whatever blocks a kernel uses for speed, it must keep these orders (kernels_test.cpp compares bits).
@@ -31,7 +32,7 @@ inline constexpr int64_t padded(int64_t n) {
 // A weight [out, in] is packed as panels of 16 outputs, [out/16][in][16] (b_k 16, b_panel 16·in); a row-major matrix
 // [depth, n] is its own B (b_k its row stride, b_panel 16). a_k = 1 for activations, a_row = 1 for a weight gradient
 // (A transposed): there k runs over tokens and accumulate adds them to C in row order, so any split of the tokens into
-// calls gives the same bits.
+// calls gives the same bits. One of a_row and a_k is always 1.
 struct Matmul {
   const float* a = nullptr;
   int64_t a_row = 0, a_k = 1;
@@ -90,7 +91,7 @@ struct AdamwStep {
 };
 
 struct Kernels {
-  const char* name;  // "plain", "avx2"
+  const char* name;  // "plain", "avx2", "avx512"
 
   // The whole product. Single-threaded: the caller splits rows and panels between threads.
   void (*matmul)(const Matmul& m);
@@ -159,8 +160,10 @@ struct Kernels {
 };
 
 const Kernels& plain_kernels();
-const Kernels* avx2_kernels();  // nullptr where this processor (or this build) has no AVX2, FMA and F16C
-bool processor_has_avx2();      // the operating system's support included
+const Kernels* avx2_kernels();    // nullptr where this processor (or this build) has no AVX2, FMA and F16C
+const Kernels* avx512_kernels();  // nullptr where this processor (or this build) has no AVX-512 F, BW, DQ and VL
+bool processor_has_avx2();        // the operating system's support included
+bool processor_has_avx512();
 
 // The best level that this processor has, or the one that $CANDOR_CPU (plain, avx2, avx512) asks for. Error: the level
 // is unknown, or this processor lacks it.

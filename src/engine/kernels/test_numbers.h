@@ -25,6 +25,7 @@ inline Floats noise(int64_t n, uint32_t seed) {
 inline std::vector<const Kernels*> levels() {
   std::vector<const Kernels*> out = {&plain_kernels()};
   if (avx2_kernels()) out.push_back(avx2_kernels());
+  if (avx512_kernels()) out.push_back(avx512_kernels());
   return out;
 }
 
