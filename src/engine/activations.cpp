@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/check.h"
 #include "engine/forward.h"
 
@@ -20,13 +22,19 @@ struct Carver {
 
 Activations::Activations(const Context& context, std::string role, const Model& model, int64_t max_padded_rank,
                          Keep keep)
-    : context_(context), role_(std::move(role)), config_(model.config), rank_(max_padded_rank), keep_(keep) {}
+    : context_(context),
+      role_(std::move(role)),
+      config_(model.config),
+      dtype_(model.dtype),
+      rank_(max_padded_rank),
+      keep_(keep) {}
 
 void Activations::reserve(int64_t tokens) {
   if (tokens <= capacity_) return;
   layers_ = Buffer();
   hidden_ = Buffer();
   work_ = Buffer();
+  rounded_ = Bf16Buffer();
   capacity_ = tokens;
   lay_out(tokens);
 }
@@ -87,6 +95,10 @@ void Activations::lay_out(int64_t tokens) {
   };
   work_ = Buffer(context_.ledger, role_, "workspace", work(nullptr));
   work(work_.data());
+  if (dtype_ == Dtype::kFloat32) return;
+  const int64_t x = std::max({hidden, q, inner}), dy = all ? std::max(q + 2 * kv, 2 * inner) : 0;
+  rounded_ = Bf16Buffer(context_.ledger, role_, "rounded", tokens * std::max(x, dy));
+  scratch_.rounded = rounded_.data();
 }
 
 LayerActivations Activations::layer(int64_t layer) {

@@ -73,6 +73,7 @@ void forward_tile(const Kernels& kernels, const files::ModelConfig& c, const Sha
   float* scores = sum + tile.rows * s.width;
   float* maximum = scores + tile.rows * kPageTokens;
   float* total = maximum + tile.rows;
+  float* widened = total + tile.rows;  // a block of keys, then of values, where they are bfloat16
   gather(c, s, tensors.q, tile.first, tile.tokens, kv_head, q);
   std::fill_n(sum, tile.rows * s.width, 0.0f);
   std::fill_n(maximum, tile.rows, -INFINITY);
@@ -80,7 +81,8 @@ void forward_tile(const Kernels& kernels, const files::ModelConfig& c, const Sha
   const int64_t blocks = (tile.position + tile.tokens - 1) / kPageTokens + 1;
   for (int64_t block = 0; block < blocks; ++block) {
     const int32_t page = segment.pages[block];
-    kernels.matmul(score_product(q, kv.keys(page, layer, kv_head), s, tile.rows, scores));
+    const float* keys = kv.keys(kernels, page, layer, kv_head, widened);
+    kernels.matmul(score_product(q, keys, s, tile.rows, scores));
     for (int64_t row = 0; row < tile.rows; ++row) {
       const int64_t valid = valid_keys(tile.position + row / s.group, block);
       float* row_scores = scores + row * kPageTokens;
@@ -93,7 +95,7 @@ void forward_tile(const Kernels& kernels, const files::ModelConfig& c, const Sha
     }
     kernels.matmul({.a = scores,
                     .a_row = kPageTokens,
-                    .b = kv.values(page, layer, kv_head),
+                    .b = kv.values(kernels, page, layer, kv_head, widened),
                     .b_panel = kPageTokens * kPanel,
                     .c = sum,
                     .c_row = s.width,
@@ -113,7 +115,7 @@ void forward_tile(const Kernels& kernels, const files::ModelConfig& c, const Sha
 
 // Scratch of a backward tile, carved from one stretch.
 struct BackwardScratch {
-  float *q, *dout, *dq, *scores, *dp, *log_sum, *delta, *keys, *values;
+  float *q, *dout, *dq, *scores, *dp, *log_sum, *delta, *keys, *values, *widened_keys, *widened_values;
   BackwardScratch(float* at, int64_t rows, int64_t width) {
     auto take = [&at](int64_t floats) { return std::exchange(at, at + floats); };
     q = take(rows * width);
@@ -125,6 +127,8 @@ struct BackwardScratch {
     delta = take(rows);
     keys = take(width * kPageTokens);    // one block of keys as [16 keys][width], in panels of 16 columns
     values = take(width * kPageTokens);  // one block of values as [width][16 keys]
+    widened_keys = take(width * kPageTokens);
+    widened_values = take(width * kPageTokens);
   }
 };
 
@@ -180,7 +184,7 @@ void for_tiles(const Segment& segment, const Shape& s, Function&& function) {
 int64_t attention_scratch_floats(const files::ModelConfig& config) {
   const Shape s = shape_of(config);
   const int64_t rows = s.tile * s.group;
-  return padded(rows * (3 * s.width + 2 * kPageTokens + 2) + 2 * s.width * kPageTokens);
+  return padded(rows * (3 * s.width + 2 * kPageTokens + 2) + 4 * s.width * kPageTokens);
 }
 
 void attention_forward(const Context& context, const files::ModelConfig& config, const TokenBatch& batch, KvPool& kv,
@@ -222,8 +226,9 @@ void attention_backward(const Context& context, const files::ModelConfig& config
       const int64_t blocks = (tile.position + tile.tokens - 1) / kPageTokens + 1;
       for (int64_t block = 0; block < blocks; ++block) {
         const int32_t page = segment.pages[block];
-        backward_block(kernels, s, tile, block, kv.keys(page, layer, kv_head), kv.values(page, layer, kv_head), w,
-                       gradients.keys(page, kv_head), gradients.values(page, kv_head));
+        backward_block(kernels, s, tile, block, kv.keys(kernels, page, layer, kv_head, w.widened_keys),
+                       kv.values(kernels, page, layer, kv_head, w.widened_values), w, gradients.keys(page, kv_head),
+                       gradients.values(page, kv_head));
       }
       scatter(config, s, w.dq, tile.first, tile.tokens, kv_head, dq);
     });

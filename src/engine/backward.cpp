@@ -69,13 +69,13 @@ void backward(const Context& context, const Model& model, const Trainable& train
       kernels.rms_norm(a.middle + t * hidden, weights.mlp_norm.data(), epsilon, c.hidden_size, s.normed + t * hidden);
     });
     const LinearBackward down[] = {call(Linear::kDown, s.dx)};
-    linears_backward(context, adapter, gradients, down, s.act, tokens, s.dact, s.du);
+    linears_backward(context, adapter, gradients, down, s.act, tokens, s.dact, s.du, s.rounded);
     for_rows(context.pool, tokens, [&](int64_t t) {
       kernels.silu_mul_backward(a.gate + t * inner, a.up + t * inner, s.dact + t * inner, inner, s.dgate + t * inner,
                                 s.dup + t * inner);
     });
     const LinearBackward gate_up[] = {call(Linear::kGate, s.dgate), call(Linear::kUp, s.dup)};
-    linears_backward(context, adapter, gradients, gate_up, s.normed, tokens, s.dh, s.du);
+    linears_backward(context, adapter, gradients, gate_up, s.normed, tokens, s.dh, s.du, s.rounded);
     norm_gradient(at.layers[l].mlp_norm, a.middle, a.mlp_factor, s.dh);
     for_rows(context.pool, tokens, [&](int64_t t) {
       kernels.rms_norm_backward(a.middle + t * hidden, weights.mlp_norm.data(), a.mlp_factor[t], s.dh + t * hidden,
@@ -85,7 +85,7 @@ void backward(const Context& context, const Model& model, const Trainable& train
     });
 
     const LinearBackward o[] = {call(Linear::kO, s.dx)};
-    linears_backward(context, adapter, gradients, o, a.attention, tokens, s.dattention, s.du);
+    linears_backward(context, adapter, gradients, o, a.attention, tokens, s.dattention, s.du, s.rounded);
     kv_gradients.data.fill_zero();
     attention_backward(context, c, batch, kv, l, {a.q, a.attention, a.log_sum}, s.dattention, s.dq, kv_gradients,
                        s.attention);
@@ -93,7 +93,7 @@ void backward(const Context& context, const Model& model, const Trainable& train
     const LinearBackward qkv[] = {call(Linear::kQ, s.dq), call(Linear::kK, s.dk), call(Linear::kV, s.dv)};
     // Below the first layer only its norm and the embedding are left to be trained.
     const bool needed = l > 0 || at.embedding >= 0 || at.layers[0].attention_norm >= 0;
-    linears_backward(context, adapter, gradients, qkv, s.normed, tokens, needed ? s.dh : nullptr, s.du);
+    linears_backward(context, adapter, gradients, qkv, s.normed, tokens, needed ? s.dh : nullptr, s.du, s.rounded);
     if (!needed) return;
     norm_gradient(at.layers[l].attention_norm, a.input, a.attention_factor, s.dh);
     for_rows(context.pool, tokens, [&](int64_t t) {

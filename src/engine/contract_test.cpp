@@ -1,4 +1,5 @@
-// The contract of docs/adr/0002, lines 1, 2 and 5, on a random model: all comparisons here are bit for bit.
+// The contract of docs/adr/0002, lines 1, 2 and 5, on a random model, at every kernel level that this machine has and
+// in every dtype: all comparisons here are bit for bit.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,6 +17,16 @@ namespace {
 using testing::Bench;
 using ::testing::ElementsAreArray;
 using testing::random_ids;
+
+class Contract : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
+ protected:
+  std::string_view level() const { return std::get<0>(GetParam()); }
+  Dtype dtype() const { return std::get<1>(GetParam()) == "float32" ? Dtype::kFloat32 : Dtype::kBfloat16; }
+};
+INSTANTIATE_TEST_SUITE_P(All, Contract,
+                         ::testing::Combine(::testing::ValuesIn(testing::level_names()),
+                                            ::testing::Values("float32", "bfloat16")),
+                         [](const auto& info) { return std::get<0>(info.param) + "_" + std::get<1>(info.param); });
 
 // Prompts of several lengths around the page size, so that completions straddle pages in every way.
 struct Rollouts {
@@ -72,39 +83,37 @@ std::vector<float> gradients_of(Bench& bench, const Model& model, Adapter& adapt
   return gradients;
 }
 
-TEST(Contract, SamplerAndTrainerAgreeBitForBit) {
-  for (const char* level : {"plain", ""}) {
-    Bench bench(2, level);
-    const Model model = bench.random_model();
-    Adapter adapter = bench.random_adapter(model);
-    std::vector<SampleRequest> requests;
-    for (int64_t length : {1, 15, 16, 17, 31, 32, 40, 3}) requests.push_back({random_ids(length, 1100, 50), 3});
-    SamplingOptions options;
-    options.temperature = 0.8;
-    options.max_new_tokens = 37;
-    options.stop_ids = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20};
-    options.seed = 5;
-    options.max_rows = 7;  // rows come and go, groups wait
-    const auto sampled = sample(*bench.context, model, &adapter, requests, options, nullptr, {});
-    PolicyPass pass(*bench.context, "policy", model, adapter.max_padded_rank, PolicyPass::Keep::kOneLayer);
-    int64_t tokens = 0;
-    for (size_t i = 0; i < requests.size(); ++i) {
-      RolloutGroup group{requests[i].prompt, {}};
-      std::vector<float> policy, plain, entropy;
-      for (const Completion& completion : sampled[i]) {
-        group.completions.emplace_back(completion.ids);
-        policy.insert(policy.end(), completion.policy_logprobs.begin(), completion.policy_logprobs.end());
-        plain.insert(plain.end(), completion.logprobs.begin(), completion.logprobs.end());
-        entropy.insert(entropy.end(), completion.entropy.begin(), completion.entropy.end());
-        EXPECT_TRUE(completion.finished || completion.ids.size() == 37u);
-        tokens += static_cast<int64_t>(completion.ids.size());
-      }
-      EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 0.8).logprobs, ElementsAreArray(policy)) << level;
-      EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 0.8).entropy, ElementsAreArray(entropy)) << level;
-      EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 1.0).logprobs, ElementsAreArray(plain)) << level;
+TEST_P(Contract, SamplerAndTrainerAgreeBitForBit) {
+  Bench bench(2, level(), dtype());
+  const Model model = bench.random_model();
+  Adapter adapter = bench.random_adapter(model);
+  std::vector<SampleRequest> requests;
+  for (int64_t length : {1, 15, 16, 17, 31, 32, 40, 3}) requests.push_back({random_ids(length, 1100, 50), 3});
+  SamplingOptions options;
+  options.temperature = 0.8;
+  options.max_new_tokens = 37;
+  options.stop_ids = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20};
+  options.seed = 5;
+  options.max_rows = 7;  // rows come and go, groups wait
+  const auto sampled = sample(*bench.context, model, &adapter, requests, options, nullptr, {});
+  PolicyPass pass(*bench.context, "policy", model, adapter.max_padded_rank, PolicyPass::Keep::kOneLayer);
+  int64_t tokens = 0;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    RolloutGroup group{requests[i].prompt, {}};
+    std::vector<float> policy, plain, entropy;
+    for (const Completion& completion : sampled[i]) {
+      group.completions.emplace_back(completion.ids);
+      policy.insert(policy.end(), completion.policy_logprobs.begin(), completion.policy_logprobs.end());
+      plain.insert(plain.end(), completion.logprobs.begin(), completion.logprobs.end());
+      entropy.insert(entropy.end(), completion.entropy.begin(), completion.entropy.end());
+      EXPECT_TRUE(completion.finished || completion.ids.size() == 37u);
+      tokens += static_cast<int64_t>(completion.ids.size());
     }
-    EXPECT_GT(tokens, 200);
+    EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 0.8).logprobs, ElementsAreArray(policy));
+    EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 0.8).entropy, ElementsAreArray(entropy));
+    EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 1.0).logprobs, ElementsAreArray(plain));
   }
+  EXPECT_GT(tokens, 200);
 }
 
 // Every setting that changes what is drawn; none of them may change what the model's own numbers are.
@@ -124,44 +133,42 @@ SamplingOptions all_settings() {
   return options;
 }
 
-TEST(Contract, NoSettingOfTheSamplerOpensAGap) {
-  for (const char* level : {"plain", ""}) {
-    Bench bench(2, level);
-    const Model model = bench.random_model();
-    const Adapter adapter = bench.random_adapter(model);
-    const std::vector<SampleRequest> requests = {{random_ids(17, 1100, 50), 3}, {random_ids(40, 1100, 51), 2, 9}};
-    const SamplingOptions options = all_settings();
-    const auto sampled = sample(*bench.context, model, &adapter, requests, options, nullptr, {});
-    PolicyPass pass(*bench.context, "policy", model, adapter.max_padded_rank, PolicyPass::Keep::kOneLayer);
-    int64_t differ = 0;
-    for (size_t i = 0; i < requests.size(); ++i) {
-      RolloutGroup group{requests[i].prompt, {}};
-      std::vector<float> policy, plain;
-      for (const Completion& completion : sampled[i]) {
-        EXPECT_EQ(completion.ids.size(), i == 0 ? 37u : 9u);
-        group.completions.emplace_back(completion.ids);
-        policy.insert(policy.end(), completion.policy_logprobs.begin(), completion.policy_logprobs.end());
-        plain.insert(plain.end(), completion.logprobs.begin(), completion.logprobs.end());
-        for (size_t t = 0; t < completion.ids.size(); ++t) {
-          EXPECT_NE(completion.ids[t], 5);
-          EXPECT_FALSE(t > 0 && completion.ids[t - 1] == 7 && completion.ids[t] == 30);
-          differ += completion.sampling_logprobs[t] != completion.policy_logprobs[t];
-        }
+TEST_P(Contract, NoSettingOfTheSamplerOpensAGap) {
+  Bench bench(2, level(), dtype());
+  const Model model = bench.random_model();
+  const Adapter adapter = bench.random_adapter(model);
+  const std::vector<SampleRequest> requests = {{random_ids(17, 1100, 50), 3}, {random_ids(40, 1100, 51), 2, 9}};
+  const SamplingOptions options = all_settings();
+  const auto sampled = sample(*bench.context, model, &adapter, requests, options, nullptr, {});
+  PolicyPass pass(*bench.context, "policy", model, adapter.max_padded_rank, PolicyPass::Keep::kOneLayer);
+  int64_t differ = 0;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    RolloutGroup group{requests[i].prompt, {}};
+    std::vector<float> policy, plain;
+    for (const Completion& completion : sampled[i]) {
+      EXPECT_EQ(completion.ids.size(), i == 0 ? 37u : 9u);
+      group.completions.emplace_back(completion.ids);
+      policy.insert(policy.end(), completion.policy_logprobs.begin(), completion.policy_logprobs.end());
+      plain.insert(plain.end(), completion.logprobs.begin(), completion.logprobs.end());
+      for (size_t t = 0; t < completion.ids.size(); ++t) {
+        EXPECT_NE(completion.ids[t], 5);
+        EXPECT_FALSE(t > 0 && completion.ids[t - 1] == 7 && completion.ids[t] == 30);
+        differ += completion.sampling_logprobs[t] != completion.policy_logprobs[t];
       }
-      EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 0.8).logprobs, ElementsAreArray(policy)) << level;
-      EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 1.0).logprobs, ElementsAreArray(plain)) << level;
     }
-    EXPECT_GT(differ, 100);
+    EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 0.8).logprobs, ElementsAreArray(policy));
+    EXPECT_THAT(pass.forward(&adapter, {&group, 1}, 1.0).logprobs, ElementsAreArray(plain));
   }
+  EXPECT_GT(differ, 100);
 }
 
 // A conversation that keeps its keys and values between turns against one that computes everything again.
-TEST(Contract, APrefixCacheChangesNoBit) {
-  Bench bench;
+TEST_P(Contract, APrefixCacheChangesNoBit) {
+  Bench bench(2, level(), dtype());
   const Model model = bench.random_model();
   SamplingOptions options = all_settings();
   options.max_new_tokens = 11;
-  PrefixCache cache(bench.ledger, model.config);
+  PrefixCache cache(bench.ledger, model);
   auto turn = [&](const std::vector<int32_t>& prompt, PrefixCache* with) {
     const std::vector<SampleRequest> requests = {{prompt, 1}};
     const SamplingCallbacks none;
@@ -188,11 +195,11 @@ TEST(Contract, APrefixCacheChangesNoBit) {
   }
 }
 
-TEST(Contract, AStoppedAnswerLeavesItsKeysAndValues) {
-  Bench bench;
+TEST_P(Contract, AStoppedAnswerLeavesItsKeysAndValues) {
+  Bench bench(2, level(), dtype());
   const Model model = bench.random_model();
   const SamplingOptions options = all_settings();
-  PrefixCache cache(bench.ledger, model.config);
+  PrefixCache cache(bench.ledger, model);
   const std::vector<SampleRequest> requests = {{random_ids(20, 1100, 1), 1}};
   Completion stopped;
   const SamplingCallbacks none;
@@ -208,8 +215,8 @@ TEST(Contract, AStoppedAnswerLeavesItsKeysAndValues) {
   EXPECT_EQ(cache.shared_tokens(next), 24);
 }
 
-TEST(Contract, SamplingDoesNotDependOnRowsAtATime) {
-  Bench bench;
+TEST_P(Contract, SamplingDoesNotDependOnRowsAtATime) {
+  Bench bench(2, level(), dtype());
   const Model model = bench.random_model();
   std::vector<SampleRequest> requests;
   for (uint32_t i = 0; i < 9; ++i) requests.push_back({random_ids(5 + 4 * i, 1100, i), 2});
@@ -229,12 +236,12 @@ TEST(Contract, SamplingDoesNotDependOnRowsAtATime) {
   EXPECT_NE(ids(64), expected);
 }
 
-TEST(Contract, GradientsDoNotDependOnThreadsOrMicroBatches) {
+TEST_P(Contract, GradientsDoNotDependOnThreadsOrMicroBatches) {
   const Rollouts rollouts = some_rollouts();
   std::vector<float> expected;
   HeadOutput expected_output;
   for (const int threads : {1, 2, 5}) {
-    Bench bench(threads);
+    Bench bench(threads, level(), dtype());
     const Model model = bench.random_model();
     Adapter adapter = bench.random_adapter(model);
     for (const size_t micro_batch : {1, 2, 6}) {
@@ -254,8 +261,8 @@ TEST(Contract, GradientsDoNotDependOnThreadsOrMicroBatches) {
 
 // A loss with a statistic over the whole step: log-probabilities first (nothing kept), then the loss, then every
 // micro-batch again with its backward pass. The second forward repeats the first bit for bit, so no split matters.
-TEST(Contract, ACoupledLossTakesTwoPasses) {
-  Bench bench;
+TEST_P(Contract, ACoupledLossTakesTwoPasses) {
+  Bench bench(2, level(), dtype());
   const Model model = bench.random_model();
   Adapter adapter = bench.random_adapter(model);
   const Rollouts rollouts = some_rollouts();
@@ -284,8 +291,8 @@ TEST(Contract, ACoupledLossTakesTwoPasses) {
   }
 }
 
-TEST(Contract, OtherRowsAndSharingThePromptDoNotChangeLogprobs) {
-  Bench bench;
+TEST_P(Contract, OtherRowsAndSharingThePromptDoNotChangeLogprobs) {
+  Bench bench(2, level(), dtype());
   const Model model = bench.random_model();
   const Rollouts rollouts = some_rollouts();
   const auto groups = rollouts.groups();
@@ -305,8 +312,8 @@ TEST(Contract, OtherRowsAndSharingThePromptDoNotChangeLogprobs) {
     }
 }
 
-TEST(Contract, TheReferenceIsTheInitialModel) {
-  Bench bench;
+TEST_P(Contract, TheReferenceIsTheInitialModel) {
+  Bench bench(2, level(), dtype());
   const Model model = bench.random_model();
   files::LoraConfig config;
   config.r = 4;
@@ -322,8 +329,8 @@ TEST(Contract, TheReferenceIsTheInitialModel) {
   EXPECT_EQ(pass.forward(nullptr, groups, 1.0).logprobs, base);  // adapters off again
 }
 
-TEST(Contract, ShardsAddInAFixedTree) {
-  Bench bench;
+TEST_P(Contract, ShardsAddInAFixedTree) {
+  Bench bench(2, level(), dtype());
   for (int64_t shards : {1, 2, 3, 4, 8}) {
     Trainable trainable;
     trainable.floats = trainable.gradient_floats = 16;

@@ -47,15 +47,7 @@ void store_keys(const Context& context, const files::ModelConfig& c, const Token
     const Segment& segment = batch.segments[i];
     if (segment.straddled_page < 0) return;
     const int32_t own = segment.pages[segment.position / kPageTokens];
-    const int64_t slots = segment.position % kPageTokens, width = padded(c.head_dim);
-    for (int64_t head = 0; head < c.kv_heads; ++head) {
-      const float* from[2] = {kv.keys(segment.straddled_page, layer, head),
-                              kv.values(segment.straddled_page, layer, head)};
-      float* to[2] = {kv.keys(own, layer, head), kv.values(own, layer, head)};
-      for (int64_t d = 0; d < width; ++d) std::copy_n(from[0] + d * kPageTokens, slots, to[0] + d * kPageTokens);
-      for (int64_t panel = 0; panel < width / kPanel; ++panel)
-        std::copy_n(from[1] + panel * kPageTokens * kPanel, slots * kPanel, to[1] + panel * kPageTokens * kPanel);
-    }
+    kv.copy_slots(segment.straddled_page, own, layer, segment.position % kPageTokens);
   });
 }
 
@@ -90,11 +82,11 @@ void forward(const Context& context, const Model& model, const Rope& rope, const
                                                c.hidden_size, s.normed + t * w.hidden);
     });
     const LinearCall qkv[] = {call(Linear::kQ, a.q), call(Linear::kK, s.k), call(Linear::kV, s.v)};
-    linears_forward(context, adapter, qkv, s.normed, tokens);
+    linears_forward(context, adapter, qkv, s.normed, tokens, s.rounded);
     store_keys(context, c, batch, kv, l, a.q, s);
     attention_forward(context, c, batch, kv, l, {a.q, a.attention, a.log_sum}, s.attention);
     const LinearCall o[] = {call(Linear::kO, s.projected)};
-    linears_forward(context, adapter, o, a.attention, tokens);
+    linears_forward(context, adapter, o, a.attention, tokens, s.rounded);
 
     for_rows(context.pool, tokens, [&](int64_t t) {
       float* middle = a.middle + t * w.hidden;
@@ -104,12 +96,12 @@ void forward(const Context& context, const Model& model, const Rope& rope, const
           kernels.rms_norm(middle, weights.mlp_norm.data(), epsilon, c.hidden_size, s.normed + t * w.hidden);
     });
     const LinearCall gate_up[] = {call(Linear::kGate, a.gate), call(Linear::kUp, a.up)};
-    linears_forward(context, adapter, gate_up, s.normed, tokens);
+    linears_forward(context, adapter, gate_up, s.normed, tokens, s.rounded);
     for_rows(context.pool, tokens, [&](int64_t t) {
       kernels.silu_mul(a.gate + t * w.inner, a.up + t * w.inner, w.inner, s.act + t * w.inner);
     });
     const LinearCall down[] = {call(Linear::kDown, s.projected)};
-    linears_forward(context, adapter, down, s.act, tokens);
+    linears_forward(context, adapter, down, s.act, tokens, s.rounded);
     for_rows(context.pool, tokens, [&](int64_t t) {
       float* out = output + t * w.hidden;
       std::copy_n(a.middle + t * w.hidden, w.hidden, out);

@@ -43,6 +43,7 @@ class Activations {
     float *dx, *dh, *dq, *dk, *dv, *dattention, *dgate, *dup, *dact, *du;  // backward; null with kOneLayer
     float *cosine, *sine;                                                  // [tokens, head_dim/2]
     float* attention;                                                      // per thread
+    uint16_t* rounded;  // bfloat16 only: the widest input of linear layers, or with kAllLayers the widest dy of several
   };
   const Scratch& scratch() const { return scratch_; }
 
@@ -52,10 +53,12 @@ class Activations {
   const Context& context_;
   std::string role_;
   const files::ModelConfig& config_;
+  Dtype dtype_;
   int64_t rank_;
   Keep keep_;
   int64_t capacity_ = 0, layer_stride_ = 0;
   Buffer layers_, hidden_, work_;
+  Bf16Buffer rounded_;
   float *final_input_ = nullptr, *final_factor_ = nullptr;
   LayerActivations first_{};
   Scratch scratch_{};

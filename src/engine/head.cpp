@@ -28,25 +28,82 @@ std::vector<Chunk> chunks_of(int64_t rows, int threads) {
   return chunks;
 }
 
-void gather(const float* hidden, std::span<const HeadRow> rows, const Chunk& chunk, int64_t width, float* to) {
-  for (int64_t i = chunk.begin; i < chunk.end; ++i, to += width)
-    std::copy_n(hidden + rows[i].hidden_row * width, width, to);
+// Hidden states as the head reads them: as they are, or where it is bfloat16, rounded.
+struct HeadInput {
+  std::vector<float> hidden;
+  std::vector<uint16_t> rounded;
+
+  // Of the rows that `rows` name.
+  void gather(const Kernels& kernels, const PackedMatrix& head, const float* from, std::span<const HeadRow> rows) {
+    const int64_t width = padded(head.in);
+    hidden.resize(rows.size() * static_cast<size_t>(width));
+    for (size_t i = 0; i < rows.size(); ++i)
+      std::copy_n(from + rows[i].hidden_row * width, width, hidden.data() + static_cast<int64_t>(i) * width);
+    if (head.dtype() == Dtype::kFloat32) return;
+    rounded.resize(hidden.size());
+    kernels.round_bf16(hidden.data(), static_cast<int64_t>(hidden.size()), rounded.data());
+  }
+};
+
+// logits [rows, 512] of input rows `begin` and on over the vocabulary block that starts at `first`; returns its true
+// width.
+int64_t block_logits(const Kernels& kernels, const PackedMatrix& head, const HeadInput& input, int64_t begin,
+                     int64_t rows, int64_t first, float* logits) {
+  const int64_t count = std::min(kVocabularyBlock, head.out - first), width = padded(head.in);
+  const int64_t panels = padded(count) / kPanel, at = first * width;
+  if (head.dtype() == Dtype::kFloat32)
+    kernels.matmul({.a = input.hidden.data() + begin * width,
+                    .a_row = width,
+                    .b = head.data.data() + at,
+                    .b_panel = head.panel_size(),
+                    .c = logits,
+                    .c_row = kVocabularyBlock,
+                    .rows = rows,
+                    .panels = panels,
+                    .depth = width});
+  else
+    kernels.bf16_matmul({.a = input.rounded.data() + begin * width,
+                         .a_row = width,
+                         .b = head.pairs.data() + at,
+                         .b_panel = head.panel_size(),
+                         .c = logits,
+                         .c_row = kVocabularyBlock,
+                         .rows = rows,
+                         .panels = panels,
+                         .depth = width});
+  return count;
 }
 
-// logits [rows, 512] of the vocabulary block that starts at `first`; returns its true width.
-int64_t block_logits(const Kernels& kernels, const PackedMatrix& head, const float* hidden, int64_t rows, int64_t first,
-                     float* logits) {
-  const int64_t count = std::min(kVocabularyBlock, head.out - first);
-  kernels.matmul({.a = hidden,
-                  .a_row = padded(head.in),
-                  .b = head.data.data() + first / kPanel * head.panel_size(),
-                  .b_panel = head.panel_size(),
-                  .c = logits,
-                  .c_row = kVocabularyBlock,
+// product [rows, 16] = dlogits [rows, 512]·W of 16 columns of W and this block of the vocabulary.
+void block_product(const Kernels& kernels, const PackedMatrix& head, const float* dlogits, int64_t rows, int64_t first,
+                   int64_t depth, int64_t column, float* product) {
+  alignas(64) float panel[kVocabularyBlock * kPanel];
+  for (int64_t row = 0; row < depth; row += kPanel)
+    kernels.transpose_block(head.data.data() + (first + row) * padded(head.in) + column * kPanel, panel + row * kPanel);
+  kernels.matmul({.a = dlogits,
+                  .a_row = kVocabularyBlock,
+                  .b = panel,
+                  .c = product,
+                  .c_row = kPanel,
                   .rows = rows,
-                  .panels = padded(count) / kPanel,
-                  .depth = padded(head.in)});
-  return count;
+                  .panels = 1,
+                  .depth = depth});
+}
+
+void block_product(const Kernels& kernels, const PackedMatrix& head, const uint16_t* dlogits, int64_t rows,
+                   int64_t first, int64_t depth, int64_t column, float* product) {
+  alignas(64) uint16_t panel[kVocabularyBlock * kPanel];
+  for (int64_t row = 0; row < depth; row += kPanel)
+    kernels.bf16_transpose_block(head.pairs.data() + (first + row) * padded(head.in) + column * kPanel,
+                                 panel + row * kPanel);
+  kernels.bf16_matmul({.a = dlogits,
+                       .a_row = kVocabularyBlock,
+                       .b = panel,
+                       .c = product,
+                       .c_row = kPanel,
+                       .rows = rows,
+                       .panels = 1,
+                       .depth = depth});
 }
 
 // dhidden [rows, in] += dlogits [rows, 512]·W of this block, 16 columns of W at a time. At most kChunkRows rows.
@@ -54,23 +111,22 @@ int64_t block_logits(const Kernels& kernels, const PackedMatrix& head, const flo
 // a unit of the likely ones' sum, so one float chain would lose them all (1e-3 of SmolLM2's gradients).
 void block_input_gradient(const Kernels& kernels, const PackedMatrix& head, const float* dlogits, int64_t rows,
                           int64_t first, int64_t count, double* dhidden) {
-  alignas(64) float panel[kVocabularyBlock * kPanel], product[kChunkRows * kPanel];
-  const int64_t depth = padded(count);
-  for (int64_t column = 0; column < padded(head.in); column += kPanel) {
-    for (int64_t row = 0; row < depth; row += kPanel)
-      kernels.transpose_block(head.data.data() + (first + row) / kPanel * head.panel_size() + column * kPanel,
-                              panel + row * kPanel);
-    kernels.matmul({.a = dlogits,
-                    .a_row = kVocabularyBlock,
-                    .b = panel,
-                    .c = product,
-                    .c_row = kPanel,
-                    .rows = rows,
-                    .panels = 1,
-                    .depth = depth});
+  const int64_t depth = padded(count), width = padded(head.in);
+  std::vector<uint16_t> rounded;
+  if (head.dtype() == Dtype::kBfloat16) {
+    rounded.resize(static_cast<size_t>(rows * kVocabularyBlock));
+    for (int64_t i = 0; i < rows; ++i)
+      kernels.round_bf16(dlogits + i * kVocabularyBlock, depth, rounded.data() + i * kVocabularyBlock);
+  }
+  alignas(64) float product[kChunkRows * kPanel];
+  for (int64_t column = 0; column < width; column += kPanel) {
+    if (head.dtype() == Dtype::kFloat32)
+      block_product(kernels, head, dlogits, rows, first, depth, column, product);
+    else
+      block_product(kernels, head, rounded.data(), rows, first, depth, column, product);
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t j = 0; j < kPanel; ++j)
-        dhidden[i * padded(head.in) + column + j] += static_cast<double>(product[i * kPanel + j]);
+        dhidden[i * width + column + j] += static_cast<double>(product[i * kPanel + j]);
   }
 }
 
@@ -96,7 +152,6 @@ HeadOutput head_forward(const Context& context, const PackedMatrix& head, const 
                         std::span<const HeadRow> rows, double temperature) {
   CHECK(temperature > 0);
   const auto inverse = static_cast<float>(1.0 / temperature);
-  const int64_t width = padded(head.in);
   HeadOutput out;
   out.logprobs.resize(rows.size());
   out.entropy.resize(rows.size());
@@ -106,11 +161,12 @@ HeadOutput head_forward(const Context& context, const PackedMatrix& head, const 
   context.pool.run(static_cast<int64_t>(chunks.size()), [&](int64_t c, int) {
     const Chunk chunk = chunks[c];
     const int64_t n = chunk.end - chunk.begin;
-    std::vector<float> gathered(n * width), logits(n * kVocabularyBlock);
-    gather(hidden, rows, chunk, width, gathered.data());
+    HeadInput input;
+    input.gather(context.kernels, head, hidden, rows.subspan(chunk.begin, n));
+    std::vector<float> logits(n * kVocabularyBlock);
     std::vector<HeadState> states(n, initial_head_state());
     for (int64_t first = 0; first < head.out; first += kVocabularyBlock) {
-      const int64_t count = block_logits(context.kernels, head, gathered.data(), n, first, logits.data());
+      const int64_t count = block_logits(context.kernels, head, input, 0, n, first, logits.data());
       for (int64_t i = 0; i < n; ++i)
         context.kernels.head_block(logits.data() + i * kVocabularyBlock, count, first, inverse,
                                    rows[chunk.begin + i].target, &states[i]);
@@ -140,14 +196,15 @@ void head_backward(const Context& context, const PackedMatrix& head, const float
     }
   const auto count = static_cast<int64_t>(live.size());
   const auto chunks = chunks_of(count, context.pool.threads());
-  std::vector<float> gathered(count * width), logits(count * kVocabularyBlock);
+  HeadInput input;
+  input.gather(context.kernels, head, hidden, live_rows);
+  std::vector<float> logits(count * kVocabularyBlock);
   std::vector<double> gradients(count * width, 0.0);
-  gather(hidden, live_rows, {0, count}, width, gathered.data());
   // d logits of one chunk of rows over one vocabulary block, and their part of d hidden.
   auto backward_block = [&](const Chunk& chunk, int64_t first) {
     const int64_t n = chunk.end - chunk.begin;
     float* block = logits.data() + chunk.begin * kVocabularyBlock;
-    const int64_t ids = block_logits(context.kernels, head, gathered.data() + chunk.begin * width, n, first, block);
+    const int64_t ids = block_logits(context.kernels, head, input, chunk.begin, n, first, block);
     for (int64_t i = 0; i < n; ++i) {
       const int64_t row = live[chunk.begin + i];
       float* of_row = block + i * kVocabularyBlock;
@@ -167,8 +224,8 @@ void head_backward(const Context& context, const PackedMatrix& head, const float
     for (int64_t first = 0; first < head.out; first += kVocabularyBlock) {
       context.pool.run(chunk_count, [&](int64_t c, int) { backward_block(chunks[c], first); });
       const int64_t panels = padded(std::min(kVocabularyBlock, head.out - first)) / kPanel;
-      const WeightGradient block{gathered.data(),  width,  logits.data(),
-                                 kVocabularyBlock, panels, dweight + first * width};
+      const WeightGradient block{input.hidden.data(), width,  logits.data(),
+                                 kVocabularyBlock,    panels, dweight + first * width};
       add_weight_gradients(context, {&block, 1}, count);
     }
   }
@@ -178,15 +235,30 @@ void head_backward(const Context& context, const PackedMatrix& head, const float
 }
 
 void head_logits(const Context& context, const PackedMatrix& head, const float* hidden, int64_t rows, float* logits) {
+  const int64_t width = padded(head.in);
+  if (head.dtype() == Dtype::kBfloat16) {
+    std::vector<uint16_t> rounded(static_cast<size_t>(rows * width));
+    context.kernels.round_bf16(hidden, rows * width, rounded.data());
+    const Bf16Matmul product{.a = rounded.data(),
+                             .a_row = width,
+                             .b = head.pairs.data(),
+                             .b_panel = head.panel_size(),
+                             .c = logits,
+                             .c_row = padded(head.out),
+                             .rows = rows,
+                             .panels = head.panels(),
+                             .depth = width};
+    return run_matmuls(context.pool, context.kernels, {}, {&product, 1});
+  }
   const Matmul product{.a = hidden,
-                       .a_row = padded(head.in),
+                       .a_row = width,
                        .b = head.data.data(),
                        .b_panel = head.panel_size(),
                        .c = logits,
                        .c_row = padded(head.out),
                        .rows = rows,
                        .panels = head.panels(),
-                       .depth = padded(head.in)};
+                       .depth = width};
   run_matmuls(context.pool, context.kernels, {&product, 1});
 }
 

@@ -15,21 +15,53 @@ void for_rows(ThreadPool& pool, int64_t rows, const std::function<void(int64_t r
   });
 }
 
+namespace {
+
+// y = x·Wᵀ, of which a product of either kind is made.
+template <typename Product, typename Number>
+Product base_product(const PackedMatrix& w, const Number* weight, const Number* x, int64_t rows, float* y) {
+  Product product;
+  product.a = x;
+  product.a_row = padded(w.in);
+  product.b = weight;
+  product.b_panel = w.panel_size();
+  product.c = y;
+  product.c_row = padded(w.out);
+  product.rows = rows;
+  product.panels = w.panels();
+  product.depth = padded(w.in);
+  return product;
+}
+
+// dx = dy·W of either kind.
+template <typename Number>
+TransposedProduct<Number> input_gradient(const PackedMatrix& w, const Number* weight, const Number* dy, int64_t rows,
+                                         float* dx) {
+  return {.dy = dy,
+          .dy_row = padded(w.out),
+          .weight = weight,
+          .rows = rows,
+          .out = w.out,
+          .in = padded(w.in),
+          .dx = dx,
+          .dx_row = padded(w.in)};
+}
+
+}  // namespace
+
 void linears_forward(const Context& context, const Adapter* adapter, std::span<const LinearCall> calls, const float* x,
-                     int64_t rows) {
+                     int64_t rows, uint16_t* rounded) {
   std::vector<Matmul> first, second;  // what reads x, then what reads u
+  std::vector<Bf16Matmul> first_bf16;
+  const PackedMatrix& any = *calls.front().weight;
+  if (any.dtype() == Dtype::kBfloat16) round_rows(context.pool, context.kernels, x, rows * padded(any.in), rounded);
   bool biased = false;
   for (const LinearCall& call : calls) {
     const PackedMatrix& w = *call.weight;
-    first.push_back({.a = x,
-                     .a_row = padded(w.in),
-                     .b = w.data.data(),
-                     .b_panel = w.panel_size(),
-                     .c = call.y,
-                     .c_row = padded(w.out),
-                     .rows = rows,
-                     .panels = w.panels(),
-                     .depth = padded(w.in)});
+    if (w.dtype() == Dtype::kFloat32)
+      first.push_back(base_product<Matmul>(w, w.data.data(), x, rows, call.y));
+    else
+      first_bf16.push_back(base_product<Bf16Matmul>(w, w.pairs.data(), rounded, rows, call.y));
     biased = biased || !w.bias.empty();
     if (call.lora == nullptr) continue;
     const int64_t rank = padded(call.lora->rank);
@@ -53,7 +85,7 @@ void linears_forward(const Context& context, const Adapter* adapter, std::span<c
                       .depth = rank,
                       .accumulate = true});
   }
-  run_matmuls(context.pool, context.kernels, first);
+  run_matmuls(context.pool, context.kernels, first, first_bf16);
   if (biased)
     for_rows(context.pool, rows, [&](int64_t row) {
       for (const LinearCall& call : calls) {
@@ -65,7 +97,8 @@ void linears_forward(const Context& context, const Adapter* adapter, std::span<c
 }
 
 void linears_backward(const Context& context, const Adapter* adapter, float* gradients,
-                      std::span<const LinearBackward> calls, const float* x, int64_t rows, float* dx, float* du) {
+                      std::span<const LinearBackward> calls, const float* x, int64_t rows, float* dx, float* du,
+                      uint16_t* rounded) {
   std::vector<Matmul> to_rank, weights, to_input;
   std::vector<WeightGradient> whole;
   for (const LinearBackward& call : calls) {
@@ -131,18 +164,19 @@ void linears_backward(const Context& context, const Adapter* adapter, float* gra
   add_weight_gradients(context, whole, rows);
   if (dx == nullptr) return;
   std::vector<TransposedMatmul> base;
+  std::vector<Bf16TransposedMatmul> base_bf16;
   for (const LinearBackward& call : calls) {
     const PackedMatrix& w = *call.weight;
-    base.push_back({.dy = call.dy,
-                    .dy_row = padded(w.out),
-                    .weight = w.data.data(),
-                    .rows = rows,
-                    .out = w.out,
-                    .in = padded(w.in),
-                    .dx = dx,
-                    .dx_row = padded(w.in)});
+    if (w.dtype() == Dtype::kFloat32) {
+      base.push_back(input_gradient(w, w.data.data(), call.dy, rows, dx));
+      continue;
+    }
+    round_rows(context.pool, context.kernels, call.dy, rows * padded(w.out), rounded);
+    base_bf16.push_back(input_gradient<uint16_t>(w, w.pairs.data(), rounded, rows, dx));
+    rounded += rows * padded(w.out);
   }
   run_transposed_matmuls(context.pool, context.kernels, base);
+  run_transposed_matmuls(context.pool, context.kernels, base_bf16);
   // One after the other: each adds to the same dx.
   for (const Matmul& m : to_input) run_matmuls(context.pool, context.kernels, {&m, 1});
 }

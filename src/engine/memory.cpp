@@ -35,32 +35,38 @@ std::vector<MemoryLedger::Entry> MemoryLedger::entries() const {
   return all;
 }
 
-Buffer::Buffer(MemoryLedger& ledger, std::string role, std::string name, int64_t floats)
-    : ledger_(&ledger), role_(std::move(role)), name_(std::move(name)), size_(floats) {
-  CHECK(floats >= 0);
-  if (floats == 0) return;
+template <typename Number>
+NumberBuffer<Number>::NumberBuffer(MemoryLedger& ledger, std::string role, std::string name, int64_t count)
+    : ledger_(&ledger), role_(std::move(role)), name_(std::move(name)), size_(count) {
+  CHECK(count >= 0);
+  if (count == 0) return;
   constexpr size_t kHugePage = size_t{2} << 20;
-  const size_t bytes = sizeof(float) * static_cast<size_t>(floats);
+  const size_t bytes = sizeof(Number) * static_cast<size_t>(count);
   const size_t alignment = bytes >= 2 * kHugePage ? kHugePage : 64;
-  data_ = static_cast<float*>(std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment));
+  data_ = static_cast<Number*>(std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment));
   CHECK(data_ != nullptr);
   if (alignment == kHugePage) madvise(data_, bytes, MADV_HUGEPAGE);
   fill_zero();
   ledger_->change(role_, name_, static_cast<int64_t>(bytes));
 }
 
-Buffer::~Buffer() {
+template <typename Number>
+NumberBuffer<Number>::~NumberBuffer() {
   if (data_ == nullptr) return;
   std::free(data_);
-  ledger_->change(role_, name_, -static_cast<int64_t>(sizeof(float)) * size_);
+  ledger_->change(role_, name_, -static_cast<int64_t>(sizeof(Number)) * size_);
 }
 
-void Buffer::swap(Buffer& other) noexcept {
+template <typename Number>
+void NumberBuffer<Number>::swap(NumberBuffer& other) noexcept {
   std::swap(ledger_, other.ledger_);
   std::swap(role_, other.role_);
   std::swap(name_, other.name_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
 }
+
+template class NumberBuffer<float>;
+template class NumberBuffer<uint16_t>;
 
 }  // namespace candor::engine

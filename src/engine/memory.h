@@ -29,33 +29,36 @@ class MemoryLedger {
   int64_t bytes_ = 0, peak_ = 0;
 };
 
-// Zero-filled floats, aligned to 64 bytes (large ones to huge pages). Movable, not copyable. The ledger outlives it.
-class Buffer {
+// Zero-filled numbers, aligned to 64 bytes (large ones to huge pages). Movable, not copyable. The ledger outlives it.
+template <typename Number>
+class NumberBuffer {
  public:
-  Buffer() = default;
-  Buffer(MemoryLedger& ledger, std::string role, std::string name, int64_t floats);
-  Buffer(Buffer&& other) noexcept { swap(other); }
-  Buffer& operator=(Buffer&& other) noexcept {
-    Buffer(std::move(other)).swap(*this);
+  NumberBuffer() = default;
+  NumberBuffer(MemoryLedger& ledger, std::string role, std::string name, int64_t count);
+  NumberBuffer(NumberBuffer&& other) noexcept { swap(other); }
+  NumberBuffer& operator=(NumberBuffer&& other) noexcept {
+    NumberBuffer(std::move(other)).swap(*this);
     return *this;
   }
-  ~Buffer();
+  ~NumberBuffer();
 
-  float* data() { return data_; }
-  const float* data() const { return data_; }
+  Number* data() { return data_; }
+  const Number* data() const { return data_; }
   int64_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  void fill_zero() { std::memset(data_, 0, sizeof(float) * static_cast<size_t>(size_)); }
-  float& operator[](int64_t i) { return data_[i]; }
-  const float& operator[](int64_t i) const { return data_[i]; }
+  void fill_zero() { std::memset(data_, 0, sizeof(Number) * static_cast<size_t>(size_)); }
+  Number& operator[](int64_t i) { return data_[i]; }
+  const Number& operator[](int64_t i) const { return data_[i]; }
 
  private:
-  void swap(Buffer& other) noexcept;
+  void swap(NumberBuffer& other) noexcept;
 
   MemoryLedger* ledger_ = nullptr;
   std::string role_, name_;
-  float* data_ = nullptr;
+  Number* data_ = nullptr;
   int64_t size_ = 0;
 };
+using Buffer = NumberBuffer<float>;
+using Bf16Buffer = NumberBuffer<uint16_t>;  // bfloat16 numbers, as their bits
 
 }  // namespace candor::engine

@@ -3,29 +3,68 @@
 #include <atomic>
 
 #include "base/check.h"
+#include "base/half.h"
 
 namespace candor::engine {
 
 namespace {
 
+// rows [count, in] of panel `panel`, float32 as they were read, into their lanes.
+void fill_panel(const std::vector<float>& rows, int64_t count, int64_t panel, PackedMatrix& matrix) {
+  float* to = matrix.data.data() + panel * matrix.panel_size();
+  for (int64_t row = 0; row < count; ++row)
+    for (int64_t k = 0; k < matrix.in; ++k) to[k * kPanel + row] = rows[row * matrix.in + k];
+}
+
+// The same in bfloat16; returns a row that overflowed when it was rounded, or -1.
+int64_t fill_bf16_panel(const Kernels& kernels, const std::vector<float>& rows, int64_t count, int64_t panel,
+                        PackedMatrix& matrix) {
+  constexpr uint16_t kMagnitude = 0x7fff, kInfinity = 0x7f80;
+  uint16_t* to = matrix.pairs.data() + panel * matrix.panel_size();
+  std::vector<uint16_t> rounded(static_cast<size_t>(matrix.in));
+  for (int64_t row = 0; row < count; ++row) {
+    kernels.round_bf16(rows.data() + row * matrix.in, matrix.in, rounded.data());
+    for (int64_t k = 0; k < matrix.in; ++k) {
+      if ((rounded[k] & kMagnitude) == kInfinity) return row;
+      to[k / 2 * (2 * kPanel) + 2 * row + k % 2] = rounded[k];
+    }
+  }
+  return -1;
+}
+
 // Packs one matrix, panels split over the threads. On an error the one of the first panel is returned, whatever thread
 // met it first.
 Result<PackedMatrix> pack(const Context& context, const files::WeightReader& weights, const std::string& name,
-                          int64_t out, int64_t in) {
-  PackedMatrix matrix{out, in, Buffer(context.ledger, "weights", name, padded(out) * padded(in)), {}};
+                          int64_t out, int64_t in, Dtype dtype) {
+  PackedMatrix matrix;
+  matrix.out = out, matrix.in = in;
+  const int64_t size = padded(out) * padded(in);
+  if (dtype == Dtype::kFloat32)
+    matrix.data = Buffer(context.ledger, "weights", name, size);
+  else
+    matrix.pairs = Bf16Buffer(context.ledger, "weights", name, size);
   std::mutex mutex;
   std::optional<std::pair<int64_t, Error>> failure;
-  context.pool.run(matrix.panels(), [&](int64_t panel, int) {
+  auto fill = [&](int64_t panel) -> Result<void> {
     const int64_t begin = panel * kPanel, end = std::min(begin + kPanel, out);
     std::vector<float> rows(static_cast<size_t>((end - begin) * in));
-    if (auto read = weights.read_rows(name, begin, end, rows.data()); !read) {
-      std::lock_guard lock(mutex);
-      if (!failure || panel < failure->first) failure = {panel, read.error()};
-      return;
+    TRY(weights.read_rows(name, begin, end, rows.data()));
+    if (dtype == Dtype::kFloat32) {
+      fill_panel(rows, end - begin, panel, matrix);
+      return {};
     }
-    float* to = matrix.data.data() + panel * matrix.panel_size();
-    for (int64_t row = begin; row < end; ++row)
-      for (int64_t k = 0; k < in; ++k) to[k * kPanel + row - begin] = rows[(row - begin) * in + k];
+    const int64_t overflow = fill_bf16_panel(context.kernels, rows, end - begin, panel, matrix);
+    if (overflow < 0) return {};
+    return error(
+        "[model] weight \"{}\" holds a number in row {} that lies beyond the range of bfloat16. Choose "
+        "--dtype float32.",
+        name, begin + overflow);
+  };
+  context.pool.run(matrix.panels(), [&](int64_t panel, int) {
+    const auto filled = fill(panel);
+    if (filled) return;
+    std::lock_guard lock(mutex);
+    if (!failure || panel < failure->first) failure = {panel, filled.error()};
   });
   if (failure) return failure->second;
   return matrix;
@@ -69,17 +108,27 @@ std::string module_path(int64_t layer, Linear linear) {
 }
 
 void PackedMatrix::copy_row(int64_t row, float* to) const {
-  const float* from = data.data() + row / kPanel * panel_size() + row % kPanel;
-  for (int64_t k = 0; k < in; ++k) to[k] = from[k * kPanel];
+  const int64_t panel = row / kPanel * panel_size(), lane = row % kPanel;
+  if (dtype() == Dtype::kFloat32) {
+    const float* from = data.data() + panel + lane;
+    for (int64_t k = 0; k < in; ++k) to[k] = from[k * kPanel];
+    return;
+  }
+  const uint16_t* from = pairs.data() + panel + 2 * lane;
+  for (int64_t k = 0; k < in; ++k) to[k] = bfloat16_to_float(from[k / 2 * (2 * kPanel) + k % 2]);
 }
 
-Result<Model> load_model(const Context& context, const files::ModelFiles& files) {
+Result<Model> load_model(const Context& context, const files::ModelFiles& files, std::optional<Dtype> dtype) {
   const files::ModelConfig& c = files.config;
   const files::WeightReader& weights = *files.weights;
   Model model;
   model.config = c;
-  model.embedding = TRY(pack(context, weights, "model.embed_tokens.weight", c.vocab_size, c.hidden_size));
-  if (!c.tied_head) model.head = TRY(pack(context, weights, "lm_head.weight", c.vocab_size, c.hidden_size));
+  model.dtype = dtype ? *dtype : TRY(choose_dtype("", files));
+  auto matrix = [&](const std::string& name, int64_t out, int64_t in) {
+    return pack(context, weights, name, out, in, model.dtype);
+  };
+  model.embedding = TRY(matrix("model.embed_tokens.weight", c.vocab_size, c.hidden_size));
+  if (!c.tied_head) model.head = TRY(matrix("lm_head.weight", c.vocab_size, c.hidden_size));
   model.final_norm = TRY(read_vector(context, weights, "model.norm.weight", c.hidden_size));
   for (int64_t layer = 0; layer < c.layers; ++layer) {
     LayerWeights& w = model.layers.emplace_back();
@@ -89,7 +138,7 @@ Result<Model> load_model(const Context& context, const files::ModelFiles& files)
     for (int i = 0; i < kLinears; ++i) {
       const auto [out, in, bias] = linear_shape(c, static_cast<Linear>(i));
       const std::string path = module_path(layer, static_cast<Linear>(i));
-      w.linears[i] = TRY(pack(context, weights, path + ".weight", out, in));
+      w.linears[i] = TRY(matrix(path + ".weight", out, in));
       if (bias) w.linears[i].bias = TRY(read_vector(context, weights, path + ".bias", out));
     }
   }

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "engine/dtype.h"
 #include "engine/kernels/kernels.h"
 #include "engine/memory.h"
 #include "files/model_files.h"
@@ -25,13 +26,15 @@ inline constexpr std::array<const char*, kLinears> kLinearNames = {
 // "model.layers.3.self_attn.q_proj": the module path as Hugging Face and PEFT write it.
 std::string module_path(int64_t layer, Linear linear);
 
-// W [out, in] as panels of 16 outputs: [padded(out)/16][padded(in)][16], zeros in the padding. Row n is lane n % 16 of
-// panel n / 16. The forward reads it as it lies; dx = dy·W transposes 16×16 blocks of it on the fly.
+// W [out, in] as panels of 16 outputs, zeros in the padding. Row n is lane n % 16 of panel n / 16. The forward reads it
+// as it lies; dx = dy·W transposes 16×16 blocks of it on the fly.
 struct PackedMatrix {
   int64_t out = 0, in = 0;
-  Buffer data;
-  Buffer bias;  // [padded(out)], or empty
+  Buffer data;       // float32: [padded(out)/16][padded(in)][16]; otherwise empty
+  Bf16Buffer pairs;  // bfloat16: [padded(out)/16][padded(in)/2][16][2]; otherwise empty
+  Buffer bias;       // [padded(out)], or empty
 
+  Dtype dtype() const { return pairs.empty() ? Dtype::kFloat32 : Dtype::kBfloat16; }
   int64_t panels() const { return padded(out) / kPanel; }
   int64_t panel_size() const { return padded(in) * kPanel; }
   void copy_row(int64_t row, float* to) const;  // to: in floats
@@ -45,6 +48,7 @@ struct LayerWeights {
 
 struct Model {
   files::ModelConfig config;
+  Dtype dtype = Dtype::kFloat32;     // of every matrix, and of keys and values
   PackedMatrix embedding;            // [vocab, hidden]
   std::optional<PackedMatrix> head;  // absent: tied, the embedding is the head
   Buffer final_norm;
@@ -60,7 +64,9 @@ struct Context {
   MemoryLedger& ledger;
 };
 
-// Reads and packs every weight; the file's pages are dropped as it goes. Error: a weight that is not finite.
-Result<Model> load_model(const Context& context, const files::ModelFiles& files);
+// Reads and packs every weight, rounding to `dtype` where the file holds more; without a dtype, what the file holds
+// (choose_dtype). Error: a weight that is not finite, or becomes so by rounding.
+Result<Model> load_model(const Context& context, const files::ModelFiles& files,
+                         std::optional<Dtype> dtype = std::nullopt);
 
 }  // namespace candor::engine

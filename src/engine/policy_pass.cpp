@@ -24,7 +24,7 @@ PolicyPass::PolicyPass(const Context& context, std::string role, const Model& mo
       model_(model),
       rope_(make_rope(model.config)),
       role_(std::move(role)),
-      kv_(context.ledger, role_, model.config),
+      kv_(context.ledger, role_, model.config, model.dtype),
       activations_(context, role_, model, max_padded_rank, keep) {}
 
 void PolicyPass::lay_out(std::span<const RolloutGroup> groups) {

@@ -31,8 +31,8 @@ class PolicyPass {
   // Keep::kAllLayers: backward() may follow. `role` names the buffers in the ledger.
   PolicyPass(const Context& context, std::string role, const Model& model, int64_t max_padded_rank, Keep keep);
 
-  // One entry per completion token that counts, rows in order (group by group), tokens within. adapter: null = the model
-  // alone.
+  // One entry per completion token that counts, rows in order (group by group), tokens within. adapter: null = the
+  // model alone.
   const HeadOutput& forward(const Adapter* adapter, std::span<const RolloutGroup> groups, double temperature);
 
   // Derivatives of the loss by each entry of the last forward, which had this adapter, or this model's weights. Adds

@@ -25,8 +25,8 @@ struct Row {
 
 }  // namespace
 
-PrefixCache::PrefixCache(MemoryLedger& ledger, const files::ModelConfig& config)
-    : kv_(ledger, "conversation", config) {}
+PrefixCache::PrefixCache(MemoryLedger& ledger, const Model& model)
+    : kv_(ledger, "conversation", model.config, model.dtype) {}
 
 int64_t PrefixCache::shared_tokens(std::span<const int32_t> prompt) const {
   const size_t most = std::min(tokens_.size(), prompt.empty() ? 0 : prompt.size() - 1);
@@ -48,7 +48,7 @@ struct Sampler::Impl {
         callbacks_(callbacks),
         next_row_(first_row),
         cache_(cache),
-        own_kv_(context.ledger, "sampler", model.config),
+        own_kv_(context.ledger, "sampler", model.config, model.dtype),
         kv_(cache == nullptr ? own_kv_ : cache->kv_),
         activations_(context, "sampler", model, adapter == nullptr ? 0 : adapter->max_padded_rank,
                      Activations::Keep::kOneLayer) {

@@ -58,7 +58,7 @@ std::vector<std::vector<Completion>> sample(const Context& context, const Model&
 // changes no bit: they are what the same tokens would give again.
 class PrefixCache {
  public:
-  PrefixCache(MemoryLedger& ledger, const files::ModelConfig& config);
+  PrefixCache(MemoryLedger& ledger, const Model& model);
 
   // Tokens of `prompt` whose keys and values are at hand; always fewer than all.
   int64_t shared_tokens(std::span<const int32_t> prompt) const;

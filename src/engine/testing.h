@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "engine/kernels/test_numbers.h"
 #include "engine/model.h"
 #include "engine/policy_pass.h"
 
@@ -84,13 +85,14 @@ inline files::ModelFiles random_model_files(const files::ModelConfig& c, uint64_
   return files;
 }
 
-// Everything a test needs to run a model, at one kernel level and thread count.
+// Everything a test needs to run a model, at one kernel level, thread count and dtype.
 struct Bench {
-  explicit Bench(int threads = 2, std::string_view level = "") : pool(threads) {
+  explicit Bench(int threads = 2, std::string_view level = "", Dtype model_dtype = Dtype::kFloat32)
+      : dtype(model_dtype), pool(threads) {
     auto kernels = select_kernels(level);
     context = std::make_unique<Context>(Context{**kernels, pool, ledger});
   }
-  Model load(const files::ModelFiles& files) { return std::move(load_model(*context, files)).value(); }
+  Model load(const files::ModelFiles& files) { return std::move(load_model(*context, files, dtype)).value(); }
   Model random_model(uint64_t seed = 1, const files::ModelConfig& c = tiny_config()) {
     return load(random_model_files(c, seed));
   }
@@ -113,10 +115,18 @@ struct Bench {
     return adapter;
   }
 
+  Dtype dtype;
   MemoryLedger ledger;
   ThreadPool pool;
   std::unique_ptr<Context> context;
 };
+
+// The kernel levels that this machine has.
+inline std::vector<std::string> level_names() {
+  std::vector<std::string> names;
+  for (const Kernels* level : levels()) names.emplace_back(level->name);
+  return names;
+}
 
 // Token ids of a sequence, from a seed.
 inline std::vector<int32_t> random_ids(int64_t count, int64_t vocabulary, uint32_t row) {

@@ -112,7 +112,7 @@ class RowsForward {
       : context_(context),
         model_(model),
         rows_(rows),
-        kv_(context.ledger, "test", model.config),
+        kv_(context.ledger, "test", model.config, model.dtype),
         activations_(context, "test", model, adapter == nullptr ? 0 : adapter->max_padded_rank, keep) {
     engine::TokenBatch batch;
     for (const auto& row : rows) {
