@@ -150,15 +150,17 @@ Result<Work> grpo_step(const Session& s, int64_t prompt_tokens) {
 }
 
 Result<Json> run_bench(const ModelOptions& options) {
-  const auto session = TRY(open_session(options.model, "", options.threads));
+  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype));
   const Session& s = *session;
   const engine::Roof roof = engine::measure_roof(session->pool, s.context.kernels);
   auto fraction = [&](const Work& work) { return work.gflop / work.seconds / roof.float32_gflops; };
   const Work product = gemm(s.context), prompt = prefill(s, 512), step = TRY(grpo_step(s, 40));
   const engine::Roof again = engine::measure_roof(session->pool, s.context.kernels);
-  const double weights_gb = 4e-9 * (Shapes(s.model).body + Shapes(s.model).head) / 2;
+  const double weight_bytes = s.model.dtype == engine::Dtype::kFloat32 ? 4 : 2;
+  const double weights_gb = 1e-9 * weight_bytes * (Shapes(s.model).body + Shapes(s.model).head) / 2;
   const double one = decode(s, 1), sixteen = decode(s, 16);
   return Json{{"machine", machine(s.context)},
+              {"dtype", engine::dtype_name(s.model.dtype)},
               {"roof_gflops", roof.float32_gflops},
               {"roof_gflops_again", again.float32_gflops},
               {"roof_dram_gbs", roof.dram_read_gbs},
@@ -202,6 +204,7 @@ int bench(const Words& words) {
                   "Measures this machine's roof and, in the same run, the fraction of it that the engine reaches.");
   ModelOptions model;
   model.add_model(options.app);
+  model.add_dtype(options.app);
   model.add_threads(options.app);
   model.add_json(options.app, "one JSON object instead of a table");
   if (const auto over = options.parse(words)) return *over;

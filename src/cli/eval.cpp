@@ -39,7 +39,8 @@ Result<void> write_items(const std::string& path, const Evaluator& evaluator, co
 
 Result<int> run_eval(const EvalOptions& options) {
   data::Rows rows = TRY(data::read_rows(options.task));
-  const auto session = TRY(open_session(options.model.model, options.model.adapter, options.model.threads));
+  const auto session =
+      TRY(open_session(options.model.model, options.model.adapter, options.model.threads, options.model.dtype));
   const Evaluator evaluator = TRY(make_evaluator(*session, std::move(rows), options.evaluator));
   const std::atomic<bool>& stop = catch_interrupts();
   const auto result =
@@ -75,6 +76,7 @@ int eval_task(const Words& words) {
   app.add_option("--seed", eval.evaluator.seed, "of the draws");
   app.add_option("--stop", eval.evaluator.stop, "end an answer with this text; may be given several times");
   app.add_option("--output", eval.output, "write every item with its answer to this file (JSON lines)");
+  eval.model.add_dtype(app);
   eval.model.add_threads(app);
   eval.model.add_json(app, "one JSON object instead of a sentence");
   if (const auto over = options.parse(words)) return *over;

@@ -65,7 +65,8 @@ Result<data::PromptSet> read_prompts(const GenerateOptions& options, const Sessi
 }
 
 Result<int> run_generate(const GenerateOptions& options) {
-  const auto session = TRY(open_session(options.model.model, options.model.adapter, options.model.threads));
+  const auto session =
+      TRY(open_session(options.model.model, options.model.adapter, options.model.threads, options.model.dtype));
   const data::PromptSet set = TRY(read_prompts(options, *session));
   engine::SamplingOptions sampling = options.sampling;
   sampling.stop_ids = session->model.config.eos_ids;
@@ -122,6 +123,7 @@ int generate(const Words& words) {
   app.add_option("--seed", sampling.seed, "of the draws");
   app.add_option("--generation_rows", sampling.max_rows, "rows decoded together; changes only speed and memory")
       ->check(CLI::Range(1, 65536));
+  generate.model.add_dtype(app);
   generate.model.add_threads(app);
   if (const auto over = options.parse(words)) return *over;
   const auto code = run_generate(generate);

@@ -53,6 +53,12 @@ void ModelOptions::add_adapter(CLI::App& app) {
   app.add_option("--adapter", adapter, "a PEFT adapter to put on the model");
 }
 
+void ModelOptions::add_dtype(CLI::App& app) {
+  app.add_option("--dtype", dtype,
+                 "the arithmetic: float32 or bfloat16 (weights, inputs of linear layers, keys and values); by default "
+                 "what the model's file holds");
+}
+
 void ModelOptions::add_threads(CLI::App& app) {
   app.add_option("--threads", threads,
                  "worker threads; 0 takes the cores this process may use; changes no bit of the result")

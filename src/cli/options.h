@@ -19,14 +19,15 @@ struct Options {
   CLI::App app;
 };
 
-// MODEL, --adapter, --threads and --json, for the verbs that run or read a model.
+// MODEL, --adapter, --dtype, --threads and --json, for the verbs that run or read a model.
 struct ModelOptions {
-  std::string model, adapter;
+  std::string model, adapter, dtype;
   int threads = 0;  // 0: the cores this process may use
   bool json = false;
 
   void add_model(CLI::App& app);
   void add_adapter(CLI::App& app);
+  void add_dtype(CLI::App& app);
   void add_threads(CLI::App& app);
   void add_json(CLI::App& app, const std::string& meaning);
 };

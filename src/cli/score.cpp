@@ -49,7 +49,7 @@ files::Json output_row(const data::Sequence& sequence, const engine::SequenceSco
 
 Result<void> run_score(const ModelOptions& model, const std::string& path) {
   const data::Rows rows = TRY(data::read_rows(path));
-  const auto session = TRY(open_session(model.model, model.adapter, model.threads));
+  const auto session = TRY(open_session(model.model, model.adapter, model.threads, model.dtype));
   const data::TextReader reader{session->tokenizer(), session->chat_template(), session->files.special_tokens};
   std::vector<data::Sequence> sequences;
   std::vector<std::vector<int32_t>> ids;
@@ -79,6 +79,7 @@ int score(const Words& words) {
                   "JSON lines with input_ids, text, prompt and completion, or messages; - reads standard input")
       ->required();
   model.add_adapter(options.app);
+  model.add_dtype(options.app);
   model.add_threads(options.app);
   if (const auto over = options.parse(words)) return *over;
   const auto done = run_score(model, rows);

@@ -218,6 +218,7 @@ Result<GrpoStart> start_grpo(const GrpoConfig& config, const engine::Context& co
   engine::AdamwState optimizer = engine::make_adamw(context, engine::trainable_of(adapter));
   TrainingState state;
   state.kernels = context.kernels.name;
+  state.dtype = engine::dtype_name(model.dtype);
   state.rows_sha256 = digest_of(prompts);
   if (config.resume_from_checkpoint != "false")
     if (const auto newest = TRY(files::newest_complete(config.output_dir)))

@@ -41,6 +41,7 @@ Result<void> save_checkpoint(const std::filesystem::path& run_directory, const T
       {"seconds", state.seconds},
       {"optimizer_steps", optimizer.steps},
       {"kernels", state.kernels},
+      {"dtype", state.dtype},
       {"rows_sha256", state.rows_sha256},
   };
   TRY(files::write_checkpoint(
@@ -67,6 +68,12 @@ Result<void> load_checkpoint(const engine::Context& context, const engine::Model
           "CANDOR_CPU={} (where this processor has it) to go on exactly, or --resume_on_other_kernels true to go on "
           "all the same.",
           checkpoint.path.string(), kernels, state.kernels, kernels);
+    const auto dtype = json.at("dtype").get<std::string>();
+    if (dtype != state.dtype)
+      return error(
+          "[resume] {}: written in {}, this run is in {}: the result would be neither run's. Resume with the dtype and "
+          "the model that the run began with, or start a new run with another output_dir.",
+          checkpoint.path.string(), dtype, state.dtype);
     if (json.at("rows_sha256").get<std::string>() != state.rows_sha256)
       return error(
           "[resume] {}: the rows of dataset_name, or what the chat template makes of them, are not those that the "

@@ -21,6 +21,7 @@ struct TrainingState {
   double seconds = 0;  // spent on steps so far
   // What a checkpoint must agree with to be resumed exactly.
   std::string kernels;      // their level: its bits differ from another level's
+  std::string dtype;        // of the model
   std::string rows_sha256;  // of all rows of the dataset
 };
 

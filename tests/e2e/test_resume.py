@@ -9,6 +9,7 @@ import signal
 import time
 import unittest
 
+import tiny_model
 from harness import Case, kill, metrics, steps_done, tensors, wait_for, write_sums
 
 STEPS = 12
@@ -81,6 +82,18 @@ class Resume(Case):
         other = self.grpo_words("run", **{**RECIPE, **OTHER_SPEED}, resume_from_checkpoint="auto")
         run = self.killed(words, 3, seed=2, resumed_words=other)
         self.assert_same_result(run, self.uninterrupted())
+
+    def test_bfloat16_runs_resumes_and_stays_bfloat16(self):
+        """The dtype of a run is what its model's file holds; a checkpoint belongs to one."""
+        recipe = {**RECIPE, "model_name_or_path": tiny_model.write_model(self.root / "model", stored="BF16")}
+        whole = self.grpo("whole", **recipe)
+        self.assertNotEqual(tensors(whole / "final"), tensors(self.uninterrupted() / "final"))
+        self.assertEqual({json.loads(row)["sampling/max_abs_logprob_gap"] for row in metrics(whole)}, {0})
+        words = self.grpo_words("run", **recipe, resume_from_checkpoint="auto")
+        run = self.killed(words, 2, seed=4)
+        self.assert_same_result(run, whole)
+        tiny_model.write_model(self.root / "model", stored="F32")
+        self.refused(1, r"\[resume\] .*: written in bfloat16, this run is in float32: .*", *words, "--max_steps", STEPS + 1)
 
     @unittest.skipUnless(os.environ.get("CANDOR_E2E_LONG"), "long: set CANDOR_E2E_LONG=1")
     def test_kill_twenty_times(self):

@@ -71,12 +71,19 @@ def weights(c, seed):
     return tensors
 
 
-def write_safetensors(path, tensors):
+def bfloat16(raw):
+    """Float32 bytes rounded to bfloat16, to nearest even (no NaN comes here)."""
+    bits = struct.unpack(f"<{len(raw) // 4}I", raw)
+    return struct.pack(f"<{len(bits)}H", *((b + 0x7fff + (b >> 16 & 1)) >> 16 for b in bits))
+
+
+def write_safetensors(path, tensors, stored="F32"):
     header, data, at = {}, [], 0
     for name, (shape, values) in sorted(tensors.items()):
-        data.append(struct.pack(f"<{len(values)}f", *values))
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + 4 * len(values)]}
-        at += 4 * len(values)
+        raw = struct.pack(f"<{len(values)}f", *values)
+        data.append(bfloat16(raw) if stored == "BF16" else raw)
+        header[name] = {"dtype": stored, "shape": shape, "data_offsets": [at, at + len(data[-1])]}
+        at += len(data[-1])
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data))
@@ -91,7 +98,7 @@ def read_safetensors(path):
             for name, entry in header.items() if name != "__metadata__"}
 
 
-def write_model(folder, seed=1, template=TEMPLATE, **changes):
+def write_model(folder, seed=1, template=TEMPLATE, stored="F32", **changes):
     """Makes the directory and returns it."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,5 +108,5 @@ def write_model(folder, seed=1, template=TEMPLATE, **changes):
     (folder / "tokenizer_config.json").write_text(json.dumps(
         {"eos_token": "<|im_end|>", "bos_token": "<|endoftext|>", "chat_template": template}))
     shutil.copyfile(TOKENIZER, folder / "tokenizer.json")
-    write_safetensors(folder / "model.safetensors", weights(c, seed))
+    write_safetensors(folder / "model.safetensors", weights(c, seed), stored)
     return folder
