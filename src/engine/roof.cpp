@@ -41,15 +41,20 @@ Roof measure_roof(ThreadPool& pool, const Kernels& kernels) {
   std::vector<float> values(static_cast<size_t>(threads * kSlot), 1.0f);
   std::vector<int64_t> operations(static_cast<size_t>(threads * kSlot));
   Roof roof;
-  roof.float32_gflops = 1e-9 * best_rate([&] {
-                          pool.run(threads, [&](int64_t i, int) {
-                            const size_t slot = static_cast<size_t>(i * kSlot);
-                            operations[slot] = kernels.multiply_add(kRounds, &values[slot]);
-                          });
-                          int64_t total = 0;
-                          for (const int64_t count : operations) total += count;
-                          return static_cast<double>(total);
-                        });
+  auto arithmetic = [&](int64_t (*multiply_add)(int64_t, float*)) {
+    return best_rate([&] {
+      pool.run(threads, [&](int64_t i, int) {
+        const size_t slot = static_cast<size_t>(i * kSlot);
+        operations[slot] = multiply_add(kRounds, &values[slot]);
+      });
+      int64_t total = 0;
+      for (const int64_t count : operations) total += count;
+      return static_cast<double>(total);
+    });
+  };
+  roof.float32_gflops = 1e-9 * arithmetic(kernels.multiply_add);
+  roof.bf16_gflops = kernels.bf16_multiply_add == kernels.multiply_add ? roof.float32_gflops
+                                                                       : 1e-9 * arithmetic(kernels.bf16_multiply_add);
   const std::vector<float> buffer(static_cast<size_t>(kBufferFloats), 1.0f);
   roof.dram_read_gbs = 1e-9 * best_rate([&] {
                          constexpr int64_t kPieces = 64, kHalf = kBufferFloats / kPieces / 2;

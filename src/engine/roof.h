@@ -9,10 +9,11 @@ namespace candor::engine {
 
 struct Roof {
   double float32_gflops = 0;  // multiply-adds in registers (2 operations each), all threads, in 10^9 a second
+  double bf16_gflops = 0;     // the same in bfloat16; float32's where the processor has to widen first
   double dram_read_gbs = 0;   // reading memory far larger than the caches, all threads, in 10^9 bytes a second
 };
 
-// Takes about a second and, for as long, 256 MB. Each figure is the best of several short trials.
+// Takes about two seconds and, for as long, 256 MB. Each figure is the best of several short trials.
 Roof measure_roof(ThreadPool& pool, const Kernels& kernels);
 
 }  // namespace candor::engine

@@ -13,6 +13,8 @@ TEST(Roof, IsPlausible) {
   // Any processor of this century does 0.5 GFLOP/s; none does 2,000 on one core.
   EXPECT_GT(roof.float32_gflops, 0.5);
   EXPECT_LT(roof.float32_gflops, 2000);
+  EXPECT_GT(roof.bf16_gflops, 0.5);
+  EXPECT_LT(roof.bf16_gflops, 4000);
   EXPECT_GT(roof.dram_read_gbs, 0.1);
   EXPECT_LT(roof.dram_read_gbs, 1000);
 }

@@ -298,6 +298,7 @@ constexpr Kernels kAvx2 = {
     .exp_row = exp_row,
     .adamw = adamw,
     .multiply_add = multiply_add,
+    .bf16_multiply_add = multiply_add,
 };
 
 }  // namespace

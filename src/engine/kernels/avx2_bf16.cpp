@@ -1,5 +1,5 @@
-// bfloat16 for AVX2 and FMA: the operands are widened to float32 (a shift) and multiplied as such, k in order, so a
-// product has the bits that the float32 one has on the widened numbers. Rows of A are widened once for all panels,
+// bfloat16 for AVX2 and FMA: the operands are widened to float32 (a shift) and multiplied as such, of
+// each pair the odd k first. Rows of A are widened once for all panels,
 // weights in registers as they come, so that memory is read at two bytes a weight.
 #include "engine/kernels/avx2_matmul.h"
 
@@ -62,22 +62,22 @@ void run_tile(const Tile& t) {
     __m256 column[2 * P];
 #pragma GCC unroll 16
     for (int j = 0; j < 2 * P; ++j)
-      column[j] = _mm256_castsi256_ps(_mm256_slli_epi32(load_pairs(b + j / 2 * t.b_panel + j % 2 * 16), 16));
+      column[j] = _mm256_castsi256_ps(_mm256_and_si256(load_pairs(b + j / 2 * t.b_panel + j % 2 * 16), upper));
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p)
       _mm_prefetch(reinterpret_cast<const char*>(b + p * t.b_panel + kAhead * kPairs), _MM_HINT_T1);
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
-      const __m256 factor = _mm256_broadcast_ss(a + i * t.a_row);
+      const __m256 factor = _mm256_broadcast_ss(a + i * t.a_row + 1);
 #pragma GCC unroll 16
       for (int j = 0; j < 2 * P; ++j) sum[i][j] = _mm256_fmadd_ps(factor, column[j], sum[i][j]);
     }
 #pragma GCC unroll 16
     for (int j = 0; j < 2 * P; ++j)
-      column[j] = _mm256_castsi256_ps(_mm256_and_si256(load_pairs(b + j / 2 * t.b_panel + j % 2 * 16), upper));
+      column[j] = _mm256_castsi256_ps(_mm256_slli_epi32(load_pairs(b + j / 2 * t.b_panel + j % 2 * 16), 16));
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
-      const __m256 factor = _mm256_broadcast_ss(a + i * t.a_row + 1);
+      const __m256 factor = _mm256_broadcast_ss(a + i * t.a_row);
 #pragma GCC unroll 16
       for (int j = 0; j < 2 * P; ++j) sum[i][j] = _mm256_fmadd_ps(factor, column[j], sum[i][j]);
     }

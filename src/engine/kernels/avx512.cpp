@@ -1,6 +1,6 @@
-// The kernels for AVX-512 (F, BW, DQ and VL), all but the matrix product (avx512_matmul.cpp). Formulas are those of
-// plain.cpp, orders those of avx2.cpp: the two levels give the same bits (levels_test.cpp). bfloat16 is AVX2's own
-// (avx2_bf16.cpp).
+// The kernels for AVX-512 (F, BW, DQ and VL), all but the matrix products (avx512_matmul.cpp, avx512_bf16.cpp).
+// Formulas are those of plain.cpp, orders those of avx2.cpp, so that both have the same bits (levels_test.cpp). Where
+// there is no vdpbf16ps, bfloat16 is AVX2's own (avx2_bf16.cpp).
 #include "engine/kernels/kernels.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
@@ -292,13 +292,27 @@ constexpr Kernels kAvx512 = {
     .exp_row = exp_row,
     .adamw = adamw,
     .multiply_add = multiply_add,
+    .bf16_multiply_add = multiply_add,
 };
+
+constexpr Kernels kAvx512Bf16 = [] {
+  Kernels kernels = kAvx512;
+  kernels.name = "avx512_bf16";
+  kernels.bf16_matmul = avx512::bf16_matmul;
+  kernels.bf16_multiply_add = avx512::bf16_multiply_add;
+  return kernels;
+}();
 
 }  // namespace
 
 const Kernels* avx512_kernels() {
   static const bool present = processor_has_avx512();
   return present ? &kAvx512 : nullptr;
+}
+
+const Kernels* avx512_bf16_kernels() {
+  static const bool present = processor_has_avx512_bf16();
+  return present ? &kAvx512Bf16 : nullptr;
 }
 
 }  // namespace candor::engine
@@ -308,6 +322,10 @@ const Kernels* avx512_kernels() {
 namespace candor::engine {
 
 const Kernels* avx512_kernels() {
+  return nullptr;
+}
+
+const Kernels* avx512_bf16_kernels() {
   return nullptr;
 }
 

@@ -1,9 +1,10 @@
 // The kernels: every loop over weights or activations, behind one table of function pointers chosen at run time.
 //
 // One file per instruction set: plain.cpp is the readable reference, avx2.cpp the same operations for AVX2 and FMA,
-// avx512.cpp for AVX-512. A level may differ from another in the last bits (avx512 keeps avx2's orders and has its
-// bits in float32), never within itself: the value of an output does not depend on how many rows, panels or threads
-// share a call. That holds because
+// avx512.cpp for AVX-512. A level may differ from another in the last bits (avx2, avx512 and avx512_bf16 keep the same
+// orders and have the same bits, but for one thing: avx512_bf16 multiplies bfloat16 with vdpbf16ps, to which denormal
+// numbers are 0), never within itself: the value of an output does not depend on how many rows, panels or threads share
+// a call. That holds because
 //  * every matrix product is one chain per output: k = 0, 1, 2, … in order, one accumulator (Matmul below);
 //  * every other sum runs over one row in an order that depends only on its length.
 // Whatever blocks a kernel uses for speed, it must keep these orders (kernels_test.cpp compares bits).
@@ -49,8 +50,8 @@ struct Matmul {
 //
 // A[i, k] = a[i·a_row + k]. B lies in panels of pairs along k, [depth/2][16][2]:
 // B[k, 16p + j] = b[p·b_panel + k/2·32 + 2j + k%2]. A weight [out, in] is packed once as
-// [padded(out)/16][padded(in)/2][16][2]. A level may add the two products of a pair in its own order, the same for
-// every output; pairs come in order, so depth may be split between calls at any even k.
+// [padded(out)/16][padded(in)/2][16][2]. a_row is even. One chain per output, pairs in order, of each pair the odd k
+// first (as vdpbf16ps does), so depth may be split between calls at any even k.
 struct Bf16Matmul {
   const uint16_t* a = nullptr;
   int64_t a_row = 0;
@@ -91,7 +92,7 @@ struct AdamwStep {
 };
 
 struct Kernels {
-  const char* name;  // "plain", "avx2", "avx512"
+  const char* name;  // "plain", "avx2", "avx512", "avx512_bf16"
 
   // The whole product. Single-threaded: the caller splits rows and panels between threads.
   void (*matmul)(const Matmul& m);
@@ -157,16 +158,20 @@ struct Kernels {
   // Multiply-adds in registers, `rounds` times over; returns how many floating-point operations that was (roof.h).
   // `value` (any number) keeps the compiler from computing it ahead and receives the result.
   int64_t (*multiply_add)(int64_t rounds, float* value);
+  // The same with the arithmetic of bf16_matmul.
+  int64_t (*bf16_multiply_add)(int64_t rounds, float* value);
 };
 
 const Kernels& plain_kernels();
-const Kernels* avx2_kernels();    // nullptr where this processor (or this build) has no AVX2, FMA and F16C
-const Kernels* avx512_kernels();  // nullptr where this processor (or this build) has no AVX-512 F, BW, DQ and VL
-bool processor_has_avx2();        // the operating system's support included
+const Kernels* avx2_kernels();         // nullptr where this processor (or this build) has no AVX2, FMA and F16C
+const Kernels* avx512_kernels();       // nullptr where this processor (or this build) has no AVX-512 F, BW, DQ and VL
+const Kernels* avx512_bf16_kernels();  // nullptr where it has not AVX-512 BF16 as well
+bool processor_has_avx2();             // the operating system's support included
 bool processor_has_avx512();
+bool processor_has_avx512_bf16();
 
-// The best level that this processor has, or the one that $CANDOR_CPU (plain, avx2, avx512) asks for. Error: the level
-// is unknown, or this processor lacks it.
+// The best level that this processor has, or the one that $CANDOR_CPU (plain, avx2, avx512, avx512_bf16) asks for.
+// Error: the level is unknown, or this processor lacks it.
 Result<const Kernels*> select_kernels(std::string_view wanted);
 
 }  // namespace candor::engine

@@ -1,11 +1,11 @@
-// avx512 promises avx2's bits in float32: every function of the table on the same numbers, compared bit for bit. (The
-// promise lets a run go on, and a figure be repeated, on either kind of machine.)
+// What kernels.h says of the levels' bits: every function of the table on the same numbers at each of them, against
+// avx2's. It lets a figure be repeated on another kind of machine.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstring>
-#include <limits>
 
+#include "base/half.h"
 #include "engine/kernels/test_numbers.h"
 
 namespace candor::engine {
@@ -102,24 +102,64 @@ Outputs product(const Kernels& k, int64_t row_count, int64_t panels, int64_t dep
   return out;
 }
 
-TEST(Levels, Avx512HasTheBitsOfAvx2) {
-  if (avx512_kernels() == nullptr) GTEST_SKIP() << "no AVX-512 here";
-  auto expect_same = [](auto&& run, const char* what, int64_t size) {
-    const Outputs expected = run(*avx2_kernels()), got = run(*avx512_kernels());
+Outputs bf16_product(const Kernels& k, int64_t row_count, int64_t panels, int64_t depth) {
+  std::vector<uint16_t> a, b;
+  for (const float x : noise(row_count * depth, 17)) a.push_back(float_to_bfloat16(x));
+  for (const float x : noise(panels * kPanel * depth, 18)) b.push_back(float_to_bfloat16(x));
+  Floats c = noise(row_count * panels * kPanel, 19);
+  k.bf16_matmul({.a = a.data(),
+                 .a_row = depth,
+                 .b = b.data(),
+                 .b_panel = kPanel * depth,
+                 .c = c.data(),
+                 .c_row = panels * kPanel,
+                 .rows = row_count,
+                 .panels = panels,
+                 .depth = depth,
+                 .accumulate = true});
+  Outputs out;
+  append(out, c);
+  return out;
+}
+
+void expect_the_bits_of_avx2(const Kernels& level) {
+  auto expect_same = [&](auto&& run, const char* what, int64_t size) {
+    const Outputs expected = run(*avx2_kernels()), got = run(level);
     ASSERT_EQ(expected.size(), got.size());
     for (size_t i = 0; i < got.size(); ++i)
-      ASSERT_EQ(std::memcmp(&got[i], &expected[i], sizeof(double)), 0) << what << " " << size << ", number " << i;
+      ASSERT_EQ(std::memcmp(&got[i], &expected[i], sizeof(double)), 0)
+          << level.name << ": " << what << " " << size << ", number " << i;
   };
   for (const int64_t n : kWidths) expect_same([&](const Kernels& k) { return rows(k, n); }, "rows", n);
   for (int64_t n = 0; n <= 16; ++n) expect_same([&](const Kernels& k) { return attention(k, n); }, "attention", n);
   for (const int64_t n : {5, 163, 523, 1100}) expect_same([&](const Kernels& k) { return head(k, n); }, "head", n);
-  for (const int64_t n : {1, 2, 3, 5, 8, 9, 16, 17, 45, 200, 401})
-    for (const int64_t panels : {1, 2, 4, 5, 9})
+  for (const int64_t n : {1, 2, 3, 5, 8, 9, 16, 17, 45, 200, 401}) {
+    for (const int64_t panels : {1, 2, 4, 5, 9}) {
       for (const int64_t depth : {1, 63, 600})
         for (const bool transposed : {false, true})
           for (const bool packed_b : {false, true})
             expect_same([&](const Kernels& k) { return product(k, n, panels, depth, transposed, packed_b); }, "product",
                         n);
+      for (const int64_t depth : {2, 64, 1070})
+        expect_same([&](const Kernels& k) { return bf16_product(k, n, panels, depth); }, "bf16_product", n);
+    }
+  }
+}
+
+TEST(Levels, Avx512HasTheBitsOfAvx2) {
+  for (const Kernels* level : {avx512_kernels(), avx512_bf16_kernels()})
+    if (level) expect_the_bits_of_avx2(*level);
+}
+
+// The one difference: vdpbf16ps reads 2^-127 as 0.
+TEST(Levels, OnlyAvx512Bf16TakesDenormalNumbersForZero) {
+  const std::vector<uint16_t> a = {0x0040, 0}, b(2 * kPanel, 0x3f80);
+  for (const Kernels* level : levels()) {
+    Floats c(kPanel);
+    level->bf16_matmul(
+        {.a = a.data(), .a_row = 2, .b = b.data(), .c = c.data(), .c_row = kPanel, .rows = 1, .panels = 1, .depth = 2});
+    EXPECT_EQ(c[0], level == avx512_bf16_kernels() ? 0.0f : std::ldexp(1.0f, -127)) << level->name;
+  }
 }
 
 }  // namespace

@@ -46,7 +46,8 @@ void bf16_matmul(const Bf16Matmul& m) {
       float* c = m.c + i * m.c_row + p * kPanel;
       float sums[kPanel] = {};
       if (m.accumulate) std::copy_n(c, kPanel, sums);
-      for (int64_t k = 0; k < m.depth; ++k) {
+      for (int64_t step = 0; step < m.depth; ++step) {
+        const int64_t k = step ^ 1;  // of each pair the odd one first
         const float a = bfloat16_to_float(m.a[i * m.a_row + k]);
         const uint16_t* b = m.b + p * m.b_panel + k / 2 * (2 * kPanel) + k % 2;
         for (int64_t j = 0; j < kPanel; ++j) sums[j] += a * bfloat16_to_float(b[2 * j]);
@@ -250,6 +251,7 @@ constexpr Kernels kPlain = {
     .exp_row = exp_row,
     .adamw = adamw,
     .multiply_add = multiply_add,
+    .bf16_multiply_add = multiply_add,
 };
 
 }  // namespace

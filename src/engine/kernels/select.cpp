@@ -50,8 +50,18 @@ bool processor_has_avx512() {
 #endif
 }
 
+bool processor_has_avx512_bf16() {
+#if defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return processor_has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bit_AVX512BF16);
+#else
+  return false;
+#endif
+}
+
 Result<const Kernels*> select_kernels(std::string_view wanted) {
-  const std::array<const Kernels*, 3> levels = {avx512_kernels(), avx2_kernels(), &plain_kernels()};  // best first
+  const std::array<const Kernels*, 4> levels = {avx512_bf16_kernels(), avx512_kernels(), avx2_kernels(),
+                                                &plain_kernels()};  // best first
   std::string present;
   for (const Kernels* level : levels) {
     if (!level) continue;

@@ -26,6 +26,7 @@ inline std::vector<const Kernels*> levels() {
   std::vector<const Kernels*> out = {&plain_kernels()};
   if (avx2_kernels()) out.push_back(avx2_kernels());
   if (avx512_kernels()) out.push_back(avx512_kernels());
+  if (avx512_bf16_kernels()) out.push_back(avx512_bf16_kernels());
   return out;
 }
 
