@@ -1,6 +1,9 @@
 #include "base/rng.h"
 
+#include <cmath>
+
 #include "base/check.h"
+#include "base/math.h"
 
 namespace candor {
 
@@ -10,6 +13,11 @@ void multiply(uint32_t a, uint32_t b, uint32_t& high, uint32_t& low) {
   const uint64_t product = uint64_t{a} * b;
   high = static_cast<uint32_t>(product >> 32);
   low = static_cast<uint32_t>(product);
+}
+
+// The upper 53 bits of two words.
+uint64_t bits53(uint32_t high, uint32_t low) {
+  return (uint64_t{high} << 32 | low) >> 11;
 }
 
 }  // namespace
@@ -33,8 +41,14 @@ std::array<uint32_t, 4> random_words(const RngKey& key, uint64_t position) {
 
 double random_uniform(const RngKey& key, uint64_t position) {
   const auto w = random_words(key, position);
-  const uint64_t bits = (uint64_t{w[0]} << 32 | w[1]) >> 11;
-  return static_cast<double>(bits) * 0x1p-53;
+  return static_cast<double>(bits53(w[0], w[1])) * 0x1p-53;
+}
+
+double random_normal(const RngKey& key, uint64_t position) {
+  const auto w = random_words(key, position);
+  const double u = static_cast<double>(bits53(w[0], w[1]) + 1) * 0x1p-53;  // in (0, 1]
+  const double angle = static_cast<double>(bits53(w[2], w[3])) * (0x1p-53 * 6.283185307179586);
+  return std::sqrt(-2.0 * exact_log(u)) * exact_cos(angle);
 }
 
 uint64_t random_below(const RngKey& key, uint64_t position, uint64_t n) {

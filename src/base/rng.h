@@ -24,6 +24,9 @@ std::array<uint32_t, 4> random_words(const RngKey& key, uint64_t position);
 // Uniform in [0, 1), 53 bits.
 double random_uniform(const RngKey& key, uint64_t position);
 
+// Normal with mean 0 and deviation 1 (Box and Muller, 1958), the same bits on every machine; never beyond ±8.6.
+double random_normal(const RngKey& key, uint64_t position);
+
 // Uniform integer in [0, n), n >= 1, without modulo bias beyond 2^-64·n.
 uint64_t random_below(const RngKey& key, uint64_t position, uint64_t n);
 

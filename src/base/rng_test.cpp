@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <set>
 #include <vector>
 
@@ -51,6 +52,28 @@ TEST(Rng, UniformCoversTheUnitInterval) {
   EXPECT_LT(high, 1.0);
   EXPECT_LT(low, 1e-3);
   EXPECT_GT(high, 1 - 1e-3);
+}
+
+TEST(Rng, NormalHasItsMomentsAndTails) {
+  const RngKey key{4, RngStream::kInitialisation, 0, 0};
+  double moments[5] = {};
+  int beyond2 = 0;
+  constexpr int kDraws = 200000;
+  for (int i = 0; i < kDraws; ++i) {
+    const double x = random_normal(key, static_cast<uint64_t>(i));
+    double power = 1;
+    for (double& moment : moments) {
+      moment += power / kDraws;
+      power *= x;
+    }
+    beyond2 += std::abs(x) > 2;
+  }
+  // Five standard errors: sqrt(Var x^k / n) with Var = 1, 2, 15, 96.
+  EXPECT_NEAR(moments[1], 0, 5 * std::sqrt(1.0 / kDraws));
+  EXPECT_NEAR(moments[2], 1, 5 * std::sqrt(2.0 / kDraws));
+  EXPECT_NEAR(moments[3], 0, 5 * std::sqrt(15.0 / kDraws));
+  EXPECT_NEAR(moments[4], 3, 5 * std::sqrt(96.0 / kDraws));
+  EXPECT_NEAR(beyond2 / static_cast<double>(kDraws), 0.0455003, 5 * std::sqrt(0.0455 * 0.9545 / kDraws));
 }
 
 TEST(Rng, BelowIsEvenAndInRange) {

@@ -42,6 +42,83 @@ LoraPair make_pair(const Model& model, int64_t layer, Linear linear, int64_t ran
   return pair;
 }
 
+// The weights that modules_to_save may name.
+struct Saveable {
+  const char* module;
+  std::optional<PackedMatrix> SavedModules::*place;
+};
+constexpr Saveable kSaveable[] = {{"model.embed_tokens", &SavedModules::embedding}, {"lm_head", &SavedModules::head}};
+
+std::string weight_name(const Saveable& saveable) {
+  return fmt::format("{}.weight", saveable.module);
+}
+
+// row(i, to) writes row i of the copy.
+template <typename Row>
+void save_module(const Context& context, const Model& model, const Saveable& saveable, Adapter& adapter, Row row) {
+  const int64_t out = model.config.vocab_size, in = model.config.hidden_size;
+  PackedMatrix copy;
+  copy.out = out, copy.in = in;
+  copy.data = Buffer(context.ledger, "adapter", weight_name(saveable), padded(out) * padded(in));
+  context.pool.run(copy.panels(), [&](int64_t panel, int) {
+    std::vector<float> values(static_cast<size_t>(in));
+    float* to = copy.data.data() + panel * copy.panel_size();
+    for (int64_t lane = 0; lane < std::min(kPanel, out - panel * kPanel); ++lane) {
+      row(panel * kPanel + lane, values.data());
+      for (int64_t k = 0; k < in; ++k) to[k * kPanel + lane] = values[k];
+    }
+  });
+  adapter.saved.*saveable.place = std::move(copy);
+  adapter.trainable += out * in;
+}
+
+// Copies of the base's weights that modules_to_save names.
+Result<void> save_modules_of_base(const Context& context, const Model& model, Adapter& adapter) {
+  for (const std::string& name : adapter.config.modules_to_save) {
+    files::LoraConfig one;
+    one.modules_to_save = {name};
+    const auto* found = std::find_if(std::begin(kSaveable), std::end(kSaveable),
+                                     [&](const Saveable& s) { return files::is_saved_module(one, s.module); });
+    if (found == std::end(kSaveable))
+      return error(
+          "[adapter] modules_to_save names \"{}\": only lm_head and embed_tokens can be trained whole beside an "
+          "adapter. Leave it out, or train all weights (full fine-tuning).",
+          name);
+    const PackedMatrix& base = found->place == &SavedModules::head ? model.head_matrix() : model.embedding;
+    save_module(context, model, *found, adapter, [&](int64_t row, float* to) { base.copy_row(row, to); });
+  }
+  return {};
+}
+
+// The copies that were saved.
+Result<void> read_saved_modules(const Context& context, const Model& model, const files::PeftAdapter& saved,
+                                Adapter& adapter) {
+  const files::ModelConfig& c = model.config;
+  for (const files::FloatTensor& tensor : saved.saved_weights) {
+    const auto* found = std::find_if(std::begin(kSaveable), std::end(kSaveable),
+                                     [&](const Saveable& s) { return tensor.name == weight_name(s); });
+    if (found == std::end(kSaveable))
+      return error(
+          "[adapter] the adapter holds a trained copy of {} (modules_to_save); only copies of lm_head and "
+          "embed_tokens are supported.",
+          tensor.name);
+    if (tensor.shape != std::vector<int64_t>{c.vocab_size, c.hidden_size})
+      return error(
+          "[adapter] the adapter's copy of {} has the shape [{}], this model's has [{}, {}]: it belongs to another "
+          "base "
+          "model.",
+          tensor.name, fmt::join(tensor.shape, ", "), c.vocab_size, c.hidden_size);
+    save_module(context, model, *found, adapter, [&](int64_t row, float* to) {
+      std::copy_n(tensor.values.data() + row * c.hidden_size, c.hidden_size, to);
+    });
+  }
+  for (const Saveable& saveable : kSaveable)
+    if (files::is_saved_module(saved.config, saveable.module) && !(adapter.saved.*saveable.place))
+      return error("[adapter] adapter_config.json saves {} (modules_to_save), but the adapter holds no copy of it.",
+                   saveable.module);
+  return {};
+}
+
 // Transposes factor·(a row-major matrix [rows][columns], both padded) into panels of its rows: [rows/16][columns][16].
 void pack_panels(const float* from, int64_t rows, int64_t columns, float factor, float* to) {
   for (int64_t row = 0; row < rows; ++row) {
@@ -73,6 +150,7 @@ Result<Adapter> make_adapter(const Context& context, const Model& model, const f
         "on; \"all-linear\" takes them all.",
         module_path(0, Linear::kQ));
   lay_out(context, model, adapter);
+  TRY(save_modules_of_base(context, model, adapter));
   for (size_t i = 0; i < adapter.pairs.size(); ++i) {
     const LoraPair& pair = adapter.pairs[i];
     const double bound = 1.0 / std::sqrt(static_cast<double>(pair.in));
@@ -88,11 +166,6 @@ Result<Adapter> make_adapter(const Context& context, const Model& model, const f
 }
 
 Result<Adapter> adapter_from_peft(const Context& context, const Model& model, const files::PeftAdapter& saved) {
-  if (!saved.saved_weights.empty())
-    return error(
-        "[adapter] the adapter holds a trained copy of {} (modules_to_save), which the engine does not run yet. "
-        "`candor merge` puts it into the model.",
-        saved.saved_weights.front().name);
   Adapter adapter;
   adapter.config = saved.config;
   std::map<std::string, const files::LoraTensors*> by_module;
@@ -128,6 +201,7 @@ Result<Adapter> adapter_from_peft(const Context& context, const Model& model, co
         by_module.begin()->first);
   if (adapter.pairs.empty()) return error("[adapter] the adapter has no tensors.");
   lay_out(context, model, adapter);
+  TRY(read_saved_modules(context, model, saved, adapter));
   for (size_t i = 0; i < found.size(); ++i) {
     const LoraPair& pair = adapter.pairs[i];
     float* a = adapter.parameters.data() + pair.a_offset;
@@ -164,6 +238,13 @@ files::PeftAdapter adapter_to_peft(const Adapter& adapter) {
     for (int64_t row = 0; row < pair.out; ++row)
       tensors.b.insert(tensors.b.end(), b + row * padded(pair.rank), b + row * padded(pair.rank) + pair.rank);
     saved.pairs.push_back(std::move(tensors));
+  }
+  for (const Saveable& saveable : kSaveable) {
+    const std::optional<PackedMatrix>& copy = adapter.saved.*saveable.place;
+    if (!copy) continue;
+    std::vector<float> values(static_cast<size_t>(copy->out * copy->in));
+    for (int64_t row = 0; row < copy->out; ++row) copy->copy_row(row, values.data() + row * copy->in);
+    saved.saved_weights.push_back({weight_name(saveable), {copy->out, copy->in}, std::move(values)});
   }
   return saved;
 }

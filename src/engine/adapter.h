@@ -1,13 +1,14 @@
 // LoRA adapters (Hu et al., arXiv 2106.09685): y = W x + s·B(A x), s = alpha/r, or alpha/sqrt(r) with rsLoRA
 // (2312.03732).
 //
-// All trainable numbers of an adapter lie in one flat buffer, so that optimizer, clipping and gradient shards are loops
-// over one span; a gradient buffer has the same layout. In it a pair is A [padded(r)][padded(in)], then
-// B [padded(out)][padded(r)], row-major, with zeros in the padding (their gradients are zero, so they stay zero).
+// The numbers of all pairs lie in one flat buffer; a gradient buffer begins with the same layout (trainable.h). In it a
+// pair is A [padded(r)][padded(in)], then B [padded(out)][padded(r)], row-major, with zeros in the padding (their
+// gradients are zero, so they stay zero).
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/result.h"
@@ -26,14 +27,21 @@ struct LoraPair {
   int64_t b_size() const { return padded(out) * padded(rank); }
 };
 
+// Whole weights with values of the adapter's own, which take the place of the base's (PEFT's modules_to_save). Float32
+// whatever the base is. With a tied head, each of the two is a copy of its own, as in PEFT.
+struct SavedModules {
+  std::optional<PackedMatrix> embedding, head;
+};
+
 struct Adapter {
   files::LoraConfig config;
   float scale = 1.0f;
   std::vector<LoraPair> pairs;                       // by layer, then in the order of Linear
   std::vector<std::array<int32_t, kLinears>> index;  // [layer][linear] -> pair, or -1
-  Buffer parameters;                                 // what is trained
-  Buffer packed;                                     // A and B as panels for the forward; pack_adapter() refreshes
-  int64_t trainable = 0;                             // parameters without padding
+  SavedModules saved;
+  Buffer parameters;      // what is trained of the pairs
+  Buffer packed;          // A and B as panels for the forward; pack_adapter() refreshes
+  int64_t trainable = 0;  // parameters without padding, saved modules included
   int64_t max_padded_rank = 0;
 
   const LoraPair* find(int64_t layer, Linear linear) const {
@@ -42,16 +50,24 @@ struct Adapter {
   }
 };
 
+// What a role computes with; adapter may be null.
+inline const PackedMatrix& embedding_of(const Model& model, const Adapter* adapter) {
+  return adapter != nullptr && adapter->saved.embedding ? *adapter->saved.embedding : model.embedding;
+}
+inline const PackedMatrix& head_of(const Model& model, const Adapter* adapter) {
+  return adapter != nullptr && adapter->saved.head ? *adapter->saved.head : model.head_matrix();
+}
+
 // A fresh adapter with PEFT's initialisation: A uniform in ±1/sqrt(in) (kaiming_uniform with a = sqrt(5)), B zero,
-// drawn from (seed, initialisation, pair, element). Error: a target that this engine does not adapt, or none that
-// matches.
+// drawn from (seed, initialisation, pair, element); modules_to_save begin as the base's. Error: a target that this
+// engine does not adapt, or none that matches; a module to save other than lm_head and embed_tokens.
 Result<Adapter> make_adapter(const Context& context, const Model& model, const files::LoraConfig& config,
                              uint64_t seed);
 
 // An adapter as it was saved. Error: tensors missing, of another shape (made for another base), or not finite.
 Result<Adapter> adapter_from_peft(const Context& context, const Model& model, const files::PeftAdapter& saved);
 
-// For saving: tensors in the order of `pairs`.
+// For saving: pairs in their order, then the saved modules.
 files::PeftAdapter adapter_to_peft(const Adapter& adapter);
 
 // Call after every change of `parameters`.

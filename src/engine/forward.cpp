@@ -66,7 +66,7 @@ void forward(const Context& context, const Model& model, const Rope& rope, const
   float* x = activations.layer(0).input;
   for_rows(context.pool, tokens, [&](int64_t t) {
     CHECK(batch.ids[t] >= 0 && batch.ids[t] < c.vocab_size);
-    model.embedding.copy_row(batch.ids[t], x + t * w.hidden);
+    embedding_of(model, adapter).copy_row(batch.ids[t], x + t * w.hidden);
   });
 
   for (int64_t l = 0; l < c.layers; ++l) {

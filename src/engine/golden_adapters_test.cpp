@@ -82,7 +82,8 @@ TEST_P(GoldenAdapters, OffIsTheBaseModel) {
 TEST_P(GoldenAdapters, EveryGradient) {
   Adapted a(name(), level());
   const json& recorded = a.recorded.at("gradient_float32_vs_float64").at("per_tensor_diff_and_max");
-  const auto gradients = candor::testing::loss_gradients(*a.bench.context, a.model, trainable_of(a.adapter), a.batch);
+  const Trainable trainable = trainable_of(a.adapter);
+  const auto gradients = candor::testing::loss_gradients(*a.bench.context, a.model, trainable, a.batch);
   size_t checked = 0;
   for (const LoraPair& pair : a.adapter.pairs)
     for (const bool is_a : {true, false}) {
@@ -92,6 +93,13 @@ TEST_P(GoldenAdapters, EveryGradient) {
                     golden_tolerance(recorded.at(key)[0], recorded.at(key)[1]));
       ++checked;
     }
+  for (const ParameterTensor& tensor : trainable.tensors) {
+    if (tensor.name != "base_model.model.lm_head.weight") continue;
+    const auto ours = candor::testing::unpacked(gradients.data() + tensor.offset, 163, 32);
+    expect_within(tensor.name, worst_difference(ours, value_of(a.tensors.floats("grad." + tensor.name))),
+                  golden_tolerance(recorded.at(tensor.name)[0], recorded.at(tensor.name)[1]));
+    ++checked;
+  }
   EXPECT_EQ(checked, a.recorded.at("trainable_tensors").size());
 }
 
@@ -128,7 +136,8 @@ TEST_P(GoldenAdapters, SavedAgainIsTheSameFile) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GoldenAdapters,
-                         ::testing::Combine(::testing::Values("lora", "lora_rs", "lora_regex", "lora_layers"),
+                         ::testing::Combine(::testing::Values("lora", "lora_rs", "lora_regex", "lora_layers",
+                                                              "lora_save_head"),
                                             ::testing::Values("plain", "")),
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param)) +

@@ -163,18 +163,6 @@ TEST_P(GoldenModels, GradientOfEveryLinear) {
   EXPECT_EQ(checked, static_cast<size_t>(7 * model.config.layers));
 }
 
-// One tensor of a gradient buffer (or of the values), out of its panels, as it lies on disk.
-std::vector<float> unpacked(const ParameterTensor& tensor, const std::vector<int64_t>& shape, const float* from) {
-  if (shape.size() == 1) return {from, from + shape[0]};
-  const int64_t width = padded(shape[1]);
-  EXPECT_EQ(tensor.size, padded(shape[0]) * width);
-  std::vector<float> out;
-  for (int64_t row = 0; row < shape[0]; ++row)
-    for (int64_t k = 0; k < shape[1]; ++k)
-      out.push_back(from[row / kPanel * width * kPanel + k * kPanel + row % kPanel]);
-  return out;
-}
-
 // The worst share of its tolerance that any weight's gradient uses; NaN counts as infinite.
 double worst_gradient_share(const Trainable& trainable, const std::vector<float>& gradients, const Numbers& numbers,
                             const std::string& only = "") {
@@ -186,7 +174,9 @@ double worst_gradient_share(const Trainable& trainable, const std::vector<float>
     const files::TensorInfo* info = numbers.tensors.find("grad." + tensor.name);
     EXPECT_NE(info, nullptr) << tensor.name;
     if (info == nullptr) return INFINITY;
-    const auto ours = unpacked(tensor, info->shape, gradients.data() + tensor.offset);
+    const float* from = gradients.data() + tensor.offset;
+    const auto ours = info->shape.size() == 1 ? std::vector<float>(from, from + info->shape[0])
+                                              : candor::testing::unpacked(from, info->shape[0], info->shape[1]);
     const double difference = worst_difference(ours, value_of(numbers.tensors.floats(info->name)));
     worst = std::max(worst, difference / golden_tolerance(recorded.at(tensor.name)[0], recorded.at(tensor.name)[1]));
     ++checked;

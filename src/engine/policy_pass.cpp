@@ -73,7 +73,7 @@ const HeadOutput& PolicyPass::forward(const Adapter* adapter, std::span<const Ro
   adapter_ = adapter;
   temperature_ = temperature;
   engine::forward(context_, model_, rope_, adapter, batch_, kv_, activations_);
-  output_ = head_forward(context_, model_.head_matrix(), activations_.hidden(), head_rows_, temperature);
+  output_ = head_forward(context_, head_of(model_, adapter), activations_.hidden(), head_rows_, temperature);
   return output_;
 }
 
@@ -85,7 +85,7 @@ void PolicyPass::backward(const Trainable& trainable, std::span<const float> dlo
   if (dhidden_.size() < floats) dhidden_ = Buffer(context_.ledger, role_, "d hidden states", floats);
   std::fill_n(dhidden_.data(), floats, 0.0f);
   const int64_t head = trainable.weights.head;
-  head_backward(context_, model_.head_matrix(), activations_.hidden(), head_rows_, temperature_, output_, dlogprob,
+  head_backward(context_, head_of(model_, adapter_), activations_.hidden(), head_rows_, temperature_, output_, dlogprob,
                 dentropy, dhidden_.data(), head < 0 ? nullptr : gradients + head);
   kv_gradients_.kv_heads = model_.config.kv_heads;
   kv_gradients_.block = kPageTokens * padded(model_.config.head_dim);

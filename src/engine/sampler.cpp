@@ -190,7 +190,7 @@ struct Sampler::Impl {
     if (logits_.size() < rows * vocabulary) logits_ = Buffer(context_.ledger, "sampler", "logits", rows * vocabulary);
     for (int64_t i = 0; i < rows; ++i)
       std::copy_n(activations_.hidden() + hidden_rows[i] * width, width, hidden_.data() + i * width);
-    head_logits(context_, model_.head_matrix(), hidden_.data(), rows, logits_.data());
+    head_logits(context_, head_of(model_, adapter_), hidden_.data(), rows, logits_.data());
   }
 
   // Row i draws from row logits_row[i] of the logits.

@@ -76,6 +76,18 @@ inline files::ModelFiles random_model_files(const files::ModelConfig& c, uint64_
     weights->add(prefix + "mlp.gate_proj.weight", {c.intermediate_size, c.hidden_size}, spread);
     weights->add(prefix + "mlp.up_proj.weight", {c.intermediate_size, c.hidden_size}, spread);
     weights->add(prefix + "mlp.down_proj.weight", {c.hidden_size, c.intermediate_size}, spread);
+    auto bias = [&](const char* name, int64_t size) { weights->add(prefix + name + ".bias", {size}, 0.2); };
+    if (c.attention_bias) {
+      bias("self_attn.q_proj", q);
+      bias("self_attn.k_proj", kv);
+      bias("self_attn.v_proj", kv);
+      bias("self_attn.o_proj", c.hidden_size);
+    }
+    if (c.mlp_bias) {
+      bias("mlp.gate_proj", c.intermediate_size);
+      bias("mlp.up_proj", c.intermediate_size);
+      bias("mlp.down_proj", c.hidden_size);
+    }
   }
   files::ModelFiles files;
   files.path = "random";

@@ -21,6 +21,13 @@ Trainable trainable_of(Adapter& adapter) {
     append(trainable, path + ".lora_A.weight", adapter.parameters.data() + pair.a_offset, pair.a_size(), true);
     append(trainable, path + ".lora_B.weight", adapter.parameters.data() + pair.b_offset, pair.b_size(), true);
   }
+  auto whole = [&](const char* name, std::optional<PackedMatrix>& copy, int64_t& offset) {
+    if (!copy) return;
+    offset = trainable.floats;
+    append(trainable, name, copy->data.data(), copy->data.size(), true);
+  };
+  whole("base_model.model.model.embed_tokens.weight", adapter.saved.embedding, trainable.weights.embedding);
+  whole("base_model.model.lm_head.weight", adapter.saved.head, trainable.weights.head);
   trainable.weights.layers.resize(adapter.index.size());
   trainable.parameters = adapter.trainable;
   trainable.gradient_floats = trainable.floats;

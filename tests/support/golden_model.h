@@ -111,6 +111,7 @@ class RowsForward {
               const std::vector<std::vector<int32_t>>& rows, engine::Activations::Keep keep)
       : context_(context),
         model_(model),
+        adapter_(adapter),
         rows_(rows),
         kv_(context.ledger, "test", model.config, model.dtype),
         activations_(context, "test", model, adapter == nullptr ? 0 : adapter->max_padded_rank, keep) {
@@ -139,7 +140,7 @@ class RowsForward {
   std::vector<float> logits(int64_t begin, int64_t end) {
     const int64_t vocabulary = model_.config.vocab_size;
     std::vector<float> whole(static_cast<size_t>((end - begin) * engine::padded(vocabulary)));
-    engine::head_logits(context_, model_.head_matrix(),
+    engine::head_logits(context_, engine::head_of(model_, adapter_),
                         activations_.hidden() + begin * engine::padded(model_.config.hidden_size), end - begin,
                         whole.data());
     return unpad(whole.data(), end - begin, vocabulary);
@@ -151,7 +152,7 @@ class RowsForward {
     for (const auto& row : rows_)
       for (size_t t = 0; t < row.size(); ++t)
         head_rows.push_back({static_cast<int64_t>(head_rows.size()), t + 1 < row.size() ? row[t + 1] : 0});
-    return engine::head_forward(context_, model_.head_matrix(), activations_.hidden(), head_rows, 1.0);
+    return engine::head_forward(context_, engine::head_of(model_, adapter_), activations_.hidden(), head_rows, 1.0);
   }
 
   // The oracle's alignment: entry t is about token t given those before it, 0 for a row's first.
@@ -171,6 +172,7 @@ class RowsForward {
 
   const engine::Context& context_;
   const engine::Model& model_;
+  const engine::Adapter* adapter_;
   std::vector<std::vector<int32_t>> rows_;
   engine::KvPool kv_;
   engine::Activations activations_;
@@ -210,6 +212,16 @@ inline std::vector<float> loss_gradients(const engine::Context& context, const e
   pass.backward(trainable, whole.dlogprob, std::vector<float>(whole.dlogprob.size(), 0.0f), gradients.data());
   engine::add_tied_gradients(context, trainable, gradients.data());
   return gradients;
+}
+
+// A matrix [out, in] as it lies on disk, out of its panels of 16 rows (engine::PackedMatrix).
+inline std::vector<float> unpacked(const float* panels, int64_t out, int64_t in) {
+  const int64_t panel = engine::padded(in) * engine::kPanel;
+  std::vector<float> rows;
+  for (int64_t row = 0; row < out; ++row)
+    for (int64_t k = 0; k < in; ++k)
+      rows.push_back(panels[row / engine::kPanel * panel + k * engine::kPanel + row % engine::kPanel]);
+  return rows;
 }
 
 // One tensor of an adapter's flat buffer (parameters or gradients), without padding: A [rank, in] or B [out, rank].
