@@ -63,7 +63,7 @@ ModelWeights::ModelWeights(const Model& model) {
 }
 
 void ModelWeights::add(const std::string& name, const PackedMatrix& matrix) {
-  infos_.push_back({name, "F32", {matrix.out, matrix.in}});
+  infos_.push_back({name, matrix.dtype() == Dtype::kFloat32 ? "F32" : "BF16", {matrix.out, matrix.in}});
   places_[name] = {&matrix, nullptr};
 }
 

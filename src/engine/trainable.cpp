@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/check.h"
+
 namespace candor::engine {
 
 namespace {
@@ -34,7 +36,17 @@ Trainable trainable_of(Adapter& adapter) {
   return trainable;
 }
 
+Result<void> check_full_training(const Model& model) {
+  if (model.dtype == Dtype::kFloat32) return {};
+  return error(
+      "[full fine-tuning] the model's weights are held in {}: training all of them needs float32. Set dtype to "
+      "float32, "
+      "or train an adapter.",
+      dtype_name(model.dtype));
+}
+
 Trainable trainable_of(Model& model) {
+  CHECK(model.dtype == Dtype::kFloat32);
   Trainable trainable;
   WeightOffsets& at = trainable.weights;
   auto matrix = [&](const std::string& name, PackedMatrix& m) {

@@ -48,9 +48,13 @@ struct Trainable {
   int64_t gradient_floats = 0;
 };
 
-// Both refer to what they are given, which must stay where it is.
+// Both refer to what they are given, which must stay where it is. A model's weights are trained in place: it must have
+// passed check_full_training().
 Trainable trainable_of(Adapter& adapter);
 Trainable trainable_of(Model& model);
+
+// Error: the weights are not float32, in which small steps would be lost.
+Result<void> check_full_training(const Model& model);
 
 // Adds the two gradients of a tied embedding into one. Once per step, behind the last backward pass
 // (GradientShards::reduce does it).

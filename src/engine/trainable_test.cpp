@@ -176,6 +176,18 @@ TEST(Trainable, ListsEveryWeightOnce) {
   }
 }
 
+TEST(Trainable, BfloatWeightsAreRefused) {
+  Bench bench;
+  const files::ModelFiles files = testing::random_model_files(config_of(true), 1);
+  EXPECT_TRUE(check_full_training(std::move(load_model(*bench.context, files, Dtype::kFloat32)).value()));
+  const auto refused = check_full_training(std::move(load_model(*bench.context, files, Dtype::kBfloat16)).value());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(
+      refused.error().message,
+      "[full fine-tuning] the model's weights are held in bfloat16: training all of them needs float32. Set dtype "
+      "to float32, or train an adapter.");
+}
+
 TEST(Trainable, ShardsAddTheTiedGradientsOnce) {
   const Data data;
   Bench bench;
