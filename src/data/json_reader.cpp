@@ -1,5 +1,6 @@
 #include "data/json_reader.h"
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <unordered_set>
@@ -109,6 +110,19 @@ bool JsonReader::take_word(std::string_view word) {
   if (bytes_.substr(at_, word.size()) != word) return false;
   at_ += word.size();
   return true;
+}
+
+void JsonReader::skip_to_next_object(size_t begin, int64_t line) {
+  at_ = begin;
+  line_ = line;
+  while (true) {
+    at_ = std::min(bytes_.find('\n', at_), bytes_.size());
+    if (at_ == bytes_.size()) return;
+    line_start_ = ++at_;
+    ++line_;
+    const size_t first = bytes_.find_first_not_of(" \t\r", at_);
+    if (first != std::string_view::npos && bytes_[first] == '{') return;
+  }
 }
 
 Error JsonReader::fault(std::string_view what) const {

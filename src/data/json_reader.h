@@ -29,6 +29,10 @@ class JsonReader {
   bool take(char c);
   // Reads one value. Integers beyond 64 bits become doubles. Error: "line L, column C: what is wrong".
   Result<text::Json> value();
+  // Goes on after a broken value that began at byte `begin`, on line `line`: at the first later line that begins with
+  // '{', or at the end.
+  void skip_to_next_object(size_t begin, int64_t line);
+  size_t position() const { return at_; }  // bytes read so far
   // 1-based line of the next byte.
   int64_t line() const { return line_; }
   // An Error at the present place, "line L, column C: " before `what`.

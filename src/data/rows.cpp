@@ -7,7 +7,8 @@
 #include <iostream>
 #include <utility>
 
-#include "data/gzip.h"
+#include "data/compression.h"
+#include "data/file_kind.h"
 #include "data/json_reader.h"
 
 namespace candor::data {
@@ -31,29 +32,14 @@ Result<Row> read_row(JsonReader& reader, std::string_view name, int64_t number) 
   return row;
 }
 
-// The last two extensions decide: "rows.csv.gz" is CSV.
-Result<bool> is_csv(std::filesystem::path path) {
-  if (path.extension() == ".gz") path.replace_extension();
-  const std::string extension = path.extension().string();
-  if (extension == ".csv") return true;
-  for (const char* json : {"", ".jsonl", ".json", ".ndjson"}) {
-    if (extension == json) return false;
-  }
-  return error("{}: unknown extension \"{}\". Expected .jsonl, .json, .ndjson or .csv, with or without .gz.",
-               path.string(), extension);
-}
-
 Result<std::string> read_all(std::istream& in, std::string_view name) {
   std::string bytes;
   std::array<char, 65536> chunk;
   while (in.read(chunk.data(), chunk.size()), in.gcount() > 0) bytes.append(chunk.data(), in.gcount());
   if (in.bad()) return error("{}: reading failed: {}", name, std::strerror(errno));
-  if (is_gzip(bytes)) {
-    auto unpacked = gunzip(bytes);
-    if (!unpacked) return error("{}: {}", name, unpacked.error().message);
-    return std::move(*unpacked);
-  }
-  return bytes;
+  auto unpacked = unpack(std::move(bytes));
+  if (!unpacked) return error("{}: {}", name, unpacked.error().message);
+  return unpacked;
 }
 
 }  // namespace
@@ -85,16 +71,53 @@ Result<Rows> read_rows(std::istream& in, std::string_view name) {
   return parse_json_rows(TRY(read_all(in, name)), name);
 }
 
-Result<Rows> read_rows(const std::filesystem::path& path) {
-  if (path == "-") return read_rows(std::cin, "standard input");
-  const bool csv = TRY(is_csv(path));
+Result<std::string> read_bytes(const std::filesystem::path& path) {
+  if (path == "-") return read_all(std::cin, "standard input");
+  TRY(file_kind(path));
   std::error_code ec;
   if (std::filesystem::is_directory(path, ec))
     return error("{}: this is a directory; name a file of rows.", path.string());
   std::ifstream in(path, std::ios::binary);
   if (!in) return error("{}: cannot be opened: {}.", path.string(), std::strerror(errno));
-  const std::string bytes = TRY(read_all(in, path.string()));
-  return csv ? parse_csv_rows(bytes, path.string()) : parse_json_rows(bytes, path.string());
+  return read_all(in, path.string());
+}
+
+Result<Rows> read_rows(const std::filesystem::path& path) {
+  const std::string bytes = TRY(read_bytes(path));
+  const std::string name = path == "-" ? "standard input" : path.string();
+  const FileKind kind = TRY(file_kind(path));
+  return kind.format == RowFormat::kCsv ? parse_csv_rows(bytes, name) : parse_json_rows(bytes, name);
+}
+
+ReadRows read_every_row(std::string_view bytes, std::string_view name, RowFormat format) {
+  ReadRows read{{std::string(name), {}}, {}};
+  if (format == RowFormat::kCsv) {
+    auto rows = parse_csv_rows(bytes, name);
+    if (rows) return {std::move(*rows), {}};
+    read.faults.push_back({0, 0, rows.error().message});
+    return read;
+  }
+  JsonReader reader(bytes);
+  if (reader.peek() == '[') {  // an array has no lines to go on from
+    auto rows = parse_json_rows(bytes, name);
+    if (rows) return {std::move(*rows), {}};
+    read.faults.push_back({0, 0, rows.error().message});
+    return read;
+  }
+  for (int64_t number = 1; !reader.at_end(); ++number) {
+    const int64_t line = reader.line();
+    const size_t begin = reader.position();
+    auto row = read_row(reader, name, number);
+    if (row) {
+      read.rows.rows.push_back(std::move(*row));
+      continue;
+    }
+    read.faults.push_back({number, line, row.error().message});
+    reader.skip_to_next_object(begin, line);
+  }
+  if (read.rows.rows.empty() && read.faults.empty())
+    read.faults.push_back({0, 0, fmt::format("{}: the file holds no rows. Expected one JSON object per line.", name)});
+  return read;
 }
 
 }  // namespace candor::data
