@@ -28,16 +28,6 @@ bool anything_counts(const std::vector<uint8_t>& mask, const SftOptions& options
   return std::find(mask.begin() + (follows ? 0 : 1), mask.end(), 1) != mask.end();
 }
 
-Result<std::string> end_of_sequence(const TextReader& reader) {
-  const auto end = reader.special_tokens.find("eos_token");
-  if (end == reader.special_tokens.end() || !end->is_string()) {
-    return error(
-        "plain text must end with the end-of-sequence token, and the model's tokenizer names none. Name it as "
-        "eos_token, or give conversations.");
-  }
-  return end->get<std::string>();
-}
-
 Result<void> only_assistant(const Json& messages, const Json& columns, std::string_view column,
                             const text::Rendered& whole, const TextReader& reader, Document& document) {
   const AssistantTokens assistant = TRY(assistant_tokens(reader, messages, columns, column, whole, document.ids));
@@ -218,6 +208,12 @@ void add_notes(const std::vector<Document>& documents, const SftOptions& options
 }
 
 }  // namespace
+
+Result<Sequence> read_sft_row(const Json& columns, const TextReader& reader, const SftOptions& options) {
+  Document document = TRY(read_document(Row{columns, 0, 0}, reader, options));
+  document.mask[0] = 0;
+  return Sequence{std::move(document.ids), std::move(document.mask)};
+}
 
 Result<SftSet> load_sft(const Rows& rows, const TextReader& reader, const SftOptions& options) {
   SftSet set{rows.name, {}, options.max_length.value_or(0), {}, {}};

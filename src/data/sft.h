@@ -56,6 +56,9 @@ struct SftSet {
   std::vector<std::string> notes;  // for the user: what was decided for the whole set
 };
 
+// One row as it is before any cut; the first token does not count. Error: a bad row, without its place.
+Result<Sequence> read_sft_row(const text::Json& columns, const TextReader& reader, const SftOptions& options);
+
 // Errors, each with file and row: a bad row (see BadRows), one too long under Overlong::kError, no row left. Under
 // Overlong::kTruncate a row whose prompt alone fills the bound has nothing left to learn from: it is dropped and
 // accounted for, except in a bin, where it stays without counting, as in TRL.

@@ -5,8 +5,7 @@
 
 #include <numeric>
 
-#include "files/model_text.h"
-#include "support/oracle.h"
+#include "support/trl_model.h"
 
 namespace candor::data {
 namespace {
@@ -14,29 +13,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using text::Json;
-
-// The text side of one of the oracle's models, and the template that a run names instead of the model's own.
-struct Model {
-  files::ModelFiles files;
-  TextReader reader() const {
-    return {*files.tokenizer, files.chat_template ? &*files.chat_template : nullptr, files.special_tokens};
-  }
-};
-
-Model model_of(const Json& run, const Json& templates) {
-  Model model;
-  model.files.config.vocab_size = 1 << 30;
-  files::attach_text(testing::golden("text/tokenizers/" + run["tokenizer"].get<std::string>()), model.files);
-  if (run["template"].is_string()) {
-    const std::string file = templates[run["template"].get<std::string>()].get<std::string>();
-    auto parsed = text::ChatTemplate::parse(testing::read_text(testing::golden("text/" + file)));
-    EXPECT_TRUE(parsed) << parsed.error().message;
-    model.files.chat_template = std::move(*parsed);
-  }
-  const Json& config = run["config"];
-  if (config.contains("eos_token")) model.files.special_tokens["eos_token"] = config["eos_token"];
-  return model;
-}
 
 SftOptions options_of(const Json& config) {
   SftOptions options;
@@ -108,8 +84,8 @@ TEST(LoadSft, EqualsTrl) {
   for (const Json& run : oracle["runs"]) {
     const std::string name = run["name"];
     SCOPED_TRACE(name);
-    const Model model = model_of(run, oracle["templates"]);
-    if (!model.files.tokenizer) {
+    const testing::TrlModel model = testing::trl_model(run, oracle["templates"]);
+    if (!model.has_tokenizer()) {
       EXPECT_THAT(model.files.no_tokenizer, HasSubstr("is not supported"));
       ++unread;
       continue;

@@ -50,6 +50,16 @@ Result<std::vector<int32_t>> encode_rendered(const TextReader& reader, std::stri
   return encode(reader, text, false);
 }
 
+Result<std::string> end_of_sequence(const TextReader& reader) {
+  const auto end = reader.special_tokens.find("eos_token");
+  if (end == reader.special_tokens.end() || !end->is_string()) {
+    return error(
+        "plain text must end with the end-of-sequence token, and the model's tokenizer names none. Name it as "
+        "eos_token, or give conversations.");
+  }
+  return end->get<std::string>();
+}
+
 Result<text::Rendered> render_messages(const TextReader& reader, const Json& messages, const Json& columns,
                                        std::string_view column, bool add_generation_prompt) {
   if (const std::string fault = message_fault(messages, column); !fault.empty())

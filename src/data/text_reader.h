@@ -24,6 +24,9 @@ Result<std::vector<int32_t>> encode_plain(const TextReader& reader, std::string_
 // Token ids of what a chat template wrote, which holds every special token already. Error: as above.
 Result<std::vector<int32_t>> encode_rendered(const TextReader& reader, std::string_view text);
 
+// What plain text must end with, so that a model learns to stop. Error: the tokenizer names no end of sequence.
+Result<std::string> end_of_sequence(const TextReader& reader);
+
 // Renders a conversation. `columns` is its row, whose `tools` (a list, or JSON text of one) and `chat_template_kwargs`
 // reach the template; `column` names the conversation in messages. Error: no chat template, no message, a message
 // without a role, a template that raises.
