@@ -13,6 +13,7 @@ constexpr std::array kVerbs = {
     Verb{"score", "MODEL ROWS", "log-probabilities of given text", score},
     Verb{"eval", "MODEL TASK", "accuracy on a task with known answers, with its interval", eval_task},
     Verb{"bench", "MODEL", "this machine's roof, and the fraction of it that the work reaches", bench},
+    Verb{"data", "VERB ROWS ...", "files of rows: validate, stats, split, convert, dedup", data},
     Verb{"tokenize", "MODEL ROWS", "token ids of texts and conversations, and back", tokenize},
     Verb{"inspect", "PATH", "what a model, an adapter, a file or a run's folder holds", inspect},
     Verb{"report", "RUN", "writes the page of a run: report.html in its folder", report},

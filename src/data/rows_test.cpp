@@ -226,9 +226,9 @@ TEST(ReadRows, ReadsAStream) {
 TEST(ReadRows, EachFaultNamesTheFile) {
   const auto message = [](const std::filesystem::path& path) { return read_rows(path).error().message; };
   EXPECT_EQ(message("/nowhere/a.jsonl"), "/nowhere/a.jsonl: cannot be opened: No such file or directory.");
-  EXPECT_EQ(
-      message("/tmp/a.parquet"),
-      "/tmp/a.parquet: unknown extension \".parquet\". Expected .jsonl, .json, .ndjson or .csv, with or without .gz.");
+  EXPECT_EQ(message("/tmp/a.parquet"),
+            "/tmp/a.parquet: unknown extension \".parquet\". Expected .jsonl, .json, .ndjson or .csv, with or without "
+            ".gz or .zst.");
   EXPECT_EQ(message("/"), "/: this is a directory; name a file of rows.");
   const std::string packed = gzipped("{\"a\":1}\n");
   const auto cut = written("cut.jsonl.gz", packed.substr(0, packed.size() - 9));
