@@ -35,25 +35,48 @@ std::vector<MemoryLedger::Entry> MemoryLedger::entries() const {
   return all;
 }
 
+namespace {
+
+// From here on a buffer is a mapping of its own: the system hands out pages of zeros, and does so where they are first
+// written, which for weights is on every thread at once.
+constexpr size_t kMapped = size_t{256} << 10;
+
+void* allocate_zeroed(size_t bytes) {
+  if (bytes < kMapped) {
+    void* data = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    CHECK(data != nullptr);
+    return std::memset(data, 0, bytes);
+  }
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(data != MAP_FAILED);
+  // Neighbouring mappings become one, so that huge pages reach across them.
+  madvise(data, bytes, MADV_HUGEPAGE);
+  return data;
+}
+
+void release(void* data, size_t bytes) {
+  if (bytes < kMapped)
+    std::free(data);
+  else
+    munmap(data, bytes);
+}
+
+}  // namespace
+
 template <typename Number>
 NumberBuffer<Number>::NumberBuffer(MemoryLedger& ledger, std::string role, std::string name, int64_t count)
     : ledger_(&ledger), role_(std::move(role)), name_(std::move(name)), size_(count) {
   CHECK(count >= 0);
   if (count == 0) return;
-  constexpr size_t kHugePage = size_t{2} << 20;
   const size_t bytes = sizeof(Number) * static_cast<size_t>(count);
-  const size_t alignment = bytes >= 2 * kHugePage ? kHugePage : 64;
-  data_ = static_cast<Number*>(std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment));
-  CHECK(data_ != nullptr);
-  if (alignment == kHugePage) madvise(data_, bytes, MADV_HUGEPAGE);
-  fill_zero();
+  data_ = static_cast<Number*>(allocate_zeroed(bytes));
   ledger_->change(role_, name_, static_cast<int64_t>(bytes));
 }
 
 template <typename Number>
 NumberBuffer<Number>::~NumberBuffer() {
   if (data_ == nullptr) return;
-  std::free(data_);
+  release(data_, sizeof(Number) * static_cast<size_t>(size_));
   ledger_->change(role_, name_, -static_cast<int64_t>(sizeof(Number)) * size_);
 }
 

@@ -1,6 +1,6 @@
 #include "engine/model.h"
 
-#include <atomic>
+#include <algorithm>
 
 #include "base/check.h"
 #include "base/half.h"
@@ -9,25 +9,37 @@ namespace candor::engine {
 
 namespace {
 
-// rows [count, in] of panel `panel`, float32 as they were read, into their lanes.
-void fill_panel(const std::vector<float>& rows, int64_t count, int64_t panel, PackedMatrix& matrix) {
+// rows [count, in] of panel `panel`, float32 as they were read, into their lanes: 16 by 16 where there are as many.
+void fill_panel(const Kernels& kernels, const std::vector<float>& rows, int64_t count, int64_t panel,
+                PackedMatrix& matrix) {
   float* to = matrix.data.data() + panel * matrix.panel_size();
+  const int64_t whole = count == kPanel ? matrix.in / kPanel * kPanel : 0;
+  float block[kPanel * kPanel];
+  for (int64_t k = 0; k < whole; k += kPanel) {
+    for (int64_t row = 0; row < kPanel; ++row)
+      std::copy_n(rows.data() + row * matrix.in + k, kPanel, block + row * kPanel);
+    kernels.transpose_block(block, to + k * kPanel);
+  }
   for (int64_t row = 0; row < count; ++row)
-    for (int64_t k = 0; k < matrix.in; ++k) to[k * kPanel + row] = rows[row * matrix.in + k];
+    for (int64_t k = whole; k < matrix.in; ++k) to[k * kPanel + row] = rows[row * matrix.in + k];
 }
 
 // The same in bfloat16; returns a row that overflowed when it was rounded, or -1.
 int64_t fill_bf16_panel(const Kernels& kernels, const std::vector<float>& rows, int64_t count, int64_t panel,
                         PackedMatrix& matrix) {
   constexpr uint16_t kMagnitude = 0x7fff, kInfinity = 0x7f80;
-  uint16_t* to = matrix.pairs.data() + panel * matrix.panel_size();
-  std::vector<uint16_t> rounded(static_cast<size_t>(matrix.in));
+  std::vector<uint16_t> rounded(rows.size());
+  kernels.round_bf16(rows.data(), static_cast<int64_t>(rows.size()), rounded.data());
+  uint16_t largest = 0;
+  for (uint16_t bits : rounded) largest = std::max<uint16_t>(largest, bits & kMagnitude);
+  if (largest >= kInfinity)
+    for (size_t i = 0; i < rounded.size(); ++i)
+      if ((rounded[i] & kMagnitude) >= kInfinity) return static_cast<int64_t>(i) / matrix.in;
+  auto* to = matrix.pairs.data() + panel * matrix.panel_size();
   for (int64_t row = 0; row < count; ++row) {
-    kernels.round_bf16(rows.data() + row * matrix.in, matrix.in, rounded.data());
-    for (int64_t k = 0; k < matrix.in; ++k) {
-      if ((rounded[k] & kMagnitude) == kInfinity) return row;
-      to[k / 2 * (2 * kPanel) + 2 * row + k % 2] = rounded[k];
-    }
+    const uint16_t* from = rounded.data() + row * matrix.in;
+    for (int64_t k = 0; k + 1 < matrix.in; k += 2) std::copy_n(from + k, 2, to + k * kPanel + 2 * row);
+    if (matrix.in % 2 != 0) to[(matrix.in - 1) * kPanel + 2 * row] = from[matrix.in - 1];
   }
   return -1;
 }
@@ -50,7 +62,7 @@ Result<PackedMatrix> pack(const Context& context, const files::WeightReader& wei
     std::vector<float> rows(static_cast<size_t>((end - begin) * in));
     TRY(weights.read_rows(name, begin, end, rows.data()));
     if (dtype == Dtype::kFloat32) {
-      fill_panel(rows, end - begin, panel, matrix);
+      fill_panel(context.kernels, rows, end - begin, panel, matrix);
       return {};
     }
     const int64_t overflow = fill_bf16_panel(context.kernels, rows, end - begin, panel, matrix);

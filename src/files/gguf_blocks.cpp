@@ -1,5 +1,6 @@
 #include "files/gguf_blocks.h"
 
+#include <array>
 #include <cstring>
 
 #include "base/half.h"
@@ -26,11 +27,20 @@ void from_bf16(const uint8_t* raw, int64_t blocks, float* out) {
   for (int64_t i = 0; i < blocks; ++i) out[i] = bfloat16_to_float(load_u16(raw + 2 * i));
 }
 
+// A block's codes in a local array, which the compiler knows to lie apart from the output.
+template <size_t kBytes>
+std::array<uint8_t, kBytes> codes_at(const uint8_t* raw) {
+  std::array<uint8_t, kBytes> codes;
+  std::memcpy(codes.data(), raw, kBytes);
+  return codes;
+}
+
 // Q8_0: scale (half), 32 signed codes, −128 among them.
 void from_q8_0(const uint8_t* raw, int64_t blocks, float* out) {
   for (int64_t block = 0; block < blocks; ++block, raw += 34, out += 32) {
     const float scale = half_to_float(load_u16(raw));
-    for (int i = 0; i < 32; ++i) out[i] = static_cast<float>(static_cast<int8_t>(raw[2 + i])) * scale;
+    const auto codes = codes_at<32>(raw + 2);
+    for (size_t i = 0; i < 32; ++i) out[i] = static_cast<float>(static_cast<int8_t>(codes[i])) * scale;
   }
 }
 
@@ -38,10 +48,9 @@ void from_q8_0(const uint8_t* raw, int64_t blocks, float* out) {
 void from_q4_0(const uint8_t* raw, int64_t blocks, float* out) {
   for (int64_t block = 0; block < blocks; ++block, raw += 18, out += 32) {
     const float scale = half_to_float(load_u16(raw));
-    for (int i = 0; i < 16; ++i) {
-      out[i] = static_cast<float>((raw[2 + i] & 0x0f) - 8) * scale;
-      out[i + 16] = static_cast<float>((raw[2 + i] >> 4) - 8) * scale;
-    }
+    const auto codes = codes_at<16>(raw + 2);
+    for (size_t i = 0; i < 16; ++i) out[i] = static_cast<float>((codes[i] & 0x0f) - 8) * scale;
+    for (size_t i = 0; i < 16; ++i) out[i + 16] = static_cast<float>((codes[i] >> 4) - 8) * scale;
   }
 }
 
@@ -49,10 +58,9 @@ void from_q4_0(const uint8_t* raw, int64_t blocks, float* out) {
 void from_q4_1(const uint8_t* raw, int64_t blocks, float* out) {
   for (int64_t block = 0; block < blocks; ++block, raw += 20, out += 32) {
     const float scale = half_to_float(load_u16(raw)), minimum = half_to_float(load_u16(raw + 2));
-    for (int i = 0; i < 16; ++i) {
-      out[i] = static_cast<float>(raw[4 + i] & 0x0f) * scale + minimum;
-      out[i + 16] = static_cast<float>(raw[4 + i] >> 4) * scale + minimum;
-    }
+    const auto codes = codes_at<16>(raw + 4);
+    for (size_t i = 0; i < 16; ++i) out[i] = static_cast<float>(codes[i] & 0x0f) * scale + minimum;
+    for (size_t i = 0; i < 16; ++i) out[i + 16] = static_cast<float>(codes[i] >> 4) * scale + minimum;
   }
 }
 

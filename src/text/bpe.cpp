@@ -96,14 +96,16 @@ Result<Bpe> make_bpe(const Vocabulary& vocabulary, const std::vector<std::pair<s
     const auto& [left, right] = merges[rank];
     if (right.size() < prefix) return error("{}: merge {}: {:?} has no prefix.", where, rank, right);
     const std::string result = left + right.substr(prefix);
+    std::vector<int32_t> ids;
     for (const std::string* token : {&left, &right, &result}) {
-      if (!vocabulary.id_of(*token)) {
+      const auto id = vocabulary.id_of(*token);
+      if (!id) {
         return error("{}: merge {} ({:?} with {:?}) needs the token {:?}, which the vocabulary lacks.", where, rank,
                      left, right, *token);
       }
+      ids.push_back(*id);
     }
-    bpe.merges[pair_key(*vocabulary.id_of(left), *vocabulary.id_of(right))] = {static_cast<uint32_t>(rank),
-                                                                               *vocabulary.id_of(result)};
+    bpe.merges[pair_key(ids[0], ids[1])] = {static_cast<uint32_t>(rank), ids[2]};
   }
   bpe.options = std::move(options);
   return bpe;
