@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/half.h"
+#include "engine/optimizer.h"
 #include "engine/testing.h"
 #include "support/golden_model.h"
 
@@ -218,6 +219,60 @@ TEST_P(Bf16Model, GradientsAreThoseOfFloat32UpToTheRoundings) {
   // of this model's large logits stretch it a few times.
   EXPECT_LT(worst, 4e-2);  // reason above
   EXPECT_GT(worst, 5e-4);  // and the roundings are there
+}
+
+// Full fine-tuning: the optimizer moves float32 master weights, the model computes with their rounding.
+TEST_P(Bf16Model, MasterWeightsMoveByLessThanARounding) {
+  Bench bench(2, GetParam(), Dtype::kBfloat16);
+  const files::ModelFiles files = testing::random_model_files(testing::tiny_config(), 1);
+  Model model = bench.load(files);
+  const Model before = bench.load(files);
+  ASSERT_TRUE(add_master_weights(*bench.context, files, model));
+  auto rows_of = [](const Model& m, bool trained) {
+    const PackedMatrix& w = m.layers[1][Linear::kUp];
+    std::vector<float> rows(static_cast<size_t>(w.out * w.in));
+    for (int64_t row = 0; row < w.out; ++row) {
+      float* to = rows.data() + row * w.in;
+      trained ? w.copy_trained_row(row, to) : w.copy_row(row, to);
+    }
+    return rows;
+  };
+  EXPECT_FALSE(check_full_training(before));
+  EXPECT_TRUE(check_full_training(model));
+  const auto masters = rows_of(model, true);
+  EXPECT_NE(masters, rows_of(model, false));
+  round_master_weights(*bench.context, model);
+  EXPECT_EQ(rows_of(model, false), rows_of(before, false));
+
+  const Trainable trainable = trainable_of(model);
+  AdamwState optimizer = make_adamw(*bench.context, trainable);
+  const auto prompt = random_ids(9, 1100, 1), completion = random_ids(30, 1100, 2);
+  const RolloutGroup group{prompt, {completion}};
+  PolicyPass pass(*bench.context, "policy", model, 0, PolicyPass::Keep::kAllLayers);
+  auto nll = [&] {
+    double sum = 0;
+    for (float logprob : pass.forward(nullptr, {&group, 1}, 1.0).logprobs) sum -= static_cast<double>(logprob);
+    return sum;
+  };
+  const double first = nll();
+  constexpr double kLearningRate = 1e-4;  // below half a unit of most weights in bfloat16
+  for (int step = 0; step < 20; ++step) {
+    std::vector<float> gradients(static_cast<size_t>(trainable.gradient_floats), 0.0f);
+    const size_t count = pass.forward(nullptr, {&group, 1}, 1.0).logprobs.size();
+    pass.backward(trainable, std::vector<float>(count, -1.0f), std::vector<float>(count, 0.0f), gradients.data());
+    adamw_step(*bench.context, {}, kLearningRate, 0.0, gradients.data(), optimizer, trainable);
+    if (step > 0) continue;
+    const auto moved = rows_of(model, true), computed = rows_of(model, false), old = rows_of(before, false);
+    int64_t changed = 0, rounded_changed = 0;
+    for (size_t i = 0; i < moved.size(); ++i) {
+      changed += moved[i] != masters[i];
+      rounded_changed += computed[i] != old[i];
+      ASSERT_EQ(computed[i], bfloat16_to_float(float_to_bfloat16(moved[i])));
+    }
+    EXPECT_GT(changed, static_cast<int64_t>(moved.size()) * 9 / 10);
+    EXPECT_LT(rounded_changed, changed / 2);  // a step without masters would be lost here
+  }
+  EXPECT_LT(nll(), 0.9 * first);
 }
 
 TEST_P(Bf16Model, GoldenLlamaIsCloserToFloat64ThanTransformersIs) {

@@ -119,15 +119,61 @@ std::string module_path(int64_t layer, Linear linear) {
   return fmt::format("model.layers.{}.{}", layer, kLinearNames[static_cast<int>(linear)]);
 }
 
+namespace {
+
+void copy_float_row(const PackedMatrix& w, int64_t row, float* to) {
+  const float* from = w.data.data() + row / kPanel * w.panel_size() + row % kPanel;
+  for (int64_t k = 0; k < w.in; ++k) to[k] = from[k * kPanel];
+}
+
+// act(name, matrix) for every matrix, by its name in the files.
+template <typename Act>
+Result<void> each_matrix(Model& model, Act act) {
+  TRY(act("model.embed_tokens.weight", model.embedding));
+  if (model.head) TRY(act("lm_head.weight", *model.head));
+  for (size_t layer = 0; layer < model.layers.size(); ++layer)
+    for (int i = 0; i < kLinears; ++i)
+      TRY(act(module_path(static_cast<int64_t>(layer), static_cast<Linear>(i)) + ".weight",
+              model.layers[layer].linears[i]));
+  return {};
+}
+
+}  // namespace
+
 void PackedMatrix::copy_row(int64_t row, float* to) const {
-  const int64_t panel = row / kPanel * panel_size(), lane = row % kPanel;
-  if (dtype() == Dtype::kFloat32) {
-    const float* from = data.data() + panel + lane;
-    for (int64_t k = 0; k < in; ++k) to[k] = from[k * kPanel];
-    return;
-  }
-  const uint16_t* from = pairs.data() + panel + 2 * lane;
+  if (dtype() == Dtype::kFloat32) return copy_float_row(*this, row, to);
+  const uint16_t* from = pairs.data() + row / kPanel * panel_size() + 2 * (row % kPanel);
   for (int64_t k = 0; k < in; ++k) to[k] = bfloat16_to_float(from[k / 2 * (2 * kPanel) + k % 2]);
+}
+
+void PackedMatrix::copy_trained_row(int64_t row, float* to) const {
+  data.empty() ? copy_row(row, to) : copy_float_row(*this, row, to);
+}
+
+Result<void> add_master_weights(const Context& context, const files::ModelFiles& files, Model& model) {
+  if (model.dtype == Dtype::kFloat32) return {};
+  return each_matrix(model, [&](const std::string& name, PackedMatrix& matrix) -> Result<void> {
+    PackedMatrix read = TRY(pack(context, *files.weights, name, matrix.out, matrix.in, Dtype::kFloat32));
+    matrix.data = std::move(read.data);
+    return {};
+  });
+}
+
+void round_master_weights(const Context& context, Model& model) {
+  auto round = [&](const std::string&, PackedMatrix& matrix) -> Result<void> {
+    if (matrix.data.empty() || matrix.pairs.empty()) return {};
+    context.pool.run(matrix.panels(), [&](int64_t panel, int) {
+      const float* from = matrix.data.data() + panel * matrix.panel_size();
+      uint16_t* to = matrix.pairs.data() + panel * matrix.panel_size();
+      uint16_t pair[2 * kPanel];
+      for (int64_t at = 0; at < matrix.panel_size(); at += 2 * kPanel) {  // 16 numbers of even k, then 16 of odd k
+        context.kernels.round_bf16(from + at, 2 * kPanel, pair);
+        for (int64_t j = 0; j < kPanel; ++j) to[at + 2 * j] = pair[j], to[at + 2 * j + 1] = pair[kPanel + j];
+      }
+    });
+    return {};
+  };
+  CHECK(each_matrix(model, round));
 }
 
 Result<Model> load_model(const Context& context, const files::ModelFiles& files, std::optional<Dtype> dtype) {

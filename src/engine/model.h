@@ -30,14 +30,15 @@ std::string module_path(int64_t layer, Linear linear);
 // as it lies; dx = dy·W transposes 16×16 blocks of it on the fly.
 struct PackedMatrix {
   int64_t out = 0, in = 0;
-  Buffer data;       // float32: [padded(out)/16][padded(in)][16]; otherwise empty
+  Buffer data;       // [padded(out)/16][padded(in)][16]: float32, or bfloat16's master weights; otherwise empty
   Bf16Buffer pairs;  // bfloat16: [padded(out)/16][padded(in)/2][16][2]; otherwise empty
   Buffer bias;       // [padded(out)], or empty
 
   Dtype dtype() const { return pairs.empty() ? Dtype::kFloat32 : Dtype::kBfloat16; }
   int64_t panels() const { return padded(out) / kPanel; }
   int64_t panel_size() const { return padded(in) * kPanel; }
-  void copy_row(int64_t row, float* to) const;  // to: in floats
+  void copy_row(int64_t row, float* to) const;          // as it computes; to: in floats
+  void copy_trained_row(int64_t row, float* to) const;  // of the master weights where there are some: what is saved
 };
 
 struct LayerWeights {
@@ -63,6 +64,13 @@ struct Context {
   ThreadPool& pool;
   MemoryLedger& ledger;
 };
+
+// Full fine-tuning in bfloat16 changes float32 master weights, which stand beside the rounded ones: reads them from the
+// files of the model. Does nothing in float32. Error: as load_model.
+Result<void> add_master_weights(const Context& context, const files::ModelFiles& files, Model& model);
+
+// After a change of the master weights. Does nothing without them.
+void round_master_weights(const Context& context, Model& model);
 
 // Reads and packs every weight, rounding to `dtype` where the file holds more; without a dtype, what the file holds
 // (choose_dtype). Error: a weight that is not finite, or becomes so by rounding.

@@ -63,7 +63,7 @@ ModelWeights::ModelWeights(const Model& model) {
 }
 
 void ModelWeights::add(const std::string& name, const PackedMatrix& matrix) {
-  infos_.push_back({name, matrix.dtype() == Dtype::kFloat32 ? "F32" : "BF16", {matrix.out, matrix.in}});
+  infos_.push_back({name, matrix.data.empty() ? "BF16" : "F32", {matrix.out, matrix.in}});
   places_[name] = {&matrix, nullptr};
 }
 
@@ -81,7 +81,7 @@ Result<void> ModelWeights::read_rows(std::string_view name, int64_t begin, int64
     return {};
   }
   CHECK(0 <= begin && end <= matrix->out);
-  for (int64_t row = begin; row < end; ++row, out += matrix->in) matrix->copy_row(row, out);
+  for (int64_t row = begin; row < end; ++row, out += matrix->in) matrix->copy_trained_row(row, out);
   return {};
 }
 

@@ -51,6 +51,7 @@ void adamw_step(const Context& context, const AdamwOptions& options, double lear
                           state.v.data() + at);
   });
   if (trainable.adapter != nullptr) pack_adapter(context, *trainable.adapter);
+  if (trainable.model != nullptr) round_master_weights(context, *trainable.model);
 }
 
 }  // namespace candor::engine

@@ -37,7 +37,7 @@ Trainable trainable_of(Adapter& adapter) {
 }
 
 Result<void> check_full_training(const Model& model) {
-  if (model.dtype == Dtype::kFloat32) return {};
+  if (!model.embedding.data.empty()) return {};
   return error(
       "[full fine-tuning] the model's weights are held in {}: training all of them needs float32. Set dtype to "
       "float32, "
@@ -46,8 +46,9 @@ Result<void> check_full_training(const Model& model) {
 }
 
 Trainable trainable_of(Model& model) {
-  CHECK(model.dtype == Dtype::kFloat32);
+  CHECK(!model.embedding.data.empty());
   Trainable trainable;
+  trainable.model = &model;
   WeightOffsets& at = trainable.weights;
   auto matrix = [&](const std::string& name, PackedMatrix& m) {
     const int64_t offset = trainable.floats;

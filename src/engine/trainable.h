@@ -39,6 +39,7 @@ struct WeightOffsets {
 
 struct Trainable {
   Adapter* adapter = nullptr;  // null: the weights of the model themselves
+  Model* model = nullptr;      // null: an adapter
   std::vector<ParameterTensor> tensors;
   WeightOffsets weights;
   int64_t parameters = 0;  // without padding
@@ -53,7 +54,8 @@ struct Trainable {
 Trainable trainable_of(Adapter& adapter);
 Trainable trainable_of(Model& model);
 
-// Error: the weights are not float32, in which small steps would be lost.
+// Error: there are no float32 weights, only rounded ones, in which small steps would be lost; a bfloat16 model needs
+// add_master_weights() first.
 Result<void> check_full_training(const Model& model);
 
 // Adds the two gradients of a tied embedding into one. Once per step, behind the last backward pass
