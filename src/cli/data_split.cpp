@@ -26,9 +26,9 @@ Result<void> run_split(const SplitWords& words) {
   TRY(data::write_rows(split.eval, words.eval));
   const int64_t shared = data::shared_prompts(split);
   if (words.json) {
-    const text::Json out = {{"train", words.train},   {"train_rows", split.train.rows.size()},
-                            {"eval", words.eval},     {"eval_rows", split.eval.rows.size()},
-                            {"seed", words.how.seed}, {"eval_rows_with_a_prompt_of_train", shared}};
+    const text::Json out = {{"train", printable(words.train)}, {"train_rows", split.train.rows.size()},
+                            {"eval", printable(words.eval)},   {"eval_rows", split.eval.rows.size()},
+                            {"seed", words.how.seed},          {"eval_rows_with_a_prompt_of_train", shared}};
     fmt::print("{}\n", data::json_line(out));
     return {};
   }

@@ -35,7 +35,7 @@ Json as_json(const std::string& file, const DatasetFacts& facts) {
     if (row.tokens) one["tokens"] = *row.tokens;
     longest.push_back(std::move(one));
   }
-  Json out = {{"file", file},
+  Json out = {{"file", printable(file)},
               {"rows", facts.rows},
               {"type", data::name_of(facts.type)},
               {"dialects", as_json(facts.dialects)},

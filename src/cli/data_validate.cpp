@@ -82,7 +82,7 @@ void print_verdict(const Verdict& verdict, bool json) {
   if (json) {
     Json bad = Json::array();
     for (const BadRow& row : verdict.bad) bad.push_back({{"row", row.row}, {"line", row.line}, {"fault", row.what}});
-    const Json out = {{"file", verdict.name},
+    const Json out = {{"file", printable(verdict.name)},
                       {"rows", verdict.rows},
                       {"type", type},
                       {"bad_rows", verdict.bad_rows},
