@@ -40,4 +40,12 @@ const std::atomic<bool>& catch_interrupts() {
   return interrupted;
 }
 
+std::atomic<bool>& catch_answer_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted = true; };
+  sigemptyset(&action.sa_mask);  // no SA_RESTART
+  sigaction(SIGINT, &action, nullptr);
+  return interrupted;
+}
+
 }  // namespace candor::cli

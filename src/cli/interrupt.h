@@ -9,4 +9,8 @@ namespace candor::cli {
 // polls it between steps. Every further SIGINT ends the process with exit code 130, without saving.
 const std::atomic<bool>& catch_interrupts();
 
+// For a program that outlives Ctrl-C: every SIGINT sets the flag, which the caller clears, and ends a read(2) that
+// waits for the user.
+std::atomic<bool>& catch_answer_interrupts();
+
 }  // namespace candor::cli

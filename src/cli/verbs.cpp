@@ -9,6 +9,7 @@ constexpr std::array kVerbs = {
     Verb{"quickstart", "[--key value ...]", "the whole story on the default model in minutes, ending in a page",
          quickstart},
     Verb{"grpo", "RECIPE.yaml [--key value]", "trains a LoRA adapter by GRPO on a verifiable reward", grpo},
+    Verb{"chat", "MODEL", "talks with a model, with and without its adapter side by side", chat},
     Verb{"generate", "MODEL ROWS", "completions of prompts, with their log-probabilities", generate},
     Verb{"score", "MODEL ROWS", "log-probabilities of given text", score},
     Verb{"eval", "MODEL TASK", "accuracy on a task with known answers, with its interval", eval_task},

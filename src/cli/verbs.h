@@ -13,6 +13,7 @@ namespace candor::cli {
 using Words = std::vector<std::string>;
 
 int bench(const Words& words);
+int chat(const Words& words);
 int completion(const Words& words);
 int data(const Words& words);
 int eval_task(const Words& words);

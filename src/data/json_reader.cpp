@@ -75,7 +75,7 @@ size_t utf8_length(std::string_view bytes) {
   return 0;
 }
 
-JsonReader::JsonReader(std::string_view bytes) : bytes_(bytes) {
+JsonReader::JsonReader(std::string_view bytes, int64_t first_line) : bytes_(bytes), line_(first_line) {
   if (bytes_.substr(0, 3) == "\xEF\xBB\xBF") bytes_.remove_prefix(3);
 }
 

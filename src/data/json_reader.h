@@ -18,8 +18,9 @@ inline constexpr int kDeepestNesting = 100;
 
 class JsonReader {
  public:
-  // `bytes` must outlive the reader. A byte order mark at the start is skipped.
-  explicit JsonReader(std::string_view bytes);
+  // `bytes` must outlive the reader. A byte order mark at the start is skipped. first_line: where they start in the
+  // file.
+  explicit JsonReader(std::string_view bytes, int64_t first_line = 1);
 
   // Skips white space; true when nothing but white space was left.
   bool at_end();

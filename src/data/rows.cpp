@@ -18,7 +18,19 @@ Error at_row(std::string_view name, int64_t row, const Error& fault) {
   return error("{} row {}: {}", name, row, fault.message);
 }
 
-Result<Row> read_row(JsonReader& reader, std::string_view name, int64_t number) {
+Result<std::string> read_all(std::istream& in, std::string_view name) {
+  std::string bytes;
+  std::array<char, 65536> chunk;
+  while (in.read(chunk.data(), chunk.size()), in.gcount() > 0) bytes.append(chunk.data(), in.gcount());
+  if (in.bad()) return error("{}: reading failed: {}", name, std::strerror(errno));
+  auto unpacked = unpack(std::move(bytes));
+  if (!unpacked) return error("{}: {}", name, unpacked.error().message);
+  return unpacked;
+}
+
+}  // namespace
+
+Result<Row> read_json_row(JsonReader& reader, std::string_view name, int64_t number) {
   reader.at_end();
   Row row{nullptr, number, reader.line()};
   auto value = reader.value();
@@ -32,18 +44,6 @@ Result<Row> read_row(JsonReader& reader, std::string_view name, int64_t number) 
   return row;
 }
 
-Result<std::string> read_all(std::istream& in, std::string_view name) {
-  std::string bytes;
-  std::array<char, 65536> chunk;
-  while (in.read(chunk.data(), chunk.size()), in.gcount() > 0) bytes.append(chunk.data(), in.gcount());
-  if (in.bad()) return error("{}: reading failed: {}", name, std::strerror(errno));
-  auto unpacked = unpack(std::move(bytes));
-  if (!unpacked) return error("{}: {}", name, unpacked.error().message);
-  return unpacked;
-}
-
-}  // namespace
-
 std::string place(std::string_view file, const Row& row) {
   if (row.line == row.number) return fmt::format("{} row {}", file, row.number);
   return fmt::format("{} row {} (line {})", file, row.number, row.line);
@@ -55,14 +55,14 @@ Result<Rows> parse_json_rows(std::string_view bytes, std::string_view name) {
   const auto next = [&] { return static_cast<int64_t>(rows.rows.size()) + 1; };
   if (reader.take('[')) {
     while (reader.peek() != ']' || !rows.rows.empty()) {
-      rows.rows.push_back(TRY(read_row(reader, name, next())));
+      rows.rows.push_back(TRY(read_json_row(reader, name, next())));
       if (reader.peek() == ']') break;
       if (!reader.take(',')) return at_row(name, next() - 1, reader.fault("expected ',' or ']' after the row"));
     }
     reader.take(']');
     if (!reader.at_end()) return error("{}: {}", name, reader.fault("expected nothing after the array").message);
   }
-  while (!reader.at_end()) rows.rows.push_back(TRY(read_row(reader, name, next())));
+  while (!reader.at_end()) rows.rows.push_back(TRY(read_json_row(reader, name, next())));
   if (rows.rows.empty()) return error("{}: the file holds no rows. Expected one JSON object per line.", name);
   return rows;
 }
@@ -107,7 +107,7 @@ ReadRows read_every_row(std::string_view bytes, std::string_view name, RowFormat
   for (int64_t number = 1; !reader.at_end(); ++number) {
     const int64_t line = reader.line();
     const size_t begin = reader.position();
-    auto row = read_row(reader, name, number);
+    auto row = read_json_row(reader, name, number);
     if (row) {
       read.rows.rows.push_back(std::move(*row));
       continue;

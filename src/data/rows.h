@@ -18,6 +18,8 @@
 
 namespace candor::data {
 
+class JsonReader;
+
 struct Row {
   text::Json columns;  // an object
   int64_t number = 0;  // 1-based among the rows
@@ -43,6 +45,9 @@ Result<Rows> read_rows(std::istream& in, std::string_view name);
 
 // JSON lines, one array of objects, or objects over several lines.
 Result<Rows> parse_json_rows(std::string_view bytes, std::string_view name);
+
+// The next row of a stream of objects; `number` is its own. The reader is not at its end.
+Result<Row> read_json_row(JsonReader& reader, std::string_view name, int64_t number);
 
 // RFC 4180: a header line, then one row per record; quoted fields may hold commas, quotes ("") and line breaks. Every
 // value is text, whatever it looks like; an empty field without quotes is null.

@@ -105,6 +105,10 @@ bool between(char32_t c, char32_t first, char32_t last) {
 }
 }  // namespace
 
+int display_columns(char32_t c) {
+  return std::max(0, utf8proc_charwidth(static_cast<utf8proc_int32_t>(c)));
+}
+
 bool is_white_space(char32_t c) {
   return between(c, 9, 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || between(c, 0x2000, 0x200A) ||
          c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;

@@ -35,6 +35,9 @@ std::string to_valid_utf8(std::string_view bytes);
 // of an encoded surrogate, which Python's incremental decoder, our oracle, waits for too.
 std::string take_valid_utf8(std::string& pending);
 
+// Columns that a terminal gives a character: 0 for marks, 2 for wide ones (property East_Asian_Width W and F).
+int display_columns(char32_t c);
+
 bool is_white_space(char32_t c);  // property White_Space
 bool is_numeric(char32_t c);      // categories Nd, Nl, No
 bool is_mark(char32_t c);         // categories Mn, Mc, Me
