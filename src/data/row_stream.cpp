@@ -17,7 +17,8 @@ namespace {
 // Finds where objects end without parsing them: braces and brackets outside strings.
 class ObjectEnds {
  public:
-  // Looks at what came behind the last call's end. The place behind the `count`th object, or 0 while there are fewer.
+  // Looks at what came behind the last call's end. The place behind the line in which the `count`th object ends, or 0
+  // while there are fewer. (Whole lines, so that a fault's column is that in the file.)
   size_t behind(std::string_view bytes, size_t count) {
     for (; at_ < bytes.size(); ++at_) {
       const char c = bytes[at_];
@@ -33,7 +34,9 @@ class ObjectEnds {
       } else if (c == '{' || c == '[') {
         ++depth_;
       } else if (c == '}' || c == ']') {
-        if (--depth_ <= 0 && ++ends_ >= count) return ++at_;
+        if (--depth_ <= 0) ++ends_;
+      } else if (c == '\n' && depth_ <= 0 && ends_ >= count) {
+        return ++at_;
       }
     }
     return 0;

@@ -20,8 +20,8 @@ class RowStream {
 
   static RowStream of(Rows rows) { return RowStream(rows.name, std::move(rows)); }
 
-  // The next `count` rows or what is left of them; none at the end. Errors as of read_rows, each where it stands: rows
-  // before it have been given out. A file without any row is an error.
+  // The next `count` rows (more where a line holds several) or what is left of them; none at the end. Errors as of
+  // read_rows, each where it stands: rows before it have been given out. A file without any row is an error.
   Result<Rows> next(size_t count);
 
   const std::string& name() const { return name_; }
