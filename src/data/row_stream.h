@@ -14,8 +14,8 @@ namespace candor::data {
 
 class RowStream {
  public:
-  // The files of read_rows. JSON lines are read as they are asked for; an array, CSV and gzip as a whole. "-" is
-  // standard input.
+  // The files of read_rows. JSON lines are read as they are asked for; an array, CSV and packed files as a whole. "-"
+  // is standard input.
   static Result<RowStream> open(const std::filesystem::path& path);
 
   static RowStream of(Rows rows) { return RowStream(rows.name, std::move(rows)); }
