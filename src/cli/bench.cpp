@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <type_traits>
 
+#include "base/half.h"
 #include "base/rng.h"
 #include "cli/exit_code.h"
 #include "cli/options.h"
@@ -63,22 +65,33 @@ std::vector<int32_t> random_prompt(const engine::Model& model, int64_t tokens, u
   return ids;
 }
 
+// One product of the engine's, of float32 (Number float) or bfloat16 (uint16_t).
+template <typename Number>
 Work gemm(const engine::Context& context) {
+  constexpr bool kFloat32 = std::is_same_v<Number, float>;
   constexpr int64_t kRows = 512, kSide = 2048;
-  engine::Buffer a(context.ledger, "bench", "a", kRows * kSide), b(context.ledger, "bench", "b", kSide * kSide),
-      c(context.ledger, "bench", "c", kRows * kSide);
-  for (engine::Buffer* buffer : {&a, &b})
-    for (int64_t i = 0; i < buffer->size(); ++i) (*buffer)[i] = static_cast<float>(i % 7) - 3.0f;
-  const engine::Matmul product{.a = a.data(),
-                               .a_row = kSide,
-                               .b = b.data(),
-                               .b_panel = kSide * engine::kPanel,
-                               .c = c.data(),
-                               .c_row = kSide,
-                               .rows = kRows,
-                               .panels = kSide / engine::kPanel,
-                               .depth = kSide};
-  const double seconds = median_time(9, [&] { engine::run_matmuls(context.pool, context.kernels, {&product, 1}); });
+  engine::NumberBuffer<Number> a(context.ledger, "bench", "a", kRows * kSide),
+      b(context.ledger, "bench", "b", kSide * kSide);
+  engine::Buffer c(context.ledger, "bench", "c", kRows * kSide);
+  for (auto* buffer : {&a, &b})
+    for (int64_t i = 0; i < buffer->size(); ++i) {
+      const float x = static_cast<float>(i % 7) - 3.0f;
+      if constexpr (kFloat32)
+        (*buffer)[i] = x;
+      else
+        (*buffer)[i] = float_to_bfloat16(x);
+    }
+  std::conditional_t<kFloat32, engine::Matmul, engine::Bf16Matmul> product;
+  product.a = a.data(), product.a_row = kSide;
+  product.b = b.data(), product.b_panel = kSide * engine::kPanel;
+  product.c = c.data(), product.c_row = kSide;
+  product.rows = kRows, product.panels = kSide / engine::kPanel, product.depth = kSide;
+  const double seconds = median_time(9, [&] {
+    if constexpr (kFloat32)
+      engine::run_matmuls(context.pool, context.kernels, {&product, 1});
+    else
+      engine::run_matmuls(context.pool, context.kernels, {}, {&product, 1});
+  });
   return {seconds, 2e-9 * kRows * kSide * kSide};
 }
 
@@ -153,19 +166,26 @@ Result<Json> run_bench(const ModelOptions& options) {
   const auto session = TRY(open_session(options.model, "", options.threads, options.dtype));
   const Session& s = *session;
   const engine::Roof roof = engine::measure_roof(session->pool, s.context.kernels);
-  auto fraction = [&](const Work& work) { return work.gflop / work.seconds / roof.float32_gflops; };
-  const Work product = gemm(s.context), prompt = prefill(s, 512), step = TRY(grpo_step(s, 40));
+  const bool float32 = s.model.dtype == engine::Dtype::kFloat32;
+  auto fraction = [&](const Work& work) {
+    return work.gflop / work.seconds / (float32 ? roof.float32_gflops : roof.bf16_gflops);
+  };
+  const Work product = gemm<float>(s.context), bf16_product = gemm<uint16_t>(s.context);
+  const Work prompt = prefill(s, 512), step = TRY(grpo_step(s, 40));
   const engine::Roof again = engine::measure_roof(session->pool, s.context.kernels);
-  const double weight_bytes = s.model.dtype == engine::Dtype::kFloat32 ? 4 : 2;
+  const double weight_bytes = float32 ? 4 : 2;
   const double weights_gb = 1e-9 * weight_bytes * (Shapes(s.model).body + Shapes(s.model).head) / 2;
   const double one = decode(s, 1), sixteen = decode(s, 16);
   return Json{{"machine", machine(s.context)},
               {"dtype", engine::dtype_name(s.model.dtype)},
               {"roof_gflops", roof.float32_gflops},
               {"roof_gflops_again", again.float32_gflops},
+              {"roof_bf16_gflops", roof.bf16_gflops},
               {"roof_dram_gbs", roof.dram_read_gbs},
               {"gemm_gflops", product.gflop / product.seconds},
-              {"gemm_fraction", fraction(product)},
+              {"gemm_fraction", product.gflop / product.seconds / roof.float32_gflops},
+              {"gemm_bf16_gflops", bf16_product.gflop / bf16_product.seconds},
+              {"gemm_bf16_fraction", bf16_product.gflop / bf16_product.seconds / roof.bf16_gflops},
               {"prefill_tokens_per_s", 512 / prompt.seconds},
               {"prefill_fraction", fraction(prompt)},
               {"decode_tokens_per_s", one},
@@ -180,14 +200,17 @@ Result<Json> run_bench(const ModelOptions& options) {
 void print_bench(const Json& b) {
   auto number = [&](const char* name) { return b[name].get<double>(); };
   fmt::print(
-      "roof            {:8.1f} GFLOP/s float32 on {} threads ({} kernels; {:.1f} after the run), {:.1f} GB/s from "
-      "memory\n",
+      "roof            {:8.1f} GFLOP/s float32 on {} threads ({} kernels; {:.1f} after the run), {:.1f} bfloat16, "
+      "{:.1f} "
+      "GB/s from memory\n",
       number("roof_gflops"), b["machine"]["cores"].get<int>(), b["machine"]["kernels"].get<std::string>(),
-      number("roof_gflops_again"), number("roof_dram_gbs"));
-  fmt::print("GEMM            {:8.1f} GFLOP/s             {:3.0f}% of the roof   512 x 2048 x 2048\n",
+      number("roof_gflops_again"), number("roof_bf16_gflops"), number("roof_dram_gbs"));
+  fmt::print("GEMM            {:8.1f} GFLOP/s             {:3.0f}% of the roof   512 x 2048 x 2048, float32\n",
              number("gemm_gflops"), 100 * number("gemm_fraction"));
-  fmt::print("prefill         {:8.1f} tokens/s            {:3.0f}% of the roof   512 tokens\n",
-             number("prefill_tokens_per_s"), 100 * number("prefill_fraction"));
+  fmt::print("GEMM            {:8.1f} GFLOP/s             {:3.0f}% of the roof   512 x 2048 x 2048, bfloat16\n",
+             number("gemm_bf16_gflops"), 100 * number("gemm_bf16_fraction"));
+  fmt::print("prefill         {:8.1f} tokens/s            {:3.0f}% of the roof   512 tokens, model in {}\n",
+             number("prefill_tokens_per_s"), 100 * number("prefill_fraction"), b["dtype"].get<std::string>());
   fmt::print("decode, 1 row   {:8.1f} tokens/s            {:3.0f}% of the memory roof\n", number("decode_tokens_per_s"),
              100 * number("decode_dram_fraction"));
   fmt::print("decode, 16 rows {:8.1f} tokens/s\n", number("decode16_tokens_per_s"));
