@@ -20,22 +20,26 @@ void for_columns(ThreadPool& pool, int64_t width, Columns columns) {
 }  // namespace
 
 void add_weight_gradients(const Context& context, std::span<const WeightGradient> gradients, int64_t rows) {
-  std::vector<Matmul> products;
-  for (const WeightGradient& g : gradients)
-    for (int64_t panel = 0; panel < g.panels; ++panel)
-      products.push_back({.a = g.x,
-                          .a_row = 1,
-                          .a_k = g.in,
-                          .b = g.dy + panel * kPanel,
-                          .b_k = g.dy_row,
-                          .b_panel = kPanel,
-                          .c = g.dw + panel * g.in * kPanel,
-                          .c_row = kPanel,
-                          .rows = g.in,
-                          .panels = 1,
-                          .depth = rows,
-                          .accumulate = true});
-  run_matmuls(context.pool, context.kernels, products);
+  // Tokens at a time: what a panel reads of x and dy lies a row apart, and stays in the first-level cache this far.
+  constexpr int64_t kTokens = 128;
+  for (int64_t first = 0; first < rows; first += kTokens) {
+    std::vector<Matmul> products;
+    for (const WeightGradient& g : gradients)
+      for (int64_t panel = 0; panel < g.panels; ++panel)
+        products.push_back({.a = g.x + first * g.in,
+                            .a_row = 1,
+                            .a_k = g.in,
+                            .b = g.dy + first * g.dy_row + panel * kPanel,
+                            .b_k = g.dy_row,
+                            .b_panel = kPanel,
+                            .c = g.dw + panel * g.in * kPanel,
+                            .c_row = kPanel,
+                            .rows = g.in,
+                            .panels = 1,
+                            .depth = std::min(kTokens, rows - first),
+                            .accumulate = true});
+    run_matmuls(context.pool, context.kernels, products);
+  }
 }
 
 void add_bias_gradient(const Context& context, const float* dy, int64_t rows, int64_t width, float* db) {
