@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "cli/terminal.h"
 #include "files/peft_adapter.h"
 
 namespace candor::cli {
@@ -16,9 +17,12 @@ Result<std::unique_ptr<Session>> open_session(const std::string& model, const st
     return Error{session->files.no_tokenizer + " Copy tokenizer.json from the model's repository into this folder."};
   session->model =
       TRY(engine::load_model(session->context, session->files, TRY(engine::choose_dtype(dtype, session->files))));
-  if (!adapter.empty())
-    session->adapter =
-        TRY(engine::adapter_from_peft(session->context, session->model, TRY(files::read_peft_adapter(adapter))));
+  if (!adapter.empty()) {
+    const files::PeftAdapter saved = TRY(files::read_peft_adapter(adapter));
+    if (const auto same = engine::check_base(session->model, saved); !same)
+      print_note(fmt::format("{} The answers are those of this base with that adapter.", same.error().message));
+    session->adapter = TRY(engine::adapter_from_peft(session->context, session->model, saved));
+  }
   return session;
 }
 

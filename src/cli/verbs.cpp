@@ -16,6 +16,7 @@ constexpr std::array kVerbs = {
     Verb{"bench", "MODEL", "this machine's roof, and the fraction of it that the work reaches", bench},
     Verb{"data", "VERB ROWS ...", "files of rows: validate, stats, split, convert, dedup", data},
     Verb{"tokenize", "MODEL ROWS", "token ids of texts and conversations, and back", tokenize},
+    Verb{"merge", "MODEL", "an adapter put into its base, as a Hugging Face directory", merge},
     Verb{"inspect", "PATH", "what a model, an adapter, a file or a run's folder holds", inspect},
     Verb{"report", "RUN", "writes the page of a run: report.html in its folder", report},
     Verb{"runs", "list|show|compare|...", "what ran on this machine: list, show, compare, delete, add", runs},

@@ -25,8 +25,7 @@ void lay_out(const Context& context, const Model& model, Adapter& adapter) {
     adapter.max_padded_rank = std::max(adapter.max_padded_rank, padded(pair.rank));
     adapter.index[pair.layer][static_cast<int>(pair.linear)] = static_cast<int32_t>(i);
   }
-  const double r = static_cast<double>(adapter.config.r);
-  adapter.scale = static_cast<float>(adapter.config.alpha / (adapter.config.use_rslora ? std::sqrt(r) : r));
+  adapter.scale = static_cast<float>(files::lora_scale(adapter.config));
   adapter.parameters = Buffer(context.ledger, "adapter", "parameters", offset);
   adapter.packed = Buffer(context.ledger, "adapter", "packed", offset);
 }
@@ -133,6 +132,7 @@ Result<Adapter> make_adapter(const Context& context, const Model& model, const f
                              uint64_t seed) {
   Adapter adapter;
   adapter.config = config;
+  adapter.config.base_fingerprint = model.fingerprint;
   const bool all_linear = config.target_modules == std::vector<std::string>{"all-linear"};  // never head or embedding
   for (const char* outside : {"lm_head", "model.embed_tokens"})
     if (!all_linear && TRY(files::target_matches(config, outside)))
@@ -220,6 +220,13 @@ Result<Adapter> adapter_from_peft(const Context& context, const Model& model, co
   }
   pack_adapter(context, adapter);
   return adapter;
+}
+
+Result<void> check_base(const Model& model, const files::PeftAdapter& saved) {
+  if (saved.config.base_fingerprint.empty() || saved.config.base_fingerprint == model.fingerprint) return {};
+  return error(
+      "[adapter] the adapter was trained on other weights: another base model, or this one in another precision (a "
+      "quantized file, say).");
 }
 
 files::PeftAdapter adapter_to_peft(const Adapter& adapter) {

@@ -67,6 +67,10 @@ Result<Adapter> make_adapter(const Context& context, const Model& model, const f
 // An adapter as it was saved. Error: tensors missing, of another shape (made for another base), or not finite.
 Result<Adapter> adapter_from_peft(const Context& context, const Model& model, const files::PeftAdapter& saved);
 
+// Whether an adapter was trained on this model's weights, as far as its file says (LoraConfig::base_fingerprint; PEFT's
+// own say nothing). adapter_from_peft asks only for the shapes: that another base is meant is the user's to say.
+Result<void> check_base(const Model& model, const files::PeftAdapter& saved);
+
 // For saving: pairs in their order, then the saved modules.
 files::PeftAdapter adapter_to_peft(const Adapter& adapter);
 

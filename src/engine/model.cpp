@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/half.h"
+#include "files/base_fingerprint.h"
 
 namespace candor::engine {
 
@@ -181,6 +182,7 @@ Result<Model> load_model(const Context& context, const files::ModelFiles& files,
   const files::WeightReader& weights = *files.weights;
   Model model;
   model.config = c;
+  model.fingerprint = TRY(files::base_fingerprint(files));
   model.dtype = dtype ? *dtype : TRY(choose_dtype("", files));
   auto matrix = [&](const std::string& name, int64_t out, int64_t in) {
     return pack(context, weights, name, out, in, model.dtype);

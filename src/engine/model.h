@@ -49,6 +49,7 @@ struct LayerWeights {
 
 struct Model {
   files::ModelConfig config;
+  std::string fingerprint;           // files::base_fingerprint() of the weights as they were loaded
   Dtype dtype = Dtype::kFloat32;     // of every matrix, and of keys and values
   PackedMatrix embedding;            // [vocab, hidden]
   std::optional<PackedMatrix> head;  // absent: tied, the embedding is the head

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <optional>
@@ -21,6 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kPrefix = "base_model.model.", kA = ".lora_A.weight", kB = ".lora_B.weight";
+constexpr const char* kBaseKey = "candor.base_sha256";
 
 // Python's re.fullmatch.
 Result<bool> matches_whole(const std::string& pattern, std::string_view text) {
@@ -87,6 +89,11 @@ Result<bool> target_matches(const LoraConfig& config, std::string_view module) {
   return layer && std::find(layers.begin(), layers.end(), *layer) != layers.end();
 }
 
+double lora_scale(const LoraConfig& config) {
+  const auto r = static_cast<double>(config.r);
+  return config.alpha / (config.use_rslora ? std::sqrt(r) : r);
+}
+
 bool is_saved_module(const LoraConfig& config, std::string_view module) {
   return std::any_of(config.modules_to_save.begin(), config.modules_to_save.end(),
                      [&](const std::string& name) { return module == name || ends_in_name(module, name); });
@@ -102,12 +109,58 @@ std::string_view saved_module_of(const LoraConfig& config, std::string_view tens
   return (last == ".weight" || last == ".bias") && is_saved_module(config, module) ? module : std::string_view();
 }
 
-Result<void> check_finite(const std::vector<float>& values, const TensorInfo& tensor, const std::string& file) {
+Result<std::vector<float>> finite_values(const SafetensorsFile& file, const TensorInfo& tensor) {
+  std::vector<float> values = TRY(file.floats(tensor.name));
   const int64_t bad = first_non_finite(values.data(), static_cast<int64_t>(values.size()));
-  if (bad < 0) return {};
+  if (bad < 0) return values;
   const int64_t row = tensor.shape.size() == 2 ? tensor.shape[1] : 1;
-  return error("[{}] tensor \"{}\" holds {} in row {}.", file, tensor.name, values[static_cast<size_t>(bad)],
-               bad / row);
+  return error("[{}] tensor \"{}\" holds {} in row {}.", file.path().string(), tensor.name,
+               values[static_cast<size_t>(bad)], bad / row);
+}
+
+// The two matrices of a module, as they stand in the file.
+struct Pair {
+  const TensorInfo *a = nullptr, *b = nullptr;
+};
+
+// What a tensor is that is neither a matrix of a linear layer nor named by modules_to_save.
+Error unknown_tensor(std::string_view name, const std::string& file) {
+  const char* what = name.find(".lora_embedding_") != std::string_view::npos ? "adapts an embedding"
+                     : name.ends_with(".base_layer.weight")     ? "is the base of an adapted embedding or head"
+                     : name.ends_with(".lora_magnitude_vector") ? "is DoRA's"
+                                                                : nullptr;
+  if (what != nullptr) return error("[{}] tensor \"{}\" {}, which is not supported yet.", file, name, what);
+  return error("[{}] tensor \"{}\" is no LoRA matrix of a linear layer; others are not supported yet.", file, name);
+}
+
+Result<void> check_pair(const LoraConfig& config, const std::string& module, const Pair& pair,
+                        const std::string& file) {
+  if (pair.a == nullptr || pair.b == nullptr)
+    return error("[{}] module \"{}\" has only one of lora_A and lora_B.", file, module);
+  const int64_t r = config.r;
+  if (pair.a->shape[0] != r || pair.b->shape[1] != r) {
+    return error(
+        "[{}] module \"{}\" has A [{}] and B [{}]; rank {} of adapter_config.json asks for A [{}, in] and B "
+        "[out, {}].",
+        file, module, fmt::join(pair.a->shape, ", "), fmt::join(pair.b->shape, ", "), r, r, r);
+  }
+  if (TRY(target_matches(config, module))) return {};
+  return error("[{}] holds tensors for \"{}\", which target_modules of adapter_config.json does not name.", file,
+               module);
+}
+
+// Each name of modules_to_save must have weights.
+Result<void> check_all_saved(const PeftAdapter& adapter, const std::string& file) {
+  for (const std::string& name : adapter.config.modules_to_save) {
+    LoraConfig one;
+    one.modules_to_save = {name};
+    if (std::any_of(adapter.saved_weights.begin(), adapter.saved_weights.end(),
+                    [&](const FloatTensor& weight) { return !saved_module_of(one, weight.name).empty(); })) {
+      continue;
+    }
+    return error("[{}] holds no weights of \"{}\", which modules_to_save of adapter_config.json names.", file, name);
+  }
+  return {};
 }
 
 }  // namespace
@@ -117,61 +170,32 @@ Result<PeftAdapter> read_peft_adapter(const fs::path& directory) {
   PeftAdapter adapter;
   adapter.config = TRY(lora_config_from_json(TRY(read_json_file(config)), config.string()));
   const SafetensorsFile file = TRY(SafetensorsFile::open(model));
-  struct Pair {
-    const TensorInfo *a = nullptr, *b = nullptr;
-  };
-  std::map<std::string, Pair> pairs;
+  if (const auto mark = file.metadata().find(kBaseKey); mark != file.metadata().end())
+    adapter.config.base_fingerprint = mark->second;
+  std::map<std::string, Pair, std::less<>> pairs;
   for (const TensorInfo& tensor : file.tensors()) {
     const std::string_view name = tensor.name;
     const std::string_view in_base = name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : "";
     if (!saved_module_of(adapter.config, in_base).empty()) {
-      adapter.saved_weights.push_back({ std::string(in_base), tensor.shape, TRY(file.floats(name)) });
-      TRY(check_finite(adapter.saved_weights.back().values, tensor, model.string()));
+      adapter.saved_weights.push_back({ std::string(in_base), tensor.shape, TRY(finite_values(file, tensor)) });
       continue;
     }
-    const bool is_a = name.ends_with(kA);
-    if (!name.starts_with(kPrefix) || !(is_a || name.ends_with(kB)) || tensor.shape.size() != 2) {
-      return error("[{}] tensor \"{}\" is no LoRA matrix of a linear layer; others are not supported yet.",
-                   model.string(), name);
-    }
-    Pair& pair = pairs[std::string(name.substr(kPrefix.size(), name.size() - kPrefix.size() - kA.size()))];
+    const bool is_a = in_base.ends_with(kA);
+    if (!(is_a || in_base.ends_with(kB)) || tensor.shape.size() != 2) return unknown_tensor(name, model.string());
+    Pair& pair = pairs[std::string(in_base.substr(0, in_base.size() - kA.size()))];
     (is_a ? pair.a : pair.b) = &tensor;
   }
-  const int64_t r = adapter.config.r;
   for (const auto& [module, pair] : pairs) {
-    if (pair.a == nullptr || pair.b == nullptr) {
-      return error("[{}] module \"{}\" has only one of lora_A and lora_B.", model.string(), module);
-    }
-    if (pair.a->shape[0] != r || pair.b->shape[1] != r) {
-      return error(
-          "[{}] module \"{}\" has A [{}] and B [{}]; rank {} of adapter_config.json asks for A [{}, in] and B "
-          "[out, {}].",
-          model.string(), module, fmt::join(pair.a->shape, ", "), fmt::join(pair.b->shape, ", "), r, r, r);
-    }
-    if (!TRY(target_matches(adapter.config, module))) {
-      return error("[{}] holds tensors for \"{}\", which target_modules of adapter_config.json does not name.",
-                   model.string(), module);
-    }
-    LoraTensors tensors {
-      module, r, pair.a->shape[1], pair.b->shape[0], TRY(file.floats(pair.a->name))
-      , TRY(file.floats(pair.b->name))
-    };
-    TRY(check_finite(tensors.a, *pair.a, model.string()));
-    TRY(check_finite(tensors.b, *pair.b, model.string()));
+    TRY(check_pair(adapter.config, module, pair, model.string()));
+    LoraTensors tensors{module, adapter.config.r, pair.a->shape[1], pair.b->shape[0], {}, {}};
+    tensors.a = TRY(finite_values(file, *pair.a));
+    tensors.b = TRY(finite_values(file, *pair.b));
     adapter.pairs.push_back(std::move(tensors));
   }
   if (adapter.pairs.empty()) return error("[{}] holds no LoRA matrices.", model.string());
   std::sort(adapter.saved_weights.begin(), adapter.saved_weights.end(),
             [](const FloatTensor& a, const FloatTensor& b) { return a.name < b.name; });
-  for (const std::string& name : adapter.config.modules_to_save) {
-    LoraConfig one;
-    one.modules_to_save = {name};
-    if (std::none_of(adapter.saved_weights.begin(), adapter.saved_weights.end(),
-                     [&](const FloatTensor& weight) { return !saved_module_of(one, weight.name).empty(); })) {
-      return error("[{}] holds no weights of \"{}\", which modules_to_save of adapter_config.json names.",
-                   model.string(), name);
-    }
-  }
+  TRY(check_all_saved(adapter, model.string()));
   return adapter;
 }
 
@@ -186,7 +210,9 @@ PeftFiles encode_peft_adapter(const PeftAdapter& adapter) {
   for (const FloatTensor& weight : adapter.saved_weights) {
     tensors.push_back({fmt::format("{}{}", kPrefix, weight.name), weight.shape, weight.values});
   }
-  return {lora_config_to_json(adapter.config, modules), encode_safetensors(tensors)};
+  SafetensorsMetadata metadata;
+  if (!adapter.config.base_fingerprint.empty()) metadata[kBaseKey] = adapter.config.base_fingerprint;
+  return {lora_config_to_json(adapter.config, modules), encode_safetensors(tensors, metadata)};
 }
 
 Result<void> write_peft_adapter(const fs::path& directory, const PeftAdapter& adapter) {

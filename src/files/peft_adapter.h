@@ -22,7 +22,13 @@ struct LoraConfig {
   std::vector<int64_t> layers_to_transform;  // empty = all
   std::string base_model_name_or_path;
   std::vector<std::string> modules_to_save;  // names of modules that are trained whole: "lm_head", "embed_tokens"
+  // base_fingerprint() of the model that it was trained on; empty where it is not known (PEFT's own adapters). In the
+  // file it is "candor.base_sha256" of the safetensors' metadata, which PEFT does not look at.
+  std::string base_fingerprint;
 };
+
+// alpha/r, or alpha/sqrt(r) with rsLoRA (arXiv 2312.03732).
+double lora_scale(const LoraConfig& config);
 
 // One adapted module: y += scale·B(A x).
 struct LoraTensors {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "files/base_fingerprint.h"
 #include "files/safetensors.h"
 #include "support/oracle.h"
 #include "support/scratch.h"
@@ -116,6 +117,39 @@ TEST(PeftAdapter, ModulesToSaveAndTheTensorsMustAgree) {
               HasSubstr("\"base_model.model.lm_head.weight\" holds nan in row 1."));
 }
 
+// The mark of the base travels in the metadata, where PEFT does not look.
+TEST(PeftAdapter, TheBasesFingerprintTravelsInTheFile) {
+  CANDOR_REQUIRE_FILE(golden("adapters/lora/adapter_config.json"));
+  const ScratchFolder folder;
+  auto adapter = read_peft_adapter(golden("adapters/lora"));
+  ASSERT_TRUE(adapter) << adapter.error().message;
+  EXPECT_EQ(adapter->config.base_fingerprint, "");
+  adapter->config.base_fingerprint = "abc";
+  ASSERT_TRUE(write_peft_adapter(folder / "marked", *adapter));
+  auto marked = read_peft_adapter(folder / "marked");
+  ASSERT_TRUE(marked) << marked.error().message;
+  EXPECT_EQ(marked->config.base_fingerprint, "abc");
+  EXPECT_EQ(read_text(folder / "marked/adapter_config.json").find("abc"), std::string::npos);
+}
+
+// Equal for every layout of the same weights; other where a weight of the sample differs.
+TEST(BaseFingerprint, IsOfTheWeightsAndNotOfTheFile) {
+  CANDOR_REQUIRE_FILE(golden("gguf/llama_f32.gguf"));
+  auto of = [](const char* name) {
+    auto model = open_model(golden(name));
+    EXPECT_TRUE(model) << model.error().message;
+    auto fingerprint = base_fingerprint(*model);
+    EXPECT_TRUE(fingerprint) << fingerprint.error().message;
+    return *fingerprint;
+  };
+  const std::string llama = of("models/llama");
+  EXPECT_EQ(llama.size(), 64u);
+  for (const char* same : {"models/llama_legacy", "models/llama_sharded", "gguf/llama_f32.gguf"})
+    EXPECT_EQ(of(same), llama) << same;
+  for (const char* other : {"models/llama_bf16", "models/llama_tied", "gguf/llama_q8_0.gguf"})
+    EXPECT_NE(of(other), llama) << other;
+}
+
 TEST(PeftAdapter, AllLinearIsWrittenAsNames) {
   PeftAdapter adapter;
   adapter.config.r = 1;
@@ -133,7 +167,7 @@ TEST(PeftAdapter, RefusesByNameWhatItDoesNotCompute) {
   const std::pair<const char*, const char*> cases[] = {
       {"dora", "\"use_dora\" is true, which is not supported yet."},
       {"gpt2_lora", "\"fan_in_fan_out\" is true, which is not supported yet."},
-      {"lora_embed", "is no LoRA matrix of a linear layer"},
+      {"lora_embed", "base_layer.weight\" is the base of an adapted embedding or head, which is not supported yet."},
       {"lora_patterns", "\"alpha_pattern\" is {"},
       {"pissa", "init_lora_weights is \"pissa\", which is not supported yet"}};
   for (const auto& [name, message] : cases) {

@@ -90,7 +90,9 @@ Result<void> load_checkpoint(const engine::Context& context, const engine::Model
     return error("[resume] {}: {}. The checkpoint was not written by this version of the program.", state_path.string(),
                  e.what());
   }
-  adapter = TRY(engine::adapter_from_peft(context, model, TRY(files::read_peft_adapter(checkpoint.path))));
+  const files::PeftAdapter saved = TRY(files::read_peft_adapter(checkpoint.path));
+  TRY(engine::check_base(model, saved));
+  adapter = TRY(engine::adapter_from_peft(context, model, saved));
   const files::SafetensorsFile file = TRY(files::SafetensorsFile::open(checkpoint.path / "optimizer.safetensors"));
   TRY(read_flat(file, "first_moments", optimizer.m));
   return read_flat(file, "second_moments", optimizer.v);
