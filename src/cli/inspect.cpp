@@ -25,8 +25,9 @@ Result<files::Json> inspected(const std::string& name) {
 }  // namespace
 
 int inspect(const Words& words) {
-  Options options("inspect",
-                  "Says what a GGUF or safetensors file, a model directory, a PEFT adapter or a run's folder holds.");
+  Options options(
+      "inspect",
+      "Says in one screen what a model, an adapter, a checkpoint, a run, a tokenizer or a file of rows holds.");
   std::string path;
   ModelOptions shared;
   options.app.add_option("PATH", path, "the file or folder, or a model's name (smollm2, hub:OWNER/NAME)")->required();

@@ -3,14 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
 #include "base/input_file.h"
+#include "cli/inspect_model.h"
 #include "cli/report.h"
-#include "cli/terminal.h"
-#include "files/gguf.h"
-#include "files/model_files.h"
-#include "files/safetensors.h"
+#include "cli/run_facts.h"
+#include "data/dataset_type.h"
+#include "data/rows.h"
+#include "files/checkpoint.h"
+#include "files/peft_adapter.h"
+#include "text/tokenizer.h"
 
 namespace candor::cli {
 namespace {
@@ -18,166 +20,113 @@ namespace {
 using files::Json;
 namespace fs = std::filesystem;
 
-struct TypeCount {
-  int64_t tensors = 0, parameters = 0;
-  uint64_t bytes = 0;
-};
-using TypeCounts = std::map<std::string, TypeCount>;
-
-Json counts_json(const TypeCounts& counts) {
-  Json out = Json::object();
-  for (const auto& [type, count] : counts)
-    out[type] = {{"tensors", count.tensors}, {"parameters", count.parameters}, {"bytes", count.bytes}};
-  return out;
-}
-
-int64_t elements(const std::vector<int64_t>& shape) {
-  int64_t product = 1;
-  for (const int64_t size : shape) product *= size;
-  return product;
-}
-
-Result<void> add_safetensors(const fs::path& path, TypeCounts& counts) {
-  const auto file = TRY(files::SafetensorsFile::open(path));
-  for (const files::TensorInfo& tensor : file.tensors()) {
-    TypeCount& count = counts[tensor.type];
-    ++count.tensors;
-    count.parameters += tensor.elements();
-    count.bytes += tensor.bytes;
+// Adds "adapter" (what adapter_config.json says), "modules" and "base_sha256", or the reason why it is not read.
+Result<void> add_adapter(const fs::path& path, Json& facts) {
+  const Json config = TRY(files::read_json_file(path / "adapter_config.json"));
+  Json shown = Json::object();
+  for (const char* key : {"base_model_name_or_path", "peft_type", "task_type", "r", "lora_alpha", "lora_dropout",
+                          "use_rslora", "use_dora", "target_modules", "layers_to_transform", "modules_to_save"})
+    if (config.is_object() && config.contains(key)) shown[key] = config[key];
+  facts["adapter"] = std::move(shown);
+  TRY(add_folder_weights(path, "adapter_model", facts));
+  const auto adapter = files::read_peft_adapter(path);
+  if (!adapter) {
+    facts["not_supported"] = adapter.error().message;
+    return {};
   }
-  return {};
-}
-
-Json config_json(const files::ModelConfig& config) {
-  constexpr const char* kRopeNames[] = {"default", "linear", "llama3", "yarn"};
-  Json out = {{"family", config.family},
-              {"layers", config.layers},
-              {"hidden_size", config.hidden_size},
-              {"intermediate_size", config.intermediate_size},
-              {"heads", config.heads},
-              {"kv_heads", config.kv_heads},
-              {"head_dim", config.head_dim},
-              {"vocab_size", config.vocab_size},
-              {"context_tokens", config.max_positions},
-              {"tied_head", config.tied_head},
-              {"attention_bias", config.attention_bias},
-              {"mlp_bias", config.mlp_bias},
-              {"norm_eps", config.norm_eps},
-              {"rope", kRopeNames[static_cast<int>(config.rope.type)]},
-              {"rope_theta", config.rope.theta},
-              {"end_token_ids", config.eos_ids}};
-  out["begin_token_id"] = config.bos_id ? Json(*config.bos_id) : Json();
-  out["pad_token_id"] = config.pad_id ? Json(*config.pad_id) : Json();
-  return out;
-}
-
-// What the engine makes of the model: its configuration and text, or the reason why it does not run it.
-void add_model(const fs::path& path, Json& facts) {
-  const auto model = files::open_model(path);
-  if (!model) {
-    facts["not_supported"] = model.error().message;
-    return;
-  }
-  facts["model"] = config_json(model->config);
-  facts["tokenizer"] = model->tokenizer ? Json{{"tokens", model->tokenizer->size()}} : Json();
-  facts["chat_template"] = model->chat_template.has_value();
-  facts["special_tokens"] = model->special_tokens;
-}
-
-Json gguf_value(const files::GgufValue& value) {
-  return std::visit(
-      [](const auto& item) -> Json {
-        if constexpr (std::is_same_v<std::decay_t<decltype(item)>, files::GgufArray>)
-          return fmt::format("list of {}", item.count);
-        else
-          return item;
-      },
-      value);
-}
-
-Result<Json> gguf_facts(const fs::path& path, Json facts) {
-  const auto file = TRY(files::GgufFile::open(path));
-  facts["kind"] = "gguf";
-  facts["version"] = file.version();
-  TypeCounts counts;
-  for (const files::GgufTensor& tensor : file.tensors()) {
-    TypeCount& count = counts[std::string(tensor.type->name)];
-    ++count.tensors;
-    count.parameters += elements(tensor.shape);
-    count.bytes += tensor.bytes;
-  }
-  add_model(path, facts);
-  facts["weights"] = counts_json(counts);
-  Json metadata = Json::object();
-  for (const auto& [key, value] : file.metadata()) metadata[key] = gguf_value(value);
-  facts["metadata"] = std::move(metadata);
-  return facts;
-}
-
-Result<Json> safetensors_facts(const fs::path& path, Json facts) {
-  const auto file = TRY(files::SafetensorsFile::open(path));
-  facts["kind"] = "safetensors";
-  TypeCounts counts;
-  TRY(add_safetensors(path, counts));
-  facts["weights"] = counts_json(counts);
-  Json tensors = Json::object();
-  for (const files::TensorInfo& tensor : file.tensors())
-    tensors[tensor.name] = fmt::format("{} [{}]", tensor.type, fmt::join(tensor.shape, ", "));
-  facts["tensors"] = std::move(tensors);
-  facts["metadata"] = file.metadata();
-  return facts;
-}
-
-Result<void> add_directory_weights(const fs::path& path, Json& facts) {
-  TypeCounts counts;
-  std::vector<fs::path> shards;
-  std::error_code failure;
-  for (const auto& entry : fs::directory_iterator(path, failure))
-    if (entry.path().extension() == ".safetensors") shards.push_back(entry.path());
-  std::sort(shards.begin(), shards.end());
-  for (const fs::path& shard : shards) TRY(add_safetensors(shard, counts));
-  facts["weights"] = counts_json(counts);
+  facts["modules"] = adapter->pairs.size();
+  facts["scale"] = files::lora_scale(adapter->config);
+  facts["base_sha256"] = adapter->config.base_fingerprint.empty() ? Json() : Json(adapter->config.base_fingerprint);
   return {};
 }
 
 Result<Json> adapter_facts(const fs::path& path, Json facts) {
   facts["kind"] = "peft_adapter";
-  const Json config = TRY(files::read_json_file(path / "adapter_config.json"));
-  Json shown = Json::object();
-  for (const char* key : {"base_model_name_or_path", "peft_type", "task_type", "r", "lora_alpha", "lora_dropout",
-                          "use_rslora", "use_dora", "target_modules", "layers_to_transform", "modules_to_save"})
-    if (config.contains(key)) shown[key] = config[key];
-  facts["adapter"] = std::move(shown);
-  TRY(add_directory_weights(path, facts));
+  TRY(add_adapter(path, facts));
   return facts;
 }
 
-Result<Json> directory_facts(const fs::path& path, Json facts) {
-  facts["kind"] = "huggingface";
-  add_model(path, facts);
-  TRY(add_directory_weights(path, facts));
+void add_recipe(const RunFacts& run, Json& facts) {
+  Json recipe = Json::object();
+  for (const auto& [key, value] : run.recipe) recipe[key] = value;
+  facts["recipe"] = std::move(recipe);
+}
+
+Result<Json> checkpoint_facts(const fs::path& path, Json facts) {
+  facts["kind"] = "checkpoint";
+  const auto whole = files::verify_checkpoint(path);
+  facts["complete"] = whole.has_value();
+  if (!whole) facts["not_supported"] = whole.error().message;
+  facts["trainer_state"] = TRY(files::read_json_file(path / "trainer_state.json"));
+  if (path_exists(path / "adapter_config.json"))
+    TRY(add_adapter(path, facts));
+  else
+    TRY(add_folder_weights(path, "model", facts));
+  add_recipe(read_run_facts(path), facts);
   return facts;
 }
 
 Result<Json> run_facts(const fs::path& path, Json facts) {
   facts["kind"] = "run";
   const auto data = TRY(read_run(path));
-  const Json& summary = data["summary"];
-  facts["finished"] = summary.is_object();
-  for (const char* key : {"verdict", "command", "started", "seconds", "steps", "seed", "peak_bytes"})
-    if (summary.is_object() && summary.contains(key)) facts[key] = summary[key];
+  const RunFacts run = read_run_facts(path);
+  facts["state"] = state_name(run.state);
+  facts["finished"] = run.state == RunState::kFinished;
+  for (const char* key : {"verdict", "command", "started", "seconds", "steps", "seed", "peak_bytes", "talk_to_it"})
+    if (run.summary.contains(key)) facts[key] = run.summary[key];
   facts["rows"] = data["rows"];
   if (!data["metrics"].empty()) facts["last_step"] = data["metrics"].back();
-  std::vector<std::string> checkpoints;
-  std::error_code failure;
-  for (const auto& entry : fs::directory_iterator(path, failure))
-    if (entry.path().filename().string().starts_with("checkpoint-"))
-      checkpoints.push_back(entry.path().filename().string());
-  std::sort(checkpoints.begin(), checkpoints.end(),
-            [](const auto& a, const auto& b) { return std::pair(a.size(), a) < std::pair(b.size(), b); });
-  facts["checkpoints"] = checkpoints;
+  Json checkpoints = Json::array();
+  for (const files::Checkpoint& checkpoint : TRY(files::list_checkpoints(path)))
+    checkpoints.push_back(checkpoint.path.filename().string());
+  facts["checkpoints"] = std::move(checkpoints);
+  facts["final"] = path_exists(path / "final");
   facts["report"] = path_exists(path / "report.html");
+  add_recipe(run, facts);
   return facts;
+}
+
+Result<Json> tokenizer_facts(const fs::path& path, Json facts) {
+  facts["kind"] = "tokenizer";
+  constexpr uint64_t kLargest = uint64_t{256} << 20;
+  const auto tokenizer = text::Tokenizer::from_tokenizer_json(TRY(read_file(path, kLargest)), path.string());
+  if (!tokenizer) {
+    facts["not_supported"] = tokenizer.error().message;
+    return facts;
+  }
+  facts["tokens"] = tokenizer->size();
+  Json special = Json::object();
+  for (int32_t id = 0; id < tokenizer->size(); ++id)
+    if (tokenizer->is_special(id)) special[tokenizer->id_to_token(id).value_or("")] = id;
+  facts["special_tokens"] = std::move(special);
+  return facts;
+}
+
+Result<Json> dataset_facts(const fs::path& path, Json facts) {
+  facts["kind"] = "dataset";
+  const data::Rows rows = TRY(data::read_rows(path));
+  facts["rows"] = rows.rows.size();
+  Json columns = Json::object();  // {"prompt": {"rows": 12, "type": "string"}}
+  for (const data::Row& row : rows.rows) {
+    for (const auto& [name, value] : row.columns.items()) {
+      Json& column = columns[name];
+      if (column.is_null()) column = {{"rows", 0}, {"type", value.type_name()}};
+      column["rows"] = column["rows"].get<int64_t>() + 1;
+    }
+  }
+  facts["columns"] = std::move(columns);
+  if (const auto type = data::type_of(rows)) facts["type"] = data::name_of(*type);
+  if (!rows.rows.empty()) {
+    facts["dialect"] = data::dialect_of(rows.rows.front().columns);
+    facts["first_row"] = rows.rows.front().columns;
+  }
+  return facts;
+}
+
+bool is_dataset(const std::string& name) {
+  for (const char* end : {".jsonl", ".ndjson", ".json", ".csv", ".gz", ".zst"})
+    if (name.ends_with(end)) return true;
+  return false;
 }
 
 uint64_t bytes_below(const fs::path& path) {
@@ -192,19 +141,6 @@ uint64_t bytes_below(const fs::path& path) {
   return bytes;
 }
 
-std::string shown(const Json& value) {
-  if (value.is_string()) return one_line(value.get<std::string>(), 100);
-  if (value.is_null()) return "none";
-  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
-  std::string out;
-  if (value.is_array() || value.is_object()) {
-    for (const auto& [key, item] : value.items())
-      out += (out.empty() ? "" : ", ") + (value.is_object() ? one_line(key, 60) + " " : "") + shown(item);
-    return out.empty() ? "none" : one_line(out, 140);
-  }
-  return value.dump();
-}
-
 }  // namespace
 
 Result<Json> inspect_path(const fs::path& path) {
@@ -212,37 +148,23 @@ Result<Json> inspect_path(const fs::path& path) {
   Json facts = {{"path", path.string()}, {"kind", nullptr}, {"bytes", bytes_below(path)}};
   std::error_code failure;
   if (fs::is_directory(path, failure)) {
+    if (path_exists(path / "trainer_state.json")) return checkpoint_facts(path, std::move(facts));
     if (path_exists(path / "adapter_config.json")) return adapter_facts(path, std::move(facts));
-    if (path_exists(path / "metrics.jsonl")) return run_facts(path, std::move(facts));
     if (path_exists(path / "config.json")) return directory_facts(path, std::move(facts));
+    if (holds_run(path)) return run_facts(path, std::move(facts));
     return error(
-        "[inspect] {} holds none of adapter_config.json (an adapter), config.json (a model) and metrics.jsonl (a run).",
+        "[inspect] {} holds none of config.json (a model), adapter_config.json (an adapter), trainer_state.json (a "
+        "checkpoint) and metrics.jsonl (a run).",
         path.string());
   }
   if (path.extension() == ".safetensors") return safetensors_facts(path, std::move(facts));
   if (path.extension() == ".gguf") return gguf_facts(path, std::move(facts));
-  return error("[inspect] {} is neither a .gguf nor a .safetensors file nor a folder.", path.string());
-}
-
-std::string facts_text(const Json& facts) {
-  constexpr size_t kMostLines = 24;  // of one heading: a screen, not a dump; --json has everything
-  std::string out;
-  for (const auto& [key, value] : facts.items()) {
-    if (!value.is_object() || value.empty()) {
-      out += fmt::format("{:<20} {}\n", key, shown(value));
-      continue;
-    }
-    out += fmt::format("\n{}\n", key);
-    size_t lines = 0;
-    for (const auto& [name, item] : value.items()) {
-      if (++lines > kMostLines) {
-        out += fmt::format("  … {} more (--json)\n", value.size() - kMostLines);
-        break;
-      }
-      out += fmt::format("  {:<24} {}\n", one_line(name, 80), shown(item));
-    }
-  }
-  return out;
+  if (path.filename() == "tokenizer.json") return tokenizer_facts(path, std::move(facts));
+  if (is_dataset(path.filename().string())) return dataset_facts(path, std::move(facts));
+  return error(
+      "[inspect] {} is no .gguf, .safetensors, tokenizer.json, .jsonl, .json or .csv file (the last three also .gz or "
+      ".zst), and no folder.",
+      path.string());
 }
 
 }  // namespace candor::cli
