@@ -9,7 +9,7 @@ import subprocess
 import unittest
 
 import tiny_model
-from harness import Case, jsonl, metrics, tensors, write_rows, write_sums
+from harness import Case, jsonl, kill, metrics, tensors, wait_for, write_rows, write_sums
 
 
 def everything_below(folder):
@@ -270,6 +270,27 @@ class FullDisk(Case):
         self.ok(*self.grpo_words("run", **keys, resume_from_checkpoint="true"))
         self.assert_same_result(run, self.grpo("whole", **keys))
 
+    def test_checkpoint_that_does_not_fit(self):
+        """A checkpoint is written, then the limit falls below the adapter's size: the older one stands and is gone on from."""
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))
+
+        keys = {"max_steps": 12, "save_steps": 3, "lora_r": 16}  # its matrices take 64 KiB
+        words = self.grpo_words("run", **keys, resume_from_checkpoint="auto")
+        process, run = self.start(*words), self.root / "run"
+        wait_for(process, (run / "checkpoint-3").exists)
+        kill(process)
+        for late in (6, 9, 12):  # where the kill came late
+            shutil.rmtree(run / f"checkpoint-{late}", ignore_errors=True)
+        done = self.candor(*words, limits=limit)
+        self.assertEqual(done.code, 1, done.err)
+        self.assertRegex(done.err, r"candor: \[run/checkpoint-6\.tmp/adapter_model\.safetensors\] cannot write: File too large, "
+                                   r"after 40000 bytes\.")
+        self.assertEqual([path.name for path in run.glob("checkpoint-*")], ["checkpoint-3"])
+        self.ok(*words)
+        self.assert_same_result(run, self.grpo("whole", **keys))
+
     def test_full_file_system(self):
         disk = self.root / "disk"
         disk.mkdir()
@@ -280,7 +301,7 @@ class FullDisk(Case):
         keys = {"max_steps": 300, "save_steps": 5, "save_total_limit": 1}
         done = self.candor(*self.grpo_words("disk/run", **keys))
         self.assertEqual(done.code, 1, done.err)
-        self.assertRegex(done.err, r"candor: \[disk/run/.*\] cannot (write|create|make).*: No space left on device\.")
+        self.assertRegex(done.err, r"candor: \[disk/run/.*\] cannot (write|create|make).*: No space left on device(, after \d+ bytes)?\.")
         saved = sorted((disk / "run").glob("checkpoint-*"))
         self.assertTrue(saved and all((path / "DONE").exists() for path in saved), saved)
         rows = jsonl(disk / "run" / "metrics.jsonl")  # no torn row

@@ -1,6 +1,8 @@
 """The verbs that look inside, as scripts use them: rows in, rows out, stable names, standard input, equal bits."""
 import json
 import math
+import resource
+import signal
 import struct
 
 import tiny_model
@@ -183,13 +185,65 @@ class Eval(Case):
 
 
 class Inspect(Case):
-    def test_json(self):
+    def test_every_kind_on_one_screen(self):
         run = self.grpo("run")
         for path, kind in ((self.model, "huggingface"), (run / "final", "peft_adapter"), (run, "run"),
-                           (self.model / "model.safetensors", "safetensors")):
+                           (self.model / "model.safetensors", "safetensors"), (run / "checkpoint-3", "checkpoint"),
+                           (self.model / "tokenizer.json", "tokenizer"), (self.data, "dataset")):
             facts = json.loads(self.ok("inspect", path, "--json").out)
             self.assertEqual(facts["kind"], kind)
-            self.ok("inspect", path)
+            screen = self.ok("inspect", path).out.splitlines()
+            self.assertLessEqual(len(screen), 40, kind)
+            self.assertLessEqual(max(len(line) for line in screen if "candor " not in line), 100, kind)  # but for commands
+            self.assertNotIn("not_supported", facts)
+
+    def test_damaged_checkpoint(self):
+        checkpoint = self.grpo("run") / "checkpoint-3"
+        (checkpoint / "optimizer.safetensors").write_bytes(b"")
+        out = self.ok("inspect", checkpoint).out
+        self.assertIn("complete    no", out)
+        self.assertRegex(out, r"optimizer\.safetensors\] is\s+damaged")
+
+
+class Merge(Case):
+    def scores(self, model, *more):
+        rows = write_rows(self.root / "rows.jsonl", [{"text": "12+3=15"}, {"text": "the quick brown fox"}])
+        done = self.ok("score", model, rows, *more)
+        return [row["logprobs"][1:] for row in done.rows()], done.err
+
+    def farthest(self, ours, theirs):
+        return max(abs(a - b) for x, y in zip(ours, theirs, strict=True) for a, b in zip(x, y, strict=True))
+
+    def test_answers_as_base_and_adapter_do(self):
+        final = self.grpo("run") / "final"
+        self.ok("merge", self.model, "--adapter", final, "--output", "merged")
+        (together, said), (merged, _), (base, _) = (self.scores(self.model, "--adapter", final), self.scores("merged"),
+                                                    self.scores(self.model))
+        self.assertEqual(said, "")
+        self.assertLess(self.farthest(together, merged), 1e-4)  # W x + s B (A x) against (W + s B A) x, in float32
+        self.assertGreater(self.farthest(together, base), 1e-2)
+        self.assertEqual((self.root / "merged" / "tokenizer.json").read_bytes(), (self.model / "tokenizer.json").read_bytes())
+
+    def test_another_base_of_the_same_shape(self):
+        final, other = self.grpo("run") / "final", tiny_model.write_model(self.root / "other", seed=99)
+        words = ("merge", other, "--adapter", final, "--output", "merged")
+        self.refused(1, r"\[merge\] .*final was trained on other weights than .*other: .* --force merges it all the same\.", *words)
+        self.assertFalse((self.root / "merged").exists())
+        self.ok(*words, "--force")
+        self.assertIn("the adapter was trained on other weights", self.scores(other, "--adapter", final)[1])
+        self.refused(1, r"\[adapter\] the adapter was trained on other weights: .*",
+                     *self.grpo_words("more", model_name_or_path=other, adapter_name_or_path=final))
+        self.assertFalse((self.root / "more").exists())
+
+    def test_full_disk(self):
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))
+
+        final = self.grpo("run") / "final"
+        self.refused(1, r"\[.*model\.safetensors\] cannot write: File too large, after 40000 bytes\.", "merge", self.model,
+                     "--adapter", final, "--output", "merged", limits=limit)
+        self.assertEqual(sorted(path.name for path in self.root.iterdir()), ["data", "run"])
 
 
 class Bench(Case):
