@@ -107,6 +107,7 @@ Result<GroupAdvantages> group_advantages(std::span<const double> parts, size_t r
 
   GroupAdvantages out;
   out.rewards = weighted_sums(parts, reward_count, weights);
+  for (double r : out.rewards) out.unscored += std::isnan(r);
   const Spread logged = spread(out.rewards);
   out.reward = logged.mean;
   out.reward_std = logged.std;
@@ -146,9 +147,34 @@ Result<GroupAdvantages> group_advantages(std::span<const double> parts, size_t r
   return out;
 }
 
+std::vector<uint8_t> groups_with_spread(std::span<const double> parts, size_t reward_count, size_t group_size,
+                                        const AdvantageOptions& options) {
+  CHECK(reward_count > 0 && group_size > 0 && parts.size() % (reward_count * group_size) == 0);
+  const size_t stride = reward_count * group_size;
+  auto differ = [](const Spread& s) { return s.count >= 2 && s.max != s.min; };
+  std::vector<double> weights = options.reward_weights;
+  if (weights.empty()) weights.assign(reward_count, 1.0);
+  std::vector<uint8_t> spreads;
+  for (size_t first = 0; first < parts.size(); first += stride) {
+    const auto group = parts.subspan(first, stride);
+    bool any = false;
+    if (options.aggregation == RewardAggregation::kSumThenNormalize) {
+      any = differ(spread(weighted_sums(group, reward_count, weights)));
+    } else {
+      for (size_t k = 0; k < reward_count; ++k)
+        any |= weights[k] != 0 && differ(spread(group.subspan(k), reward_count));
+    }
+    spreads.push_back(any);
+  }
+  return spreads;
+}
+
 Metrics GroupAdvantages::metrics(std::span<const std::string> reward_names) const {
   CHECK(reward_names.size() == part_means.size());
-  Metrics out{{"reward", reward}, {"reward_std", reward_std}, {"frac_reward_zero_std", frac_reward_zero_std}};
+  Metrics out{{"reward", reward},
+              {"reward_std", reward_std},
+              {"frac_reward_zero_std", frac_reward_zero_std},
+              {"unscored_rows", static_cast<double>(unscored)}};
   for (size_t k = 0; k < reward_names.size(); ++k) {
     out.push_back({"rewards/" + reward_names[k] + "/mean", part_means[k]});
     out.push_back({"rewards/" + reward_names[k] + "/std", part_stds[k]});

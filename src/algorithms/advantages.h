@@ -4,6 +4,7 @@
 // residue that the 1e-4 in the denominator would blow up to an advantage.
 #pragma once
 
+#include <cstdint>
 #include <limits>
 #include <optional>
 #include <span>
@@ -32,12 +33,13 @@ struct GroupAdvantages {
   std::vector<double> advantages;  // [N]
   std::vector<double> rewards;     // [N] weighted sum of the parts, before any penalty; NaN where every part abstained
   size_t groups_without_spread = 0;           // groups of which all scored rows have one and the same reward
+  size_t unscored = 0;                        // rows on which every reward abstained; their advantage is 0
   double reward = 0, reward_std = 0;          // over the scored rows of the batch; std with n-1
   double frac_reward_zero_std = 0;            // share of groups without spread; where the std is the batch's (batch,
                                               // normalize_then_sum): 1 if the whole batch has no spread, else 0
   std::vector<double> part_means, part_stds;  // [K] over the rows on which that reward did not abstain
 
-  // reward, reward_std, frac_reward_zero_std, rewards/NAME/mean, rewards/NAME/std.
+  // reward, reward_std, frac_reward_zero_std, unscored_rows, rewards/NAME/mean, rewards/NAME/std.
   Metrics metrics(std::span<const std::string> reward_names) const;
 };
 
@@ -51,5 +53,10 @@ struct GroupAdvantages {
 // Errors: G < 2, an infinite reward, penalties with normalize_then_sum.
 Result<GroupAdvantages> group_advantages(std::span<const double> parts, size_t reward_count, size_t group_size,
                                          const AdvantageOptions& options, std::span<const double> penalties = {});
+
+// [groups]: 1 where the rewards tell completions of the group apart: two scored rows with different R, or, with
+// normalize_then_sum, with different numbers in any part.
+std::vector<uint8_t> groups_with_spread(std::span<const double> parts, size_t reward_count, size_t group_size,
+                                        const AdvantageOptions& options);
 
 }  // namespace candor::algorithms

@@ -62,7 +62,7 @@ TEST(Metrics, EveryNameIsInTheDocumentation) {
   const std::vector<double> parts{1.0, 0.0};
   const std::vector<std::string> names{"NAME"};
   add(group_advantages(parts, 1, 2, {})->metrics(names));
-  EXPECT_EQ(all.size(), 7u + 10u + 6u + 6u + 5u);
+  EXPECT_EQ(all.size(), 7u + 10u + 6u + 6u + 6u);
   for (const Metric& m : all) EXPECT_NE(page.find("`" + m.name + "`"), std::string::npos) << m.name;
 }
 

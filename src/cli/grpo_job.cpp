@@ -126,12 +126,16 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
       .doing = [&](const std::string& what) { progress.doing(what); },
       .interrupted = [&] { return stop.load(); }};
   if (evaluator)
-    parts.evaluate = [&](const engine::Adapter& adapter, int64_t step) -> Result<algorithms::Metrics> {
-      const auto greedy = TRY(answer_task(*evaluator, &adapter, evaluator->greedy, {}));
-      const auto sampled = TRY(answer_task(*evaluator, &adapter, evaluator->sampled, {}));
+    parts.evaluate = [&](const engine::Adapter& adapter, int64_t step) -> Result<std::optional<algorithms::Metrics>> {
+      const engine::SamplingCallbacks callbacks{{}, [&] { return stop.load(); }};
+      progress.doing(fmt::format("evaluating after step {}", step));
+      const auto greedy = TRY(answer_task(*evaluator, &adapter, evaluator->greedy, callbacks));
+      if (!greedy) return std::optional<algorithms::Metrics>();
+      const auto sampled = TRY(answer_task(*evaluator, &adapter, evaluator->sampled, callbacks));
+      if (!sampled) return std::optional<algorithms::Metrics>();
       progress.say(fmt::format("step {}: held out, greedy {}", step, eval::in_words(*greedy)));
-      return algorithms::Metrics{{"eval/accuracy_greedy", greedy->accuracy},
-                                 {"eval/accuracy_sampled", sampled->accuracy}};
+      return std::optional(algorithms::Metrics{{"eval/accuracy_greedy", greedy->accuracy},
+                                               {"eval/accuracy_sampled", sampled->accuracy}});
     };
   const recipes::GrpoResult result = TRY(recipes::run_grpo(config, std::move(parts), std::move(start)));
   if (result.interrupted) {

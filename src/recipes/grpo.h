@@ -2,36 +2,14 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <functional>
-#include <optional>
-#include <string>
 #include <vector>
 
-#include "algorithms/metrics.h"
-#include "data/prompts.h"
-#include "engine/adapter.h"
 #include "recipes/grpo_config.h"
-#include "recipes/training_run.h"
+#include "recipes/grpo_parts.h"
+#include "recipes/grpo_progress.h"
 #include "recipes/training_state.h"
-#include "rewards/rewards.h"
-#include "text/tokenizer.h"
 
 namespace candor::recipes {
-
-// What a recipe is given by cli, where the parts meet. Functions may be empty.
-struct GrpoParts {
-  const engine::Context& context;
-  const engine::Model& model;
-  const text::Tokenizer& tokenizer;
-  data::PromptSet prompts;
-  std::vector<rewards::Reward> rewards;
-  std::string recipe_yaml;  // resolved, for the run folder
-  std::function<Result<algorithms::Metrics>(const engine::Adapter&, int64_t step)> evaluate;  // when eval is due
-  std::function<void(const StepReport&)> report;
-  std::function<void(const std::string&)> doing;  // "sampling 40/64"
-  std::function<bool()> interrupted;
-};
 
 // Where a run begins: at step 0 with a new adapter or that of adapter_name_or_path, or at the newest complete
 // checkpoint.
@@ -40,6 +18,7 @@ struct GrpoStart {
   engine::AdamwState optimizer;
   TrainingState state;
   data::PromptStream prompts;
+  GrpoProgress progress;
 };
 
 // Reads and checks all that and writes nothing, so that a run which cannot begin leaves no folder behind. Errors: an
@@ -56,9 +35,13 @@ struct GrpoResult {
   bool interrupted = false;  // a checkpoint was saved; resume goes on from it
 };
 
+// Optimizer steps of the whole run over `prompts` prompts.
+int64_t grpo_steps(const GrpoConfig& config, int64_t prompts);
+
 // Trains until max_steps, writing metrics.jsonl, completions.jsonl, checkpoints and final/ into config.output_dir,
 // which prepare_run_directory (run_directory.h) has made ready. Errors: a reward failed, a number is not finite, the
-// sampler's and the trainer's log-probabilities differ, the disk is full. After an error the last checkpoint stands.
+// sampler's and the trainer's log-probabilities differ, the disk is full. After an error the last checkpoint stands;
+// where a reward failed, one of the steps before it is written.
 Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart start);
 
 // The rewards that the recipe names.

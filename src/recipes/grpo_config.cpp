@@ -26,6 +26,37 @@ Result<void> check_batch(GrpoConfig& c, const Given& given) {
   return {};
 }
 
+// How many optimizer steps a generation serves.
+Result<void> check_generation(GrpoConfig& c) {
+  const int64_t batch = c.per_device_train_batch_size, accumulation = c.gradient_accumulation_steps;
+  if (c.generation_batch_size && c.steps_per_generation)
+    return error("[grpo] generation_batch_size {} and steps_per_generation {} are both given. Remove one.",
+                 *c.generation_batch_size, *c.steps_per_generation);
+  if (c.generation_batch_size) {
+    if (*c.generation_batch_size % batch != 0)
+      return error("[grpo] generation_batch_size {} is not a multiple of per_device_train_batch_size {}.",
+                   *c.generation_batch_size, batch);
+    c.steps_per_generation = *c.generation_batch_size / batch;
+    c.generation_batch_size.reset();
+  }
+  if (c.steps_per_generation && *c.steps_per_generation % accumulation != 0)
+    return error(
+        "[grpo] steps_per_generation {} is not a multiple of gradient_accumulation_steps {}: an optimizer step takes "
+        "its batches from one generation. Raise steps_per_generation (or generation_batch_size).",
+        *c.steps_per_generation, accumulation);
+  return {};
+}
+
+Result<void> check_loss(const GrpoConfig& c) {
+  if (c.entropy_coef_min > c.entropy_coef_max)
+    return error("[grpo] entropy_coef_min {} is above entropy_coef_max {}.", c.entropy_coef_min, c.entropy_coef_max);
+  if (c.loss_type == "gmpo" && c.importance_sampling_level == "sequence")
+    return error("[grpo] loss_type gmpo has its own ratio of the sequence. Remove importance_sampling_level.");
+  if (c.loss_type == "vespo" && c.importance_sampling_level == "sequence")
+    return error("[grpo] loss_type vespo weighs whole rows by itself. Remove importance_sampling_level.");
+  return {};
+}
+
 Result<void> check_rewards(GrpoConfig& c, const Given& given) {
   if (!c.reward_weights.empty() && c.reward_weights.size() != c.reward_funcs.size())
     return error("[grpo] reward_weights has {} numbers for {} reward_funcs. Give one weight for each reward.",
@@ -69,6 +100,8 @@ Result<void> resolve_grpo(GrpoConfig& c, const Given& given) {
         "sampled.",
         c.lora_dropout);
   TRY(check_batch(c, given));
+  TRY(check_generation(c));
+  TRY(check_loss(c));
   TRY(check_rewards(c, given));
   return {};
 }

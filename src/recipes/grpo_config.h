@@ -10,6 +10,12 @@ struct GrpoConfig : TrainingConfig {
   GrpoConfig() { learning_rate = 1e-6; }
 
   int64_t num_generations = 8;
+  // One generation serves several optimizer steps: the slices of it that a step takes, each num_iterations times.
+  int64_t num_iterations = 1;
+  std::optional<int64_t> steps_per_generation;   // none: gradient_accumulation_steps
+  std::optional<int64_t> generation_batch_size;  // the same as completions; resolve_grpo turns it into the former
+  bool dynamic_sampling = false;                 // ours (verl: filter_groups.enable, OpenRLHF: dynamic_filtering)
+  int64_t dynamic_sampling_max_rounds = 10;      // ours (verl: filter_groups.max_num_gen_batches)
 
   // Sampling.
   int64_t max_completion_length = 512;
@@ -21,10 +27,19 @@ struct GrpoConfig : TrainingConfig {
 
   // Loss.
   std::string loss_type = "dapo";
+  std::string importance_sampling_level = "token";
   std::string scale_rewards = "group";
   double epsilon = 0.2;
   std::optional<double> epsilon_high;  // none: epsilon
   std::optional<double> delta;
+  double sapo_temperature_pos = 1.0, sapo_temperature_neg = 1.05;
+  double vespo_k_pos = 2.0, vespo_lambda_pos = 3.0, vespo_k_neg = 3.0, vespo_lambda_neg = 2.0;
+  bool mask_truncated_completions = false;
+  std::optional<double> off_policy_mask_threshold;
+  double top_entropy_quantile = 1.0;
+  double entropy_coef = 0.0;
+  bool use_adaptive_entropy = false;
+  double entropy_coef_min = 0.0, entropy_coef_max = 1.0, entropy_coef_delta = 0.005, entropy_target = 0.2;
   double beta = 0.0;
   std::string kl_placement = "loss";  // ours
   std::string kl_estimator = "k3";    // ours
@@ -48,10 +63,15 @@ struct GrpoConfig : TrainingConfig {
   bool log_completions = false;
   std::optional<int64_t> num_completions_to_print;
 
-  // Prompts of one optimizer step.
+  // Prompts of one optimizer step, of one generation, and the optimizer steps that a generation serves.
   int64_t groups_per_step() const {
     return per_device_train_batch_size * gradient_accumulation_steps / num_generations;
   }
+  int64_t slices() const {
+    return steps_per_generation.value_or(gradient_accumulation_steps) / gradient_accumulation_steps;
+  }
+  int64_t groups_per_generation() const { return groups_per_step() * slices(); }
+  int64_t steps_of_a_generation() const { return slices() * num_iterations; }
   double weight_of_reward(size_t i) const { return reward_weights.empty() ? 1.0 : reward_weights[i]; }
 };
 

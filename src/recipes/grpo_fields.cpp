@@ -21,26 +21,65 @@ void add_sampling(FieldList& list, GrpoConfig& c) {
 
 void add_loss(FieldList& list, GrpoConfig& c) {
   list.section(Heading::kResults, "Loss");
-  list.add("loss_type", &c.loss_type,
-           "how the loss averages: over the step's tokens (dapo), per completion first (grpo), by "
-           "max_completion_length (dr_grpo)",
-           {.choices = {"dapo", "grpo", "dr_grpo"}});
+  list.add(
+      "loss_type", &c.loss_type,
+      "how the loss averages: over the step's tokens (dapo), per completion first (grpo), by max_completion_length "
+      "(dr_grpo), …; docs/losses.md has all",
+      {.choices = {"dapo", "grpo", "dr_grpo", "bnpo", "luspo", "cispo", "sapo", "vespo", "gmpo"}});
+  list.add("importance_sampling_level", &c.importance_sampling_level,
+           "the ratio of new to old policy: each token's, or one for the completion (GSPO, with loss_type grpo)",
+           {.choices = {"token", "sequence"}});
   list.add("scale_rewards", &c.scale_rewards,
            "what an advantage is divided by: the group's deviation, the batch's, nothing",
            {.choices = {"group", "batch", "none"},
             .other_names = {{"true", "group"}, {"True", "group"}, {"false", "none"}, {"False", "none"}}});
-  list.add("epsilon", &c.epsilon, "the ratio is clipped below 1 - epsilon", {.range = between(0, 1)});
-  list.add("epsilon_high", &c.epsilon_high, "the ratio is clipped above 1 + epsilon_high",
-           {.range = at_least(0), .without = "epsilon"});
+  list.add("epsilon", &c.epsilon, "the ratio is clipped below 1 - epsilon (gmpo: its logarithm below -epsilon)",
+           {.range = between(0, 1)});
+  list.add(
+      "epsilon_high", &c.epsilon_high,
+      "the ratio is clipped above 1 + epsilon_high (cispo: above epsilon_high itself, give 5; gmpo: the logarithm)",
+      {.range = at_least(0), .without = "epsilon"});
   list.add("delta", &c.delta, "upper bound of the ratio where the advantage is negative (two-sided clipping)",
            {.range = above(1), .without = "no bound"});
+  list.add("sapo_temperature_pos", &c.sapo_temperature_pos,
+           "sapo: steepness of its gate where the advantage is positive", {.range = above(0)});
+  list.add("sapo_temperature_neg", &c.sapo_temperature_neg, "sapo: where it is not", {.range = above(0)});
+  list.add("vespo_k_pos", &c.vespo_k_pos, "vespo: power k of its weight where the advantage is 0 or above");
+  list.add("vespo_lambda_pos", &c.vespo_lambda_pos, "vespo: decay λ of its weight there", {.range = at_least(0)});
+  list.add("vespo_k_neg", &c.vespo_k_neg, "vespo: k where the advantage is negative");
+  list.add("vespo_lambda_neg", &c.vespo_lambda_neg, "vespo: λ there", {.range = at_least(0)});
   list.add("beta", &c.beta, "weight of the KL to the reference, which is the model with the new adapter off",
            {.range = at_least(0)});
   list.add("kl_placement", &c.kl_placement, "where the KL counts: as a term of the loss or taken from the reward",
            {.choices = {"loss", "reward"}});
   list.add("kl_estimator", &c.kl_estimator, "its estimate per token: log-ratio (k1), half its square (k2), TRL's (k3)",
            {.choices = {"k1", "k2", "k3"}});
-  list.add("use_bias_correction_kl", &c.use_bias_correction_kl, "k3 in the loss is multiplied by the policy's ratio");
+  list.add("use_bias_correction_kl", &c.use_bias_correction_kl,
+           "k3 in the loss is multiplied by the policy's ratio (never with gmpo)");
+}
+
+void add_masks(FieldList& list, GrpoConfig& c) {
+  list.section(Heading::kResults, "What counts in the loss, and the entropy bonus");
+  list.add("mask_truncated_completions", &c.mask_truncated_completions,
+           "completions that were cut off do not train; their rewards still count in the group");
+  list.add("off_policy_mask_threshold", &c.off_policy_mask_threshold,
+           "a completion with a negative advantage does not train once its mean log-ratio to the old policy is below "
+           "minus this",
+           {.unit = "nats", .range = at_least(0), .without = "no bound"});
+  list.add(
+      "top_entropy_quantile", &c.top_entropy_quantile,
+      "share of the tokens, those of highest entropy in per_device_train_batch_size rows, that the policy trains on",
+      {.range = between(0, 1)});
+  list.add("entropy_coef", &c.entropy_coef, "weight of the entropy bonus", {.range = at_least(0)});
+  list.add("use_adaptive_entropy", &c.use_adaptive_entropy,
+           "entropy_coef acts only after a step with an entropy of at most entropy_target, and moves by "
+           "entropy_coef_delta after each step");
+  list.add("entropy_coef_min", &c.entropy_coef_min, "its lower bound", {.range = at_least(0)});
+  list.add("entropy_coef_max", &c.entropy_coef_max, "its upper bound", {.range = at_least(0)});
+  list.add("entropy_coef_delta", &c.entropy_coef_delta, "up where the entropy is at most the target, else down",
+           {.range = at_least(0)});
+  list.add("entropy_target", &c.entropy_target, "mean entropy of the trained tokens that it aims at",
+           {.unit = "nats", .range = at_least(0)});
 }
 
 void add_rewards(FieldList& list, GrpoConfig& c) {
@@ -72,8 +111,21 @@ FieldList grpo_fields(GrpoConfig& config) {
   add_batch(list, config, "completions");
   list.add("num_generations", &config.num_generations, "completions of one prompt (its group)",
            {.unit = "completions", .range = between(2, kMaxRows)});
+  list.add("num_iterations", &config.num_iterations, "optimizer steps on each completion",
+           {.unit = "steps", .range = between(1, 1024)});
+  list.add("steps_per_generation", &config.steps_per_generation,
+           "batches that are sampled together; a multiple of gradient_accumulation_steps",
+           {.unit = "batches", .range = between(1, kMaxRows), .without = "gradient_accumulation_steps"});
+  list.add("generation_batch_size", &config.generation_batch_size, "the same, as a number of completions",
+           {.unit = "completions", .range = between(1, kMaxRows), .without = "as steps_per_generation says"});
+  list.add("dynamic_sampling", &config.dynamic_sampling,
+           "a group whose rewards are all equal teaches nothing: sample another prompt in its place (DAPO)");
+  list.add("dynamic_sampling_max_rounds", &config.dynamic_sampling_max_rounds,
+           "rounds of sampling for one generation, the first included; then it is filled up with such groups",
+           {.unit = "rounds", .range = between(1, 1e6)});
   add_sampling(list, config);
   add_loss(list, config);
+  add_masks(list, config);
   add_rewards(list, config);
   add_optimizer(list, config);
   add_adapter(list, config);

@@ -21,18 +21,45 @@ Result<std::vector<rewards::Reward>> make_rewards(const GrpoConfig& config) {
   return all;
 }
 
+namespace {
+
+algorithms::LossType loss_type(const GrpoConfig& config) {
+  using algorithms::LossType;
+  constexpr std::pair<std::string_view, LossType> kTypes[] = {
+      {"dapo", LossType::kDapo}, {"grpo", LossType::kGrpo},   {"dr_grpo", LossType::kDrGrpo},
+      {"bnpo", LossType::kBnpo}, {"luspo", LossType::kLuspo}, {"cispo", LossType::kCispo},
+      {"sapo", LossType::kSapo}, {"vespo", LossType::kVespo}, {"gmpo", LossType::kGmpo}};
+  const auto known = std::find_if(std::begin(kTypes), std::end(kTypes),
+                                  [&](const auto& type) { return type.first == config.loss_type; });
+  CHECK(known != std::end(kTypes));  // the field's choices
+  return known->second;
+}
+
+algorithms::KlInLoss kl_in_loss(const GrpoConfig& config) {
+  using algorithms::KlInLoss;
+  if (config.kl_estimator == "k2") return KlInLoss::kK2;
+  return config.use_bias_correction_kl && config.loss_type != "gmpo" ? KlInLoss::kCorrectedK3 : KlInLoss::kK3;
+}
+
+}  // namespace
+
 algorithms::GrpoOptions loss_options(const GrpoConfig& config) {
   algorithms::GrpoOptions options;
-  options.loss_type = config.loss_type == "grpo"      ? algorithms::LossType::kGrpo
-                      : config.loss_type == "dr_grpo" ? algorithms::LossType::kDrGrpo
-                                                      : algorithms::LossType::kDapo;
+  options.loss_type = loss_type(config);
+  options.importance_sampling_level = config.importance_sampling_level == "sequence" ? algorithms::RatioLevel::kSequence
+                                                                                     : algorithms::RatioLevel::kToken;
   options.epsilon = config.epsilon;
   options.epsilon_high = config.epsilon_high;
   options.delta = config.delta;
   options.beta = config.kl_placement == "loss" ? config.beta : 0.0;
-  options.kl_in_loss = config.kl_estimator == "k2"     ? algorithms::KlInLoss::kK2
-                       : config.use_bias_correction_kl ? algorithms::KlInLoss::kCorrectedK3
-                                                       : algorithms::KlInLoss::kK3;
+  options.kl_in_loss = kl_in_loss(config);
+  options.off_policy_mask_threshold = config.off_policy_mask_threshold;
+  options.sapo_temperature_pos = config.sapo_temperature_pos;
+  options.sapo_temperature_neg = config.sapo_temperature_neg;
+  options.vespo_k_pos = config.vespo_k_pos;
+  options.vespo_lambda_pos = config.vespo_lambda_pos;
+  options.vespo_k_neg = config.vespo_k_neg;
+  options.vespo_lambda_neg = config.vespo_lambda_neg;
   return options;
 }
 

@@ -12,6 +12,46 @@ engine::RolloutGroup Rollouts::group(int64_t g) const {
   return group;
 }
 
+void Rollouts::append(const Rollouts& from, int64_t g) {
+  group_size = from.group_size;
+  if (offsets.empty()) offsets.push_back(0);
+  ++groups;
+  prompt_numbers.push_back(from.prompt_numbers[g]);
+  prompts.push_back(from.prompts[g]);
+  for (int64_t i = g * group_size; i < (g + 1) * group_size; ++i) {
+    completions.push_back(from.completions[i]);
+    texts.push_back(from.texts[i]);
+    lengths.push_back(from.lengths[i]);
+    finished.push_back(from.finished[i]);
+    offsets.push_back(offsets.back() + from.lengths[i]);
+  }
+  const int64_t begin = from.offsets[g * group_size], end = from.offsets[(g + 1) * group_size];
+  logprobs.insert(logprobs.end(), from.logprobs.begin() + begin, from.logprobs.begin() + end);
+  entropies.insert(entropies.end(), from.entropies.begin() + begin, from.entropies.begin() + end);
+}
+
+std::vector<std::vector<int64_t>> micro_batches(const std::vector<int64_t>& groups, const Rollouts& rollouts,
+                                                int64_t budget) {
+  std::vector<std::vector<int64_t>> batches;
+  int64_t tokens = 0;
+  for (int64_t g : groups) {
+    const int64_t own = rollouts.group(g).tokens();
+    if (batches.empty() || tokens + own > budget) {
+      batches.emplace_back();
+      tokens = 0;
+    }
+    batches.back().push_back(g);
+    tokens += own;
+  }
+  return batches;
+}
+
+std::vector<engine::RolloutGroup> groups_of(const Rollouts& rollouts, const std::vector<int64_t>& numbers) {
+  std::vector<engine::RolloutGroup> groups;
+  for (int64_t g : numbers) groups.push_back(rollouts.group(g));
+  return groups;
+}
+
 int64_t Rollouts::tokens() const {
   int64_t total = offsets.back();
   for (const auto& prompt : prompts) total += group_size * static_cast<int64_t>(prompt.size());
@@ -29,7 +69,7 @@ std::vector<rewards::Completion> Rollouts::for_rewards(const data::PromptSet& se
 
 std::optional<Rollouts> sample_rollouts(const engine::Context& context, const GrpoParts& parts,
                                         const GrpoConfig& config, const engine::Adapter& adapter,
-                                        const std::vector<int64_t>& chosen, int64_t step) {
+                                        const std::vector<int64_t>& chosen, int64_t step, int64_t first_row) {
   Rollouts r;
   r.groups = static_cast<int64_t>(chosen.size());
   r.group_size = config.num_generations;
@@ -40,14 +80,15 @@ std::optional<Rollouts> sample_rollouts(const engine::Context& context, const Gr
     requests.push_back({r.prompts.back(), r.group_size});
   }
   const int64_t rows = r.groups * r.group_size;
-  engine::SamplingCallbacks callbacks{[&](int64_t done, int64_t) {
-                                        if (parts.doing) parts.doing(fmt::format("sampling {}/{}", done, rows));
-                                      },
-                                      parts.interrupted};
-  auto sampled = engine::sample(context, parts.model, &adapter, requests,
-                                sampling_options(config, parts.model.config, step), &parts.tokenizer, callbacks);
+  engine::SamplingCallbacks callbacks{
+      [&](int64_t done, int64_t) {
+        if (parts.doing) parts.doing(fmt::format("sampling {}/{}", first_row + done, first_row + rows));
+      },
+      parts.interrupted};
+  auto sampled =
+      engine::sample(context, parts.model, &adapter, requests, sampling_options(config, parts.model.config, step),
+                     &parts.tokenizer, callbacks, static_cast<uint32_t>(first_row));
   if (sampled.empty()) return std::nullopt;
-  if (parts.doing) parts.doing("training");
   r.offsets.push_back(0);
   for (auto& group : sampled)
     for (engine::Completion& completion : group) {

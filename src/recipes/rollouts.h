@@ -11,7 +11,8 @@
 #include "engine/policy_pass.h"
 #include "engine/sampler.h"
 #include "files/json_file.h"
-#include "recipes/grpo.h"
+#include "recipes/grpo_config.h"
+#include "recipes/grpo_parts.h"
 
 namespace candor::recipes {
 
@@ -27,14 +28,21 @@ struct Rollouts {
   std::vector<uint8_t> finished;                // [N] 1 = ended by a stop token or string
 
   engine::RolloutGroup group(int64_t g) const;
-  int64_t tokens() const;  // prompts (once per row, as TRL counts) and completions
+  void append(const Rollouts& from, int64_t g);  // its group g
+  int64_t tokens() const;                        // prompts (once per row, as TRL counts) and completions
   std::vector<rewards::Completion> for_rewards(const data::PromptSet& set) const;
 };
 
-// P groups from the chosen prompts; nothing if it was interrupted.
+// P groups from the chosen prompts; nothing if it was interrupted. first_row: rows that this generation has already
+// drawn, so that no two of its rows have the same draws.
 std::optional<Rollouts> sample_rollouts(const engine::Context& context, const GrpoParts& parts,
                                         const GrpoConfig& config, const engine::Adapter& adapter,
-                                        const std::vector<int64_t>& chosen, int64_t step);
+                                        const std::vector<int64_t>& chosen, int64_t step, int64_t first_row = 0);
+
+// Consecutive groups that go through the model together: as many as `budget` tokens allow, at least one.
+std::vector<std::vector<int64_t>> micro_batches(const std::vector<int64_t>& groups, const Rollouts& rollouts,
+                                                int64_t budget);
+std::vector<engine::RolloutGroup> groups_of(const Rollouts& rollouts, const std::vector<int64_t>& numbers);
 
 // Rows for completions.jsonl: step, prompt, completion, reward, rewards by name, advantage, finish_reason, …
 std::vector<files::Json> completion_rows(const Rollouts& rollouts, const data::PromptSet& set, int64_t step,

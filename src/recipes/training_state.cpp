@@ -32,7 +32,7 @@ Result<void> read_flat(const files::SafetensorsFile& file, const char* name, eng
 
 Result<void> save_checkpoint(const std::filesystem::path& run_directory, const TrainingState& state,
                              const std::string& recipe_yaml, const engine::Adapter& adapter,
-                             const engine::AdamwState& optimizer) {
+                             const engine::AdamwState& optimizer, std::vector<files::CheckpointFile> more) {
   files::PeftFiles peft = files::encode_peft_adapter(engine::adapter_to_peft(adapter));
   const files::Json trainer_state = {
       {"step", state.step},
@@ -44,13 +44,14 @@ Result<void> save_checkpoint(const std::filesystem::path& run_directory, const T
       {"dtype", state.dtype},
       {"rows_sha256", state.rows_sha256},
   };
-  TRY(files::write_checkpoint(
-      run_directory, state.step,
-      {file_of("adapter_config.json", std::move(peft.adapter_config_json)),
-       file_of("adapter_model.safetensors", std::move(peft.adapter_model_safetensors)),
-       file_of("optimizer.safetensors",
-               files::encode_safetensors({flat("first_moments", optimizer.m), flat("second_moments", optimizer.v)})),
-       file_of("trainer_state.json", trainer_state.dump(1) + "\n"), file_of("recipe.yaml", recipe_yaml)}));
+  std::vector<files::CheckpointFile> all = {
+      file_of("adapter_config.json", std::move(peft.adapter_config_json)),
+      file_of("adapter_model.safetensors", std::move(peft.adapter_model_safetensors)),
+      file_of("optimizer.safetensors",
+              files::encode_safetensors({flat("first_moments", optimizer.m), flat("second_moments", optimizer.v)})),
+      file_of("trainer_state.json", trainer_state.dump(1) + "\n"), file_of("recipe.yaml", recipe_yaml)};
+  for (files::CheckpointFile& file : more) all.push_back(std::move(file));
+  TRY(files::write_checkpoint(run_directory, state.step, all));
   return {};
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "data/prompt_order.h"
 #include "engine/optimizer.h"
@@ -25,10 +26,11 @@ struct TrainingState {
   std::string rows_sha256;  // of all rows of the dataset
 };
 
-// Writes checkpoint-STEP: the adapter in PEFT's layout, optimizer.safetensors, trainer_state.json, recipe.yaml.
+// Writes checkpoint-STEP: the adapter in PEFT's layout, optimizer.safetensors, trainer_state.json, recipe.yaml, and
+// what else the recipe keeps (`more`).
 Result<void> save_checkpoint(const std::filesystem::path& run_directory, const TrainingState& state,
                              const std::string& recipe_yaml, const engine::Adapter& adapter,
-                             const engine::AdamwState& optimizer);
+                             const engine::AdamwState& optimizer, std::vector<files::CheckpointFile> more = {});
 
 // Reads it back into an adapter and an optimizer of the same shape, and into `state`, which comes as that of step 0.
 // Errors: a file is damaged, was made on other prompts or by another kernel level (unless `any_level`), or does not fit

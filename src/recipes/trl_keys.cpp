@@ -109,10 +109,42 @@ void add_best_model(std::vector<TrlKey>& keys, TrlHandling handling) {
 
 // What GRPOConfig adds.
 void add_grpo(std::vector<TrlKey>& keys) {
-  for (const std::string_view key :
-       {"num_generations", "max_completion_length", "temperature", "top_k", "top_p", "beta", "use_bias_correction_kl",
-        "epsilon", "epsilon_high", "delta", "loss_type", "scale_rewards", "multi_objective_aggregation", "reward_funcs",
-        "reward_weights", "log_completions", "num_completions_to_print"})
+  for (const std::string_view key : {"num_generations",
+                                     "max_completion_length",
+                                     "temperature",
+                                     "top_k",
+                                     "top_p",
+                                     "beta",
+                                     "use_bias_correction_kl",
+                                     "epsilon",
+                                     "epsilon_high",
+                                     "delta",
+                                     "loss_type",
+                                     "scale_rewards",
+                                     "multi_objective_aggregation",
+                                     "reward_funcs",
+                                     "reward_weights",
+                                     "log_completions",
+                                     "num_completions_to_print",
+                                     "num_iterations",
+                                     "steps_per_generation",
+                                     "generation_batch_size",
+                                     "importance_sampling_level",
+                                     "sapo_temperature_pos",
+                                     "sapo_temperature_neg",
+                                     "vespo_k_pos",
+                                     "vespo_lambda_pos",
+                                     "vespo_k_neg",
+                                     "vespo_lambda_neg",
+                                     "mask_truncated_completions",
+                                     "off_policy_mask_threshold",
+                                     "top_entropy_quantile",
+                                     "entropy_coef",
+                                     "use_adaptive_entropy",
+                                     "entropy_coef_min",
+                                     "entropy_coef_max",
+                                     "entropy_coef_delta",
+                                     "entropy_target"})
     keys.push_back({key, TrlHandling::kSupported, ""});
   add_best_model(keys, TrlHandling::kRefused);
 
@@ -128,26 +160,10 @@ void add_grpo(std::vector<TrlKey>& keys) {
   const auto refused = [&](std::string_view name, std::string_view note, std::vector<std::string_view> inert) {
     keys.push_back({name, TrlHandling::kRefused, note, std::move(inert)});
   };
-  refused("num_iterations", "several updates on one rollout", {"1"});
-  refused("steps_per_generation", "every optimizer step samples its own rollouts", {"null"});
-  refused("generation_batch_size", "every optimizer step samples its own rollouts", {"null"});
   refused("num_generations_eval", "evaluation answers each row once greedily and once sampled", {"null"});
-  refused("importance_sampling_level", "the ratio is per token", {"token"});
-  refused("mask_truncated_completions", "taking cut-off completions out of the loss", {"false"});
-  refused("top_entropy_quantile", "a loss on the tokens of highest entropy only", {"1"});
-  refused("off_policy_mask_threshold", "an off-policy mask", {"null"});
-  for (const auto name : {"entropy_coef", "entropy_coef_min"}) refused(name, "an entropy bonus", {"0"});
-  refused("use_adaptive_entropy", "an entropy bonus", {"false"});
-  refused("entropy_coef_max", "an entropy bonus", {"1"});
-  refused("entropy_coef_delta", "an entropy bonus", {"0.005"});
-  refused("entropy_target", "an entropy bonus", {"0.2"});
   refused("sync_ref_model", "a moving reference; the reference is the base model", {"false"});
   refused("ref_model_mixup_alpha", "a moving reference", {"0.6"});
   refused("ref_model_sync_steps", "a moving reference", {"512"});
-  refused("sapo_temperature_neg", "loss_type sapo", {"1.05"});
-  refused("sapo_temperature_pos", "loss_type sapo", {"1"});
-  for (const auto name : {"vespo_k_pos", "vespo_lambda_neg"}) refused(name, "loss_type vespo", {"2"});
-  for (const auto name : {"vespo_lambda_pos", "vespo_k_neg"}) refused(name, "loss_type vespo", {"3"});
   refused("min_p", "min-p sampling", {"null", "0"});
   refused("repetition_penalty", "a repetition penalty", {"1"});
   refused("generation_kwargs", "further sampling settings; give them under their own keys", {"null"});

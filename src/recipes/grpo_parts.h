@@ -1,0 +1,34 @@
+// What the GRPO recipe is given by cli.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "algorithms/metrics.h"
+#include "data/prompts.h"
+#include "engine/adapter.h"
+#include "recipes/training_run.h"
+#include "rewards/rewards.h"
+#include "text/tokenizer.h"
+
+namespace candor::recipes {
+
+// What a recipe is given by cli, where the parts meet. Functions may be empty.
+struct GrpoParts {
+  const engine::Context& context;
+  const engine::Model& model;
+  const text::Tokenizer& tokenizer;
+  data::PromptSet prompts;
+  std::vector<rewards::Reward> rewards;
+  std::string recipe_yaml;  // resolved, for the run folder
+  // When an evaluation is due; nothing if it was interrupted.
+  std::function<Result<std::optional<algorithms::Metrics>>(const engine::Adapter&, int64_t step)> evaluate;
+  std::function<void(const StepReport&)> report;
+  std::function<void(const std::string&)> doing;  // "sampling 40/64"
+  std::function<bool()> interrupted;
+};
+
+}  // namespace candor::recipes
