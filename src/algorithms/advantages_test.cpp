@@ -46,12 +46,39 @@ TEST(Advantages, EveryGoldenCase) {
     for (size_t k = 0; k < shape[2].get<size_t>(); ++k) names.push_back("reward_" + std::to_string(k));
     const Metrics metrics = got->metrics(names);
     EXPECT_EQ(metrics.size(), c["outputs"]["metrics"].size() + 1);
-    for (const Metric& m : metrics)
-      if (m.name != "unscored_rows")  // ours
-        EXPECT_LE(difference(m.value, number(c["outputs"]["metrics"].at(m.name))), 1e-12) << m.name;
+    for (const Metric& m : metrics) {
+      if (m.name == "unscored_rows") continue;  // ours
+      EXPECT_LE(difference(m.value, number(c["outputs"]["metrics"].at(m.name))), 1e-12) << m.name;
+    }
     ++ran;
   }
   EXPECT_EQ(ran, 24);
+}
+
+// Groups of 2 rows with 2 parts each, for dynamic sampling.
+TEST(Advantages, GroupsWithSpread) {
+  const double nan = std::nan("");
+  const std::vector<double> parts{1,   0,   0,   1,     // the parts differ, their sum does not
+                                  1,   0,   1,   0.5,   // spread
+                                  nan, 1,   nan, 1,     // none
+                                  1,   nan, 0,   nan,   // spread in what was scored
+                                  1,   1,   nan, nan};  // one scored row
+  using Flags = std::vector<uint8_t>;
+  EXPECT_EQ(groups_with_spread(parts, 2, 2, {}), (Flags{0, 1, 0, 1, 0}));
+  AdvantageOptions o;
+  o.reward_weights = {1, 0};
+  EXPECT_EQ(groups_with_spread(parts, 2, 2, o), (Flags{1, 0, 0, 1, 0}));
+  o.reward_weights = {};
+  o.aggregation = RewardAggregation::kNormalizeThenSum;
+  EXPECT_EQ(groups_with_spread(parts, 2, 2, o), (Flags{1, 1, 0, 1, 0}));
+}
+
+TEST(Advantages, UnscoredRowsAreCounted) {
+  const std::vector<double> parts{1, std::nan(""), 0, std::nan("")};
+  const auto got = group_advantages(parts, 1, 2, {});
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->unscored, 2u);
+  EXPECT_EQ(got->advantages[1], 0);
 }
 
 std::vector<double> advantages_of(const std::vector<double>& rewards, size_t group_size, AdvantageOptions o = {}) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/consent.h"
 #include "cli/exit_code.h"
 #include "cli/job.h"
 #include "cli/summary.h"
@@ -21,6 +22,11 @@ namespace fs = std::filesystem;
 std::string recipe_yaml(const GrpoConfig& config) {
   GrpoConfig recipe = kept(config);
   return recipes::yaml_text(recipes::grpo_fields(recipe));
+}
+
+// The folder's own recipe names the program that this run was allowed to start.
+std::string go_on(const GrpoConfig& config, std::string_view resume) {
+  return how_to_go_on("grpo", config, resume) + (asks_outside(config) ? " --allow_programs" : "");
 }
 
 // `act` is recipes::check_run_directory or prepare_run_directory.
@@ -106,8 +112,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
   if (evaluator) {
     before = TRY(evaluate_now(nullptr, "before"));
     if (!before) {
-      progress.say(fmt::format("interrupted in the evaluation before training. Go on with: {}",
-                               how_to_go_on("grpo", config, "auto")));
+      progress.say(fmt::format("interrupted in the evaluation before training. Go on with: {}", go_on(config, "auto")));
       return static_cast<int>(kInterrupted);
     }
     progress.say(
@@ -139,8 +144,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
     };
   const recipes::GrpoResult result = TRY(recipes::run_grpo(config, std::move(parts), std::move(start)));
   if (result.interrupted) {
-    progress.say(fmt::format("interrupted after step {}; saved. Go on with: {}", result.steps,
-                             how_to_go_on("grpo", config, "true")));
+    progress.say(fmt::format("interrupted after step {}; saved. Go on with: {}", result.steps, go_on(config, "true")));
     return static_cast<int>(kInterrupted);
   }
 
@@ -155,7 +159,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
     const auto after = TRY(evaluate_now(&result.adapter, "after"));
     if (!after) {
       progress.say(fmt::format("interrupted in the evaluation after training; the adapter is in {}. Go on with: {}",
-                               (fs::path(config.output_dir) / "final").string(), how_to_go_on("grpo", config, "auto")));
+                               (fs::path(config.output_dir) / "final").string(), go_on(config, "auto")));
       return static_cast<int>(kInterrupted);
     }
     summary["evaluations"] = TRY(compare_evaluations(*before, *after));

@@ -88,23 +88,23 @@ TEST(Config, WrongValuesNameWhatWasExpectedAndWhatCame) {
             "[r.yaml:1] learning_rate: expected a number of at least 0, got \"nan\".");
   EXPECT_EQ(message_of("top_p: 0"), "[r.yaml:1] top_p: expected a number above 0 and at most 1, got \"0\".");
   EXPECT_EQ(message_of("use_peft: yes"), "[r.yaml:1] use_peft: expected true or false, got \"yes\".");
-  EXPECT_EQ(message_of("loss_type: bnpo"), "[r.yaml:1] loss_type: expected one of dapo, grpo, dr_grpo, got \"bnpo\".");
+  EXPECT_EQ(message_of("kl_estimator: k4"), "[r.yaml:1] kl_estimator: expected one of k1, k2, k3, got \"k4\".");
   EXPECT_EQ(message_of("seed: {a: 1}"),
             "[r.yaml:1] seed: expected an integer from 0 to 9007199254740992, got a mapping.");
   EXPECT_EQ(message_of("seed: [1, 2]"),
             "[r.yaml:1] seed: expected an integer from 0 to 9007199254740992, got a list of 2.");
-  EXPECT_EQ(
-      message_of("reward_funcs: [[a]]"),
-      "[r.yaml:1] reward_funcs: expected a list of accuracy, format, length, overlong, got a list inside a list.");
+  EXPECT_EQ(message_of("reward_funcs: [[a]]"),
+            "[r.yaml:1] reward_funcs: expected a list of accuracy, format, think_format, length, overlong, "
+            "repetition, cosine_scaled, program, endpoint, got a list inside a list.");
   EXPECT_EQ(message_of("seed:"), "[r.yaml:1] seed: expected an integer from 0 to 9007199254740992, got \"null\".");
-  EXPECT_LT(message_of("loss_type: " + std::string(5000, 'x')).size(), 200u);  // a long value is cut
+  EXPECT_LT(message_of("kl_estimator: " + std::string(5000, 'x')).size(), 200u);  // a long value is cut
 }
 
 TEST(Config, TrlKeysAreNotedOrRefused) {
   GrpoConfig config;
   const auto given = read_yaml(grpo_fields(config),
                                "report_to: wandb\nbf16: true\nvllm_mode: colocate\nuse_dora: False\n"
-                               "num_iterations: 1\nmin_p: null\nrepetition_penalty: 1.0\n",
+                               "sync_ref_model: false\nref_model_mixup_alpha: 0.60\n",
                                "r.yaml");
   ASSERT_TRUE(given) << given.error().message;
   ASSERT_EQ(given->notes.size(), 3u);
@@ -113,7 +113,7 @@ TEST(Config, TrlKeysAreNotedOrRefused) {
             "summary.json and report.html.");
   EXPECT_EQ(message_of("use_dora: true"),
             "[r.yaml:1] use_dora = true would change results and is not supported: DoRA. Remove the key.");
-  EXPECT_THAT(message_of("num_iterations: 2"), HasSubstr("num_iterations = 2 would change results"));
+  EXPECT_THAT(message_of("sync_ref_model: true"), HasSubstr("sync_ref_model = true would change results"));
 }
 
 // Every field of TRL 1.16's GRPOConfig, ModelConfig and ScriptArguments and of Transformers' TrainingArguments that

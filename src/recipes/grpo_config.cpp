@@ -57,6 +57,14 @@ Result<void> check_loss(const GrpoConfig& c) {
   return {};
 }
 
+// A reward outside this program and the key that says where it is go together.
+Result<void> check_outside(bool used, bool given, std::string_view name, std::string_view value) {
+  if (used && !given) return error("[grpo] reward_funcs has {0}, which needs reward_{0}: {1}.", name, value);
+  if (given && !used)
+    return error("[grpo] reward_{0} is given, but reward_funcs does not have {0}. Add it, or remove the key.", name);
+  return {};
+}
+
 Result<void> check_rewards(GrpoConfig& c, const Given& given) {
   if (!c.reward_weights.empty() && c.reward_weights.size() != c.reward_funcs.size())
     return error("[grpo] reward_weights has {} numbers for {} reward_funcs. Give one weight for each reward.",
@@ -75,6 +83,9 @@ Result<void> check_rewards(GrpoConfig& c, const Given& given) {
     if (*c.overlong_cache > *c.overlong_max)
       return error("[grpo] overlong_cache {} is larger than overlong_max {}.", *c.overlong_cache, *c.overlong_max);
   }
+  if (!c.cosine_max_len && uses_reward(c, "cosine_scaled")) c.cosine_max_len = c.max_completion_length;
+  TRY(check_outside(uses_reward(c, "program"), !c.reward_program.empty(), "program", "the program and its arguments"));
+  TRY(check_outside(uses_reward(c, "endpoint"), !c.reward_endpoint.empty(), "endpoint", "an http(s) address"));
   const std::string& extraction = c.accuracy_extraction;
   const bool known = extraction == "last_number" || extraction == "boxed" || extraction == "gsm8k" ||
                      extraction == "exact" || (extraction.starts_with("regex:") && extraction.size() > 6);

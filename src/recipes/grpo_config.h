@@ -23,6 +23,8 @@ struct GrpoConfig : TrainingConfig {
   double temperature = 1.0;
   int64_t top_k = 0;
   double top_p = 1.0;
+  std::optional<double> min_p;
+  double repetition_penalty = 1.0;
   std::vector<std::string> stop;  // ours
 
   // Loss.
@@ -55,6 +57,16 @@ struct GrpoConfig : TrainingConfig {
   std::string length_reward = "target";
   std::optional<int64_t> overlong_max;  // none: max_completion_length
   std::optional<int64_t> overlong_cache;
+  int64_t repetition_ngram_size = 3;
+  double repetition_max_penalty = -1.0;
+  std::optional<int64_t> cosine_max_len;  // none: max_completion_length
+  double cosine_min_value_wrong = -1.0, cosine_max_value_wrong = -0.5;
+  double cosine_min_value_correct = 0.5, cosine_max_value_correct = 1.0;
+  std::vector<std::string> reward_program;  // the program and its arguments
+  std::string reward_endpoint;
+  std::string reward_endpoint_key_env;
+  double reward_timeout = 60.0;
+  int64_t reward_memory_mib = 4096;  // 0: no limit
 
   // Speed and memory.
   int64_t generation_rows = 0;  // 0: the engine's choice

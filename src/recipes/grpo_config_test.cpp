@@ -70,6 +70,45 @@ TEST(GrpoConfig, RewardsGetWhatTheyNeed) {
       "[r.yaml:6] accuracy_extraction: expected last_number, boxed, gsm8k, exact or regex:PATTERN, got \"first\".");
 }
 
+TEST(GrpoConfig, AGenerationServesWholeSteps) {
+  const auto with = [](const std::string& more) {
+    return resolve("reward_funcs: accuracy\nlora_r: 8\ngradient_accumulation_steps: 2\n" + more);
+  };
+  EXPECT_EQ(with("").config.steps_of_a_generation(), 1);
+  EXPECT_EQ(with("steps_per_generation: 4\nnum_iterations: 3").config.steps_of_a_generation(), 6);
+  const GrpoConfig by_size = with("generation_batch_size: 32").config;
+  EXPECT_EQ(by_size.steps_per_generation, 4);
+  EXPECT_FALSE(by_size.generation_batch_size);  // so that the resolved recipe reads back
+  EXPECT_EQ(by_size.groups_per_generation(), 4);
+  EXPECT_EQ(with("steps_per_generation: 3").message,
+            "[grpo] steps_per_generation 3 is not a multiple of gradient_accumulation_steps 2: an optimizer step takes "
+            "its batches from one generation. Raise steps_per_generation (or generation_batch_size).");
+  EXPECT_EQ(with("generation_batch_size: 12").message,
+            "[grpo] generation_batch_size 12 is not a multiple of per_device_train_batch_size 8.");
+  EXPECT_EQ(with("generation_batch_size: 32\nsteps_per_generation: 4").message,
+            "[grpo] generation_batch_size 32 and steps_per_generation 4 are both given. Remove one.");
+}
+
+TEST(GrpoConfig, LossesThatWeighRowsThemselves) {
+  EXPECT_EQ(message("loss_type: vespo\nimportance_sampling_level: sequence"),
+            "[grpo] loss_type vespo weighs whole rows by itself. Remove importance_sampling_level.");
+  EXPECT_EQ(message("loss_type: gmpo\nimportance_sampling_level: sequence"),
+            "[grpo] loss_type gmpo has its own ratio of the sequence. Remove importance_sampling_level.");
+  EXPECT_EQ(message("entropy_coef_min: 0.5\nentropy_coef_max: 0.1"),
+            "[grpo] entropy_coef_min 0.5 is above entropy_coef_max 0.1.");
+}
+
+TEST(GrpoConfig, RewardsOutside) {
+  const auto with = [](const std::string& more) { return resolve("lora_r: 8\n" + more).message; };
+  EXPECT_EQ(with("reward_funcs: program"),
+            "[grpo] reward_funcs has program, which needs reward_program: the program and its arguments.");
+  EXPECT_EQ(with("reward_funcs: endpoint"),
+            "[grpo] reward_funcs has endpoint, which needs reward_endpoint: an http(s) address.");
+  EXPECT_EQ(with("reward_funcs: accuracy\nreward_program: [a]"),
+            "[grpo] reward_program is given, but reward_funcs does not have program. Add it, or remove the key.");
+  EXPECT_EQ(with("reward_funcs: [program, endpoint]\nreward_program: [a, b]\nreward_endpoint: http://localhost/"), "");
+}
+
 TEST(GrpoConfig, EvaluationNeedsRows) {
   EXPECT_EQ(message("eval_steps: 5"),
             "[grpo] evaluation is asked for (eval_strategy steps) but eval_dataset is missing.");

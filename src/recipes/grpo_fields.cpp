@@ -16,6 +16,11 @@ void add_sampling(FieldList& list, GrpoConfig& c) {
            {.unit = "tokens", .range = between(0, kMaxTokens)});
   list.add("top_p", &c.top_p, "sample from the fewest tokens whose probabilities reach this sum",
            {.range = above_up_to(0, 1)});
+  list.add("min_p", &c.min_p, "leave out tokens less likely than this share of the likeliest one",
+           {.range = between(0, 1), .without = "none are"});
+  list.add("repetition_penalty", &c.repetition_penalty,
+           "above 1 makes tokens that have stood before less likely; the policy trains without it",
+           {.range = above(0)});
   list.add("stop", &c.stop, "texts that end a completion");
 }
 
@@ -85,7 +90,9 @@ void add_masks(FieldList& list, GrpoConfig& c) {
 void add_rewards(FieldList& list, GrpoConfig& c) {
   list.section(Heading::kResults, "Rewards");
   list.add("reward_funcs", &c.reward_funcs, "what a completion is rewarded for",
-           {.choices = {"accuracy", "format", "length", "overlong"}, .required = true});
+           {.choices = {"accuracy", "format", "think_format", "length", "overlong", "repetition", "cosine_scaled",
+                        "program", "endpoint"},
+            .required = true});
   list.add("reward_weights", &c.reward_weights, "one for each of reward_funcs; empty is 1 for all");
   list.add("multi_objective_aggregation", &c.multi_objective_aggregation,
            "whether several rewards are added before or after each is normalised",
@@ -101,6 +108,19 @@ void add_rewards(FieldList& list, GrpoConfig& c) {
            {.unit = "tokens", .range = between(1, kMaxTokens), .without = "max_completion_length"});
   list.add("overlong_cache", &c.overlong_cache, "overlong falls from 0 to -1 over these last tokens",
            {.unit = "tokens", .range = between(1, kMaxTokens)});
+  list.add("repetition_ngram_size", &c.repetition_ngram_size, "repetition compares runs of so many tokens",
+           {.unit = "tokens", .range = between(1, kMaxTokens)});
+  list.add("repetition_max_penalty", &c.repetition_max_penalty, "what repetition gives where all is repeated",
+           {.range = between(-1e9, 0)});
+  list.add("cosine_max_len", &c.cosine_max_len, "length at which cosine_scaled has reached its end",
+           {.unit = "tokens", .range = between(1, kMaxTokens), .without = "max_completion_length"});
+  list.add("cosine_min_value_wrong", &c.cosine_min_value_wrong, "cosine_scaled: a wrong answer, the shortest");
+  list.add("cosine_max_value_wrong", &c.cosine_max_value_wrong, "cosine_scaled: a wrong answer, the longest");
+  list.add("cosine_min_value_correct", &c.cosine_min_value_correct, "cosine_scaled: a right answer, the longest");
+  list.add("cosine_max_value_correct", &c.cosine_max_value_correct, "cosine_scaled: a right answer, the shortest");
+  list.add("reward_program", &c.reward_program,
+           "program: the program that scores and its arguments, JSON lines in and out (docs/rewards.md)");
+  list.add("reward_endpoint", &c.reward_endpoint, "endpoint: the http(s) address that scores (docs/rewards.md)");
 }
 
 }  // namespace
@@ -132,6 +152,12 @@ FieldList grpo_fields(GrpoConfig& config) {
   add_speed(list, config);
   list.add("generation_rows", &config.generation_rows, "completions sampled side by side; 0 leaves it to the engine",
            {.unit = "completions", .range = between(0, kMaxRows)});
+  list.add("reward_timeout", &config.reward_timeout, "for all that program or endpoint is asked at once",
+           {.unit = "s", .range = above_up_to(0, 86400)});
+  list.add("reward_memory_mib", &config.reward_memory_mib, "address space of the program; 0 is no limit",
+           {.unit = "MiB", .range = between(0, 1 << 24)});
+  list.add("reward_endpoint_key_env", &config.reward_endpoint_key_env,
+           "variable of the environment that holds the key for endpoint");
   add_record(list, config);
   list.add("log_completions", &config.log_completions, "print completions in the terminal");
   list.add("num_completions_to_print", &config.num_completions_to_print, "how many of a step",

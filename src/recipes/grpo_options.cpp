@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "rewards/reward_endpoint.h"
+#include "rewards/reward_program.h"
 
 namespace candor::recipes {
 
@@ -16,8 +18,24 @@ Result<std::vector<rewards::Reward>> make_rewards(const GrpoConfig& config) {
   params.max_completion_length = config.max_completion_length;
   params.overlong_max = config.overlong_max.value_or(config.max_completion_length);
   params.overlong_cache = config.overlong_cache.value_or(0);
+  params.repetition_ngram = config.repetition_ngram_size;
+  params.repetition_max_penalty = config.repetition_max_penalty;
+  params.cosine_max_len = config.cosine_max_len.value_or(config.max_completion_length);
+  params.cosine_values = {config.cosine_min_value_wrong, config.cosine_max_value_wrong, config.cosine_min_value_correct,
+                          config.cosine_max_value_correct};
+  const std::filesystem::path cache = std::filesystem::path(config.output_dir) / "reward_cache.jsonl";
+  constexpr int64_t kMebibyte = 1 << 20;
   std::vector<rewards::Reward> all;
-  for (const std::string& name : config.reward_funcs) all.push_back(TRY(rewards::make_reward(name, params)));
+  for (const std::string& name : config.reward_funcs) {
+    if (name == "program")
+      all.push_back(rewards::program_reward(
+          {config.reward_program, config.reward_timeout, config.reward_memory_mib * kMebibyte, cache}));
+    else if (name == "endpoint")
+      all.push_back(TRY(rewards::endpoint_reward(
+          {config.reward_endpoint, config.reward_endpoint_key_env, config.reward_timeout, cache})));
+    else
+      all.push_back(TRY(rewards::make_reward(name, params)));
+  }
   return all;
 }
 
@@ -80,6 +98,8 @@ engine::SamplingOptions sampling_options(const GrpoConfig& config, const files::
   options.temperature = config.temperature;
   options.top_k = config.top_k;
   options.top_p = config.top_p;
+  options.min_p = config.min_p.value_or(0.0);
+  options.repetition_penalty = config.repetition_penalty;
   options.max_new_tokens = config.max_completion_length;
   options.stop_ids = model.eos_ids;
   options.stop_strings = config.stop;

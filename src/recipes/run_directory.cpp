@@ -18,8 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // What a run writes; anything else in the folder is somebody's and stays.
-constexpr const char* kRunFiles[] = {"recipe.yaml",  "metrics.jsonl", "completions.jsonl",
-                                     "summary.json", "report.html",   "final"};
+constexpr const char* kRunFiles[] = {
+    "recipe.yaml", "metrics.jsonl", "completions.jsonl", "reward_cache.jsonl", "summary.json", "report.html", "final"};
 
 bool holds_run(const fs::path& path) {
   return std::any_of(std::begin(kRunFiles), std::end(kRunFiles),

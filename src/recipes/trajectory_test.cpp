@@ -1,15 +1,15 @@
-// Two trainings by TRL's GRPOTrainer (shared/golden/trajectories), step by step through our engine, losses, schedule
-// and optimizer. Completions and rewards are given; everything else, the old and the reference log-probabilities
-// included, is computed here.
+// Two trainings by TRL's GRPOTrainer (shared/golden/trajectories), step by step through the recipe's own derive() and
+// accumulate_gradients(), our schedule and optimizer. Completions and rewards are given; everything else, the old and
+// the reference log-probabilities included, is computed here. Each generation serves two steps.
 #include <gtest/gtest.h>
 
 #include <functional>
 
-#include "algorithms/advantages.h"
-#include "algorithms/grpo.h"
 #include "algorithms/schedule.h"
 #include "engine/optimizer.h"
 #include "engine/testing.h"
+#include "recipes/grpo_options.h"
+#include "recipes/grpo_update.h"
 #include "support/golden_model.h"
 
 namespace candor::recipes {
@@ -20,7 +20,6 @@ using candor::testing::json_of;
 using candor::testing::read_text;
 using candor::testing::value_of;
 using engine::PolicyPass;
-using engine::RolloutGroup;
 using engine::testing::Bench;
 using nlohmann::json;
 
@@ -33,11 +32,10 @@ std::vector<json> lines_of(const std::filesystem::path& path) {
   return lines;
 }
 
-// The rows of a step: two micro-batches.
+// What TRL recorded of a step's rows beside its numbers.
 struct StepRows {
   std::vector<std::vector<int32_t>> prompts, completions;
-  std::vector<int64_t> offsets = {0};
-  std::vector<double> their_advantages, their_reference, their_logprobs;
+  std::vector<double> advantages, reference, logprobs;
 
   void append(const json& batch) {
     for (size_t i = 0; i < batch.at("prompt_ids").size(); ++i) {
@@ -49,21 +47,49 @@ struct StepRows {
       };
       prompts.push_back(counted("prompt_ids", "prompt_mask"));
       completions.push_back(counted("completion_ids", "completion_mask"));
-      offsets.push_back(offsets.back() + static_cast<int64_t>(completions.back().size()));
-      their_advantages.push_back(batch.at("advantages")[i]);
+      advantages.push_back(batch.at("advantages")[i]);
       for (size_t t = 0; t < completions.back().size(); ++t) {
-        their_reference.push_back(batch.at("ref_per_token_logps")[i][t]);
-        their_logprobs.push_back(batch.at("logprobs")[i][t]);
+        reference.push_back(batch.at("ref_per_token_logps")[i][t]);
+        logprobs.push_back(batch.at("logprobs")[i][t]);
       }
     }
   }
-  // Micro-batches mix groups, so each row is a group of one.
-  std::vector<RolloutGroup> groups(size_t first, size_t count) const {
-    std::vector<RolloutGroup> groups;
-    for (size_t i = first; i < first + count; ++i) groups.push_back({prompts[i], {completions[i]}});
-    return groups;
-  }
 };
+
+// The rows as if we had sampled them, without log-probabilities. A micro-batch is one group.
+Generation generation_of(const StepRows& rows, const std::vector<double>& rewards) {
+  Generation generation;
+  Rollouts& r = generation.rollouts;
+  r.groups = kMicroBatches;
+  r.group_size = kGroup;
+  r.offsets = {0};
+  for (size_t i = 0; i < kStepRows; ++i) {
+    EXPECT_EQ(rows.prompts[i], rows.prompts[i / kGroup * kGroup]);
+    if (i % kGroup == 0) r.prompts.push_back(rows.prompts[i]);
+    r.completions.emplace_back();
+    r.completions.back().ids = rows.completions[i];
+    r.lengths.push_back(static_cast<int64_t>(rows.completions[i].size()));
+    r.finished.push_back(1);
+    r.offsets.push_back(r.offsets.back() + r.lengths.back());
+  }
+  generation.parts = rewards;
+  return generation;
+}
+
+GrpoConfig config_of(const json& recorded) {
+  GrpoConfig config;
+  config.loss_type = recorded.at("loss_type");
+  config.beta = recorded.at("beta");
+  config.use_bias_correction_kl = recorded.at("use_bias_correction_kl");
+  config.max_completion_length = recorded.at("max_completion_length");
+  config.num_generations = kGroup;
+  config.per_device_train_batch_size = kMicroBatchRows;
+  config.gradient_accumulation_steps = kMicroBatches;
+  config.num_iterations = 2;
+  config.gradient_shards = 2;
+  config.reward_funcs = {"given"};
+  return config;
+}
 
 // What a twin may change.
 struct Changes {
@@ -103,81 +129,73 @@ Errors replay(const std::string& name, const char* level, const Changes& changes
   engine::AdamwState state = engine::make_adamw(*bench.context, trainable);
   engine::AdamwOptions adamw;
   adamw.max_grad_norm = changes.max_grad_norm;
-  algorithms::GrpoOptions options;
-  options.loss_type = config.at("loss_type") == "dapo" ? algorithms::LossType::kDapo : algorithms::LossType::kGrpo;
-  options.beta = changes.beta_sign * config.at("beta").get<double>();
-  options.kl_in_loss =
-      config.at("use_bias_correction_kl") ? algorithms::KlInLoss::kCorrectedK3 : algorithms::KlInLoss::kK3;
+  GrpoConfig recipe = config_of(config);
+  recipe.beta *= changes.beta_sign;
   const algorithms::Schedule schedule{
       changes.decay ? algorithms::SchedulerType::kLinear : algorithms::SchedulerType::kConstant,
       config.at("learning_rate"), config.at("max_steps")};
-  PolicyPass pass(*bench.context, "policy", model, adapter.max_padded_rank, PolicyPass::Keep::kAllLayers);
-  // Log-probabilities of all rows of a step.
-  auto logprobs_of = [&](const engine::Adapter* role, const StepRows& rows) {
-    const auto& out = pass.forward(role, rows.groups(0, kStepRows), 1.0);
-    return std::vector<double>(out.logprobs.begin(), out.logprobs.end());
+  const engine::Context& context = *bench.context;
+  PolicyPass pass(context, "policy", model, adapter.max_padded_rank, PolicyPass::Keep::kAllLayers);
+  PolicyPass base(context, "reference", model, 0, PolicyPass::Keep::kOneLayer);
+  engine::GradientShards shards(context.ledger, recipe.gradient_shards, trainable);
+  // What a sampler would report of the generation's tokens.
+  auto measure = [&](const Rollouts& rollouts, std::vector<double>& logprobs, std::vector<double>& entropies) {
+    const auto& out = pass.forward(&adapter, groups_of(rollouts, {0, 1}), 1.0);
+    logprobs.assign(out.logprobs.begin(), out.logprobs.end());
+    entropies.assign(out.entropy.begin(), out.entropy.end());
   };
 
   Errors errors;
-  std::vector<double> old, reference;
+  Generation generation;
   for (size_t step = 0; step < steps.size(); ++step) {
     StepRows rows;
     for (size_t b = 0; b < kMicroBatches; ++b) rows.append(batches[step * kMicroBatches + b]);
-    if (step % 2 == 0 || !changes.keeps_old) old = logprobs_of(&adapter, rows);  // two steps for each generation
-    reference = logprobs_of(changes.reference_off ? nullptr : &adapter, rows);
-    std::vector<double> rewards;
-    for (size_t i = 0; i < kStepRows; ++i) {
-      const json& row = data[step / 2 * kStepRows + i];
-      EXPECT_EQ(row.at("completion_ids").get<std::vector<int32_t>>(), rows.completions[i]);
-      rewards.push_back(row.at("reward"));
+    if (step % 2 == 0) {  // two steps for each generation
+      std::vector<double> rewards;
+      for (size_t i = 0; i < kStepRows; ++i) {
+        const json& row = data[step / 2 * kStepRows + i];
+        EXPECT_EQ(row.at("completion_ids").get<std::vector<int32_t>>(), rows.completions[i]);
+        rewards.push_back(row.at("reward"));
+      }
+      generation = generation_of(rows, rewards);
+      measure(generation.rollouts, generation.rollouts.logprobs, generation.rollouts.entropies);
+      EXPECT_TRUE(derive(generation, recipe, base));
     }
-    const auto advantages = value_of(algorithms::group_advantages(rewards, 1, kGroup, {})).advantages;
-    const algorithms::RaggedRows ragged{rows.offsets, {}};
-    const auto weights = algorithms::loss_normalizer(ragged, options.loss_type,
-                                                     {.max_completion_length = config.at("max_completion_length"),
-                                                      .local_batch_rows = kMicroBatchRows,
-                                                      .accumulation_steps = kMicroBatches})
-                             .row_weights;
+    std::vector<double> logprobs, entropies;
+    measure(generation.rollouts, logprobs, entropies);
+    if (!changes.keeps_old) generation.rollouts.logprobs = logprobs;
+    if (!changes.reference_off) generation.reference = logprobs;
 
-    std::vector<float> gradients(static_cast<size_t>(adapter.parameters.size()), 0.0f);
-    double loss = 0, kl = 0, clipped = 0;
+    const StepNumbers numbers = accumulate_gradients(context, recipe, generation, 0, trainable, pass, shards);
+    EXPECT_EQ(numbers.max_gap, 0);
+    ++generation.uses;
+    const algorithms::GrpoOptions options = loss_options(recipe);
+    const double loss = numbers.loss;
+    double kl = 0, clipped = 0;
     for (size_t b = 0; b < kMicroBatches; ++b) {
-      const size_t first = b * kMicroBatchRows;
-      const auto& out = pass.forward(&adapter, rows.groups(first, kMicroBatchRows), 1.0);
-      const std::vector<double> logprobs(out.logprobs.begin(), out.logprobs.end());
-      auto cut = [&](const std::vector<double>& all) {
-        return ragged.tokens_of(std::span<const double>(all), first, kMicroBatchRows);
-      };
-      algorithms::GrpoInputs in;
-      in.rows = ragged.slice(first, kMicroBatchRows);
-      in.logprobs = logprobs;
-      in.old_logprobs = cut(old);
-      in.reference_logprobs = cut(reference);
-      in.advantages = std::span<const double>(advantages).subspan(first, kMicroBatchRows);
-      in.row_weights = std::span<const double>(weights).subspan(first, kMicroBatchRows);
-      const algorithms::GrpoLoss result = algorithms::grpo_loss(in, options);
-      const std::vector<float> dlogprob(result.d_logprobs.begin(), result.d_logprobs.end());
-      pass.backward(trainable, dlogprob, std::vector<float>(dlogprob.size(), 0.0f), gradients.data());
-      loss += result.loss();
-      worse(errors.micro_batch_loss, result.loss(), steps[step].at("micro_batch_losses")[b]);
-      const auto metrics = algorithms::grpo_metrics(result.rows, options, {false, true});
+      const auto mine =
+          std::span<const algorithms::GrpoRow>(numbers.rows).subspan(b * kMicroBatchRows, kMicroBatchRows);
+      double micro_batch_loss = 0;
+      for (const algorithms::GrpoRow& row : mine) micro_batch_loss += row.loss;
+      worse(errors.micro_batch_loss, micro_batch_loss, steps[step].at("micro_batch_losses")[b]);
+      const auto metrics = algorithms::grpo_metrics(mine, options, {false, true});
       kl += metric(metrics, "kl") / kMicroBatches;
       clipped += metric(metrics, "clip_ratio/region_mean") / kMicroBatches;
-      for (size_t t = 0; t < logprobs.size(); ++t) {
-        const size_t entry = static_cast<size_t>(rows.offsets[first]) + t;
-        worse(errors.logprobs, logprobs[t], rows.their_logprobs[entry]);
-        worse(errors.reference, reference[entry], rows.their_reference[entry]);
-      }
+    }
+    for (size_t t = 0; t < logprobs.size(); ++t) {
+      worse(errors.logprobs, logprobs[t], rows.logprobs[t]);
+      worse(errors.reference, generation.reference[t], rows.reference[t]);
     }
     const json& recorded = steps[step];
-    const double norm = engine::gradient_norm(*bench.context, trainable, gradients.data());
+    const double norm = engine::gradient_norm(context, trainable, shards.total().data());
     const double rate = algorithms::learning_rate(schedule, static_cast<int64_t>(step));
-    engine::adamw_step(*bench.context, adamw, rate, norm, gradients.data(), state, trainable);
-    for (size_t i = 0; i < kStepRows; ++i) worse(errors.advantages, advantages[i], rows.their_advantages[i]);
+    engine::adamw_step(context, adamw, rate, norm, shards.total().data(), state, trainable);
+    for (size_t i = 0; i < kStepRows; ++i)
+      worse(errors.advantages, generation.advantages.advantages[i], rows.advantages[i]);
     worse(errors.loss, loss, recorded.at("loss"));
     worse(errors.grad_norm, norm, recorded.at("grad_norm"), recorded.at("grad_norm"));
     worse(errors.learning_rate, rate, recorded.at("learning_rate"));
-    worse(errors.parameter_norm, engine::gradient_norm(*bench.context, trainable, adapter.parameters.data()),
+    worse(errors.parameter_norm, engine::gradient_norm(context, trainable, adapter.parameters.data()),
           recorded.at("parameter_norm_after"));
     worse(errors.kl, kl, recorded.at("metrics").at("kl"));
     worse(errors.clip_ratio, clipped, recorded.at("metrics").at("clip_ratio/region_mean"));

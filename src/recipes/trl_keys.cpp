@@ -164,8 +164,6 @@ void add_grpo(std::vector<TrlKey>& keys) {
   refused("sync_ref_model", "a moving reference; the reference is the base model", {"false"});
   refused("ref_model_mixup_alpha", "a moving reference", {"0.6"});
   refused("ref_model_sync_steps", "a moving reference", {"512"});
-  refused("min_p", "min-p sampling", {"null", "0"});
-  refused("repetition_penalty", "a repetition penalty", {"1"});
   refused("generation_kwargs", "further sampling settings; give them under their own keys", {"null"});
   refused("vllm_structured_outputs_regex", "completions held to a regular expression", {"null"});
   refused("chat_template_kwargs", "variables of the chat template", {"null"});

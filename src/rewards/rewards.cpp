@@ -10,17 +10,20 @@
 namespace candor::rewards {
 
 const std::vector<std::string>& reward_names() {
-  static const std::vector<std::string> names = {"accuracy", "format", "length", "overlong", "repetition"};
+  static const std::vector<std::string> names = {"accuracy", "format",     "think_format", "length",
+                                                 "overlong", "repetition", "cosine_scaled"};
   return names;
 }
 
 Result<Reward> make_reward(std::string_view name, const RewardParams& params) {
   if (name == "accuracy") return accuracy_reward(params);
   if (name == "format") return format_reward(params);
+  if (name == "think_format") return think_format_reward(params);
+  if (name == "cosine_scaled") return cosine_scaled_reward(params);
   if (name == "length") return length_reward(params);
   if (name == "overlong") return overlong_reward(params);
   if (name == "repetition") return repetition_reward(params);
-  return error("[rewards] unknown reward \"{}\". Expected accuracy, format, length, overlong or repetition.{}", name,
+  return error("[rewards] unknown reward \"{}\". Expected one of {}.{}", name, fmt::join(reward_names(), ", "),
                did_you_mean(name, reward_names()));
 }
 

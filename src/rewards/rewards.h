@@ -34,6 +34,12 @@ struct Reward {
   std::function<Result<void>(const text::Json& row)> check_row;
 };
 
+// What cosine_scaled gives at its two ends: a wrong completion from min_wrong (the shortest) to max_wrong (the
+// longest), a right one from max_correct (the shortest) to min_correct.
+struct CosineValues {
+  double min_wrong = -1.0, max_wrong = -0.5, min_correct = 0.5, max_correct = 1.0;
+};
+
 // One struct for the parameters of all; a reward reads those that its line names.
 struct RewardParams {
   std::string extraction = "last_number";  // accuracy: answers.h
@@ -45,15 +51,24 @@ struct RewardParams {
   int64_t overlong_cache = 0;              // overlong: tokens before that in which it grows, 1 to overlong_max
   int64_t repetition_ngram = 3;            // repetition: n, >= 1
   double repetition_max_penalty = -1;      // repetition: <= 0
+  int64_t cosine_max_len = 0;              // cosine_scaled: tokens at which it ends, >= 1
+  CosineValues cosine_values;              // cosine_scaled
 };
 
 // n is the number of completion tokens, the stop token included.
-//   accuracy    1 if the answer extracted from the text is the row's `answer` (or `solution`), else 0; abstains where
-//               that is null
-//   format      1 if the whole completion matches `pattern`, else 0
-//   length      -|n - target| / target, or n / max_completion_length with `longer`
-//   overlong    0 up to overlong_max - cache, (max - cache - n) / cache up to max, then -1 (DAPO's soft punishment,
-//   2503.14476) repetition  max_penalty · (1 - distinct / total) over the n-grams of token ids; 0 below one n-gram
+//   accuracy       1 if the answer extracted from the text is the row's `answer` (or `solution`), else 0; abstains
+//   where
+//                  that is null
+//   format         1 if the whole completion matches `pattern`, else 0
+//   think_format   1 if the text begins with <think>, holds </think> and no second <think>, else 0 (TRL's)
+//   cosine_scaled  accuracy scaled by length (2502.03373, TRL's): end + (start - end)(1 + cos(π·min(n / max_len, 1))) /
+//   2
+//                  between the two CosineValues of a right or a wrong completion; abstains where accuracy does
+//   length         -|n - target| / target, or n / max_completion_length with `longer`
+//   overlong       0 up to overlong_max - cache, (max - cache - n) / cache up to max, then -1 (DAPO's soft punishment,
+//                  2503.14476)
+//   repetition     max_penalty · (1 - distinct / total) over the n-grams of token ids; 0 below one n-gram
+// Programs and endpoints have makers of their own (reward_program.h, reward_endpoint.h).
 // Errors: an unknown name (with the nearest), a parameter that is missing or out of range.
 Result<Reward> make_reward(std::string_view name, const RewardParams& params);
 

@@ -55,6 +55,37 @@ TEST(Accuracy, ARowWithoutAnAnswerIsAnErrorNotAZero) {
       "[accuracy] d.jsonl row 2 (line 3): the row has no column \"answer\" (or \"solution\") to compare with. Add it.");
 }
 
+TEST(ThinkFormat, AsTrls) {
+  const auto got = *scores("think_format", {},
+                           {{"{}", "<think>\nThis is my reasoning.\n</think>\nThis is my answer.", {}},
+                            {"{}", "<think>\nThis is my reasoning.\nThis is my answer.", {}},
+                            {"{}", " <think>a</think>b", {}},
+                            {"{}", "<think>a</think>b<think>", {}},
+                            {"{}", "<think></think>", {}},
+                            {"{}", "<think>a</think>b</think>", {}},
+                            {"{}", "", {}}});
+  EXPECT_EQ(got, (std::vector<double>{1, 0, 0, 0, 1, 1, 0}));  // what trl.rewards.think_format_reward gives
+}
+
+// trl.rewards.get_cosine_scaled_reward(max_len=100): 0.75 and -0.75 at half the length, and its ends.
+TEST(CosineScaled, AsTrls) {
+  RewardParams params;
+  params.cosine_max_len = 100;
+  auto at = [&](int tokens, const char* text) {
+    return scores("cosine_scaled", params, {{R"({"answer": "4"})", text, std::vector<int32_t>(tokens, 5)}})->front();
+  };
+  EXPECT_NEAR(at(50, "4"), 0.75, 1e-15);
+  EXPECT_NEAR(at(50, "5"), -0.75, 1e-15);
+  EXPECT_EQ(at(0, "4"), 1.0);
+  EXPECT_EQ(at(0, "5"), -1.0);
+  EXPECT_EQ(at(100, "4"), 0.5);
+  EXPECT_EQ(at(250, "5"), -0.5);  // no further than its end
+  EXPECT_NEAR(at(25, "4"), 0.9267766952966369, 1e-15);
+  const double abstained = scores("cosine_scaled", params, {{R"({"answer": null})", "4", {}}})->front();
+  EXPECT_TRUE(std::isnan(abstained));
+  EXPECT_FALSE(make_reward("cosine_scaled", {}));  // no length
+}
+
 TEST(Format, MatchesTheWholeCompletion) {
   RewardParams params;
   params.pattern = "[0-9]+|one";
@@ -104,10 +135,10 @@ TEST(Repetition, CountsNGramsOfIds) {
 }
 
 TEST(MakeReward, RefusesWhatItDoesNotKnow) {
-  EXPECT_EQ(
-      make_reward("acuracy", {}).error().message,
-      "[rewards] unknown reward \"acuracy\". Expected accuracy, format, length, overlong or repetition. Did you mean "
-      "\"accuracy\"?");
+  EXPECT_EQ(make_reward("acuracy", {}).error().message,
+            "[rewards] unknown reward \"acuracy\". Expected one of accuracy, format, think_format, length, overlong, "
+            "repetition, cosine_scaled. Did you mean "
+            "\"accuracy\"?");
   EXPECT_EQ(make_reward("format", {}).error().message,
             "[format] no pattern. Expected a regular expression that a whole completion matches, e.g. \"[0-9]+\".");
   EXPECT_EQ(make_reward("length", {}).error().message,
@@ -127,7 +158,8 @@ TEST(MakeReward, RefusesWhatItDoesNotKnow) {
   params.repetition_max_penalty = 1;
   EXPECT_EQ(make_reward("repetition", params).error().message, "[repetition] max_penalty is 1. Expected 0 or below.");
   for (const std::string& name : reward_names()) {
-    EXPECT_EQ(make_reward(name, {}).has_value(), name == "accuracy" || name == "repetition") << name;
+    const bool needs_nothing = name == "accuracy" || name == "repetition" || name == "think_format";
+    EXPECT_EQ(make_reward(name, {}).has_value(), needs_nothing) << name;
   }
 }
 

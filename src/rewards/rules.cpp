@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <numbers>
 #include <utility>
 
+#include "base/math.h"
 #include "rewards/answers.h"
 
 namespace candor::rewards {
@@ -62,6 +64,43 @@ Result<Reward> format_reward(const RewardParams& params) {
   return each("format", [regex](const Completion& completion) -> Score {
     return std::optional(TRY(regex->matches_all(completion.text)) ? 1.0 : 0.0);
   });
+}
+
+Result<Reward> think_format_reward(const RewardParams&) {
+  return each("think_format", [](const Completion& completion) -> Score {
+    constexpr std::string_view kOpen = "<think>", kClose = "</think>";
+    const std::string_view text = completion.text;
+    const bool fits = text.starts_with(kOpen) && text.find(kOpen, kOpen.size()) == std::string_view::npos &&
+                      text.find(kClose, kOpen.size()) != std::string_view::npos;
+    return std::optional(fits ? 1.0 : 0.0);
+  });
+}
+
+Result<Reward> cosine_scaled_reward(const RewardParams& params) {
+  if (params.cosine_max_len < 1)
+    return error("[cosine_scaled] cosine_max_len is {}. Expected at least 1 token.", params.cosine_max_len);
+  const CosineValues& v = params.cosine_values;
+  for (double value : {v.min_wrong, v.max_wrong, v.min_correct, v.max_correct})
+    if (!std::isfinite(value)) return error("[cosine_scaled] a bound is {}. Expected finite numbers.", value);
+  Reward accuracy = TRY(accuracy_reward(params));
+  Reward reward;
+  reward.name = "cosine_scaled";
+  reward.check_row = accuracy.check_row;
+  reward.score = [accuracy, v, max = static_cast<double>(params.cosine_max_len)](
+                     std::span<const Completion> completions) -> Result<Scores> {
+    Scores scores = TRY(accuracy.score(completions));
+    for (size_t i = 0; i < scores.size(); ++i) {
+      if (!scores[i]) continue;
+      // A wrong completion starts at min_wrong and rises to max_wrong, a right one falls from max_correct to
+      // min_correct.
+      const double at_end = *scores[i] != 0 ? v.min_correct : v.max_wrong;
+      const double at_start = *scores[i] != 0 ? v.max_correct : v.min_wrong;
+      const double cosine = exact_cos(std::min(token_count(completions[i]) / max, 1.0) * std::numbers::pi);
+      scores[i] = at_end + 0.5 * (at_start - at_end) * (1.0 + cosine);
+    }
+    return scores;
+  };
+  return reward;
 }
 
 Result<Reward> length_reward(const RewardParams& params) {

@@ -8,6 +8,8 @@ namespace candor::rewards {
 
 Result<Reward> accuracy_reward(const RewardParams& params);
 Result<Reward> format_reward(const RewardParams& params);
+Result<Reward> think_format_reward(const RewardParams& params);
+Result<Reward> cosine_scaled_reward(const RewardParams& params);
 Result<Reward> length_reward(const RewardParams& params);
 Result<Reward> overlong_reward(const RewardParams& params);
 Result<Reward> repetition_reward(const RewardParams& params);

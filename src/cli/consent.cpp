@@ -1,0 +1,62 @@
+#include "cli/consent.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "cli/recipe_command.h"
+#include "cli/terminal.h"
+
+namespace candor::cli {
+
+namespace {
+
+// The place in a file that set the key; empty where it was a flag or nothing.
+std::string place_in_file(const recipes::Given& given, const std::string& key) {
+  const auto found = given.keys.find(key);
+  return found == given.keys.end() || found->second.starts_with("flag ") ? "" : found->second;
+}
+
+Result<void> ask(const std::string& what, const std::string& question) {
+  const std::string by_hand = "Read the recipe, then add --allow_programs.";
+  if (!is_terminal(stdin) || !is_terminal(stderr)) return error("{} {}", what, by_hand);
+  fmt::print(stderr, "{}\n{} [y/N] ", printable(what), question);
+  std::fflush(stderr);
+  std::string answer;
+  std::getline(std::cin, answer);
+  if (answer == "y" || answer == "Y" || answer == "yes" || answer == "Yes") return {};
+  return error("{} It was not allowed.", what);
+}
+
+}  // namespace
+
+bool asks_outside(const recipes::GrpoConfig& config) {
+  return !config.reward_program.empty() || !config.reward_endpoint.empty();
+}
+
+Result<void> consent(const recipes::GrpoConfig& config, const recipes::Given& given, bool allowed) {
+  if (allowed) return {};
+  std::string place = place_in_file(given, "reward_program");
+  if (!place.empty() && !config.reward_program.empty()) {
+    std::vector<std::string> words;
+    for (const std::string& word : config.reward_program) words.push_back(shell_word(word));
+    TRY(ask(
+        fmt::format("[{}] reward_program would run on this machine with your rights: {}", place, fmt::join(words, " ")),
+        "Run it?"));
+  }
+  place = place_in_file(given, "reward_endpoint");
+  if (place.empty()) place = place_in_file(given, "reward_endpoint_key_env");
+  if (!place.empty() && !config.reward_endpoint.empty()) {
+    const std::string key = config.reward_endpoint_key_env.empty()
+                                ? ""
+                                : fmt::format(" and the key in ${}", config.reward_endpoint_key_env);
+    TRY(ask(fmt::format("[{}] the prompts and completions{} would be sent to {}.", place, key, config.reward_endpoint),
+            "Send them?"));
+  }
+  return {};
+}
+
+}  // namespace candor::cli
