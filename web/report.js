@@ -137,6 +137,34 @@ function accuracyCard(title, evaluation) {
   return card;
 }
 
+function heldOutLossCard(loss, accuracy) {
+  if (!isObject(loss) || !isNumber(loss.before) || !isNumber(loss.after)) return null;
+  const range = loss.interval, known = Array.isArray(range) && range.every(isNumber);
+  const kind = known && range[1] < 0 ? 'good' : known && range[0] > 0 ? 'bad' : 'even';
+  const card = element('article', {class: 'card'}, element('h3', {}, 'Loss on held-out rows'),
+    element('p', {class: 'headline'}, element('span', {class: 'was'}, loss.before.toFixed(3)), element('span', {class: 'arrow', 'aria-label': 'to'}, '→'),
+      element('span', {class: 'is'}, loss.after.toFixed(3)), element('span', {class: `change ${kind}`}, `${signed(loss.after - loss.before, 3)} nats per token`)));
+  if (known) card.append(element('p', {class: 'fine'}, `95% interval ${signed(range[0], 4)} to ${signed(range[1], 4)}, bootstrap over ${short(loss.rows)} rows.`));
+  if (isNumber(loss.rows_better) && isNumber(loss.rows_worse))
+    card.append(element('p', {class: 'fine'}, `Row by row: ${loss.rows_better} have become likelier, ${loss.rows_worse} less likely.`));
+  if (isObject(accuracy) && isNumber(accuracy.before) && isNumber(accuracy.after))
+    card.append(element('p', {class: 'fine'}, `The likeliest token was the right one for ${percent(accuracy.before)} of the tokens, now for ${percent(accuracy.after)}.`));
+  return card;
+}
+
+function rowAccounts() {
+  if (!isObject(summary.rows)) return;
+  for (const [name, set] of Object.entries(summary.rows)) {
+    if (!isObject(set) || !isNumber(set.rows)) continue;
+    const list = element('ul', {}, element('li', {}, `${short(set.rows)} rows, of which ${short(set.kept)} train: ${grouped(set.tokens)} tokens, ${grouped(set.counted_tokens)} of them count`));
+    for (const fate of Array.isArray(set.fates) ? set.fates.filter(isObject) : [])
+      list.append(element('li', {}, `${short(fate.rows)}: ${fate.what}` + (fate.tokens_lost ? `, ${grouped(fate.tokens_lost)} tokens lost` : '') +
+        (Array.isArray(fate.first) ? ` (rows ${fate.first.join(', ')}${fate.first.length < fate.rows ? ', …' : ''})` : '')));
+    byId('rows-body').append(element('h3', {}, name === 'train' ? 'Training' : 'Held out'), list);
+  }
+  if (byId('rows-body').children.length) show('rows', 'Rows');
+}
+
 function evaluations() {
   if (!isObject(summary.evaluations)) return;
   const titles = {greedy: 'Greedy answers', sampled: 'Sampled answers'};
@@ -145,6 +173,8 @@ function evaluations() {
     const card = accuracyCard(titles[name] || name, evaluation);
     if (card) byId('accuracy').append(card);
   }
+  const lossCard = heldOutLossCard(summary.evaluations.loss, summary.evaluations.token_accuracy);
+  if (lossCard) byId('accuracy').append(lossCard);
   const prose = summary.evaluations.prose;
   if (isObject(prose) && isNumber(prose.before_nats_per_token) && isNumber(prose.after_nats_per_token)) {
     const difference = isNumber(prose.difference) ? prose.difference : prose.after_nats_per_token - prose.before_nats_per_token;
@@ -214,9 +244,11 @@ function recipe() {
 
 const kCurves = [
   ['reward', 'Reward', 'mean over the step\'s completions'], ['rewards/*', '', 'mean of one reward'],
+  ['eval_loss', 'Loss on held-out rows', 'mean per token'], ['mean_token_accuracy', 'Accuracy of tokens', 'share of the step\'s labels'],
   ['completions/mean_length', 'Completion length', 'mean, tokens'], ['entropy', 'Entropy', 'mean per token, nats'],
   ['kl', 'KL to the initial model', 'per token, nats'], ['grad_norm', 'Gradient norm', 'before clipping'], ['loss', 'Loss', ''],
-  ['learning_rate', 'Learning rate', ''], ['step_time', 'Step time', 'seconds'], ['eval/*', '', ''], ['eval_*', '', ''],
+  ['learning_rate', 'Learning rate', ''], ['step_time', 'Step time', 'seconds'], ['eval/*', '', ''], ['eval_entropy', 'Entropy on held-out rows', ''],
+  ['eval_mean_token_accuracy', 'Accuracy of tokens on held-out rows', ''],
 ];
 
 function curveList() {
@@ -372,4 +404,4 @@ function completions() {
   show('completions', 'Completions');
 }
 
-for (const part of [verdict, evaluations, talk, figures, samples, curves, completions, machine, recipe]) part();
+for (const part of [verdict, evaluations, talk, figures, rowAccounts, samples, curves, completions, machine, recipe]) part();

@@ -88,7 +88,8 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
   std::vector<rewards::Reward> rewards = TRY(recipes::make_rewards(config));
   std::optional<data::Rows> held_out;
   if (!config.eval_dataset.empty()) held_out = TRY(data::read_rows(config.eval_dataset));
-  const auto session = TRY(open_session(config.model_name_or_path, "", static_cast<int>(config.threads)));
+  const auto session = TRY(open_session(config.model_name_or_path, "", static_cast<int>(config.threads),
+                                        config.dtype == "auto" ? "" : config.dtype));
   data::PromptSet prompts = TRY(load_prompts(config, *session, rewards));
   const Json example = prompts.prompts.front().row.columns.value("prompt", Json(""));
   std::optional<Evaluator> evaluator;

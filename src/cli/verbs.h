@@ -25,6 +25,7 @@ int quickstart(const Words& words);
 int report(const Words& words);
 int runs(const Words& words);
 int score(const Words& words);
+int sft(const Words& words);
 int tokenize(const Words& words);
 
 struct Verb {

@@ -120,10 +120,11 @@ Result<void> verify_checkpoint(const fs::path& checkpoint) {
   return {};
 }
 
-Result<void> prune(const fs::path& run_directory, int64_t keep) {
+Result<void> prune(const fs::path& run_directory, int64_t keep, int64_t best) {
   CHECK(keep >= 1);
   const std::vector<Checkpoint> found = TRY(list_checkpoints(run_directory));
-  for (size_t i = 0; i + static_cast<size_t>(keep) < found.size(); ++i) TRY(remove_checkpoint(found[i].path));
+  for (size_t i = 0; i + static_cast<size_t>(keep) < found.size(); ++i)
+    if (found[i].step != best) TRY(remove_checkpoint(found[i].path));
   for (const fs::path& path : TRY(entries(run_directory))) {
     const std::string name = path.filename().string();
     if (name.starts_with(kPrefix) && name.ends_with(kUnfinished)) TRY(remove_tree(path));

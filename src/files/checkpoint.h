@@ -38,7 +38,8 @@ Result<std::optional<Checkpoint>> newest_complete(const std::filesystem::path& r
 // Holds every file that DONE names against its checksum. Error: names the file that is absent or differs.
 Result<void> verify_checkpoint(const std::filesystem::path& checkpoint);
 
-// Removes all but the newest `keep` >= 1 complete checkpoints, and what interrupted writes left.
-Result<void> prune(const std::filesystem::path& run_directory, int64_t keep);
+// Removes all but the newest `keep` >= 1 complete checkpoints and that of step `best`, and what interrupted writes
+// left.
+Result<void> prune(const std::filesystem::path& run_directory, int64_t keep, int64_t best = 0);
 
 }  // namespace candor::files

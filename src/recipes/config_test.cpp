@@ -9,6 +9,7 @@
 
 #include "recipes/config_print.h"
 #include "recipes/grpo_config.h"
+#include "recipes/sft_config.h"
 #include "recipes/trl_keys.h"
 
 namespace candor::recipes {
@@ -119,14 +120,26 @@ TEST(Config, TrlKeysAreNotedOrRefused) {
 // Every field of TRL 1.16's GRPOConfig, ModelConfig and ScriptArguments and of Transformers' TrainingArguments that
 // changes results in GRPO must be in one of the three lists; the supported one must be exactly what the fields have.
 TEST(Config, TheSupportedTrlKeysAreFields) {
-  GrpoConfig config;
-  const auto fields = grpo_fields(config);
-  const auto& keys = trl_keys("grpo");
-  for (const TrlKey& known : keys) {
-    EXPECT_EQ(fields.find(known.key) != nullptr, known.handling == TrlHandling::kSupported) << known.key;
-    EXPECT_EQ(std::count_if(keys.begin(), keys.end(), [&](const TrlKey& other) { return other.key == known.key; }), 1)
-        << known.key;
+  GrpoConfig grpo;
+  SftConfig sft;
+  for (const FieldList& fields : {grpo_fields(grpo), sft_fields(sft)}) {
+    const auto& keys = trl_keys(fields.recipe());
+    for (const TrlKey& known : keys) {
+      EXPECT_EQ(fields.find(known.key) != nullptr, known.handling == TrlHandling::kSupported) << known.key;
+      EXPECT_EQ(std::count_if(keys.begin(), keys.end(), [&](const TrlKey& other) { return other.key == known.key; }), 1)
+          << known.key;
+    }
   }
+}
+
+TEST(Config, AKeyOfAnotherRecipeIsNamedAsSuch) {
+  SftConfig config;
+  const auto given = read_yaml(sft_fields(config), "num_generations: 8\n", "r.yaml");
+  ASSERT_FALSE(given);
+  EXPECT_EQ(given.error().message,
+            "[r.yaml:1] num_generations is a key of candor grpo, and candor sft has no use for it. Remove the key.");
+  EXPECT_EQ(message_of("packing: true"),
+            "[r.yaml:1] packing is a key of candor sft, and candor grpo has no use for it. Remove the key.");
 }
 
 TEST(Config, FlagsWinOverTheFile) {

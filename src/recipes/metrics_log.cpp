@@ -39,9 +39,9 @@ Result<void> MetricsLog::write(const algorithms::Metrics& metrics, bool last_ste
       event.step = static_cast<int64_t>(metric.value);
       continue;
     }
-    const bool eval = metric.name.starts_with("eval/");
+    const bool eval = metric.name.starts_with("eval/") || metric.name.starts_with("eval_");
     evaluated = evaluated || eval;
-    event.scalars.push_back({eval ? metric.name : "train/" + metric.name, metric.value});
+    event.scalars.push_back({eval ? "eval/" + metric.name.substr(5) : "train/" + metric.name, metric.value});
   }
   if (event.step != 1 && event.step % logging_steps_ != 0 && !last_step && !evaluated) return {};
   return curves_.write(event);

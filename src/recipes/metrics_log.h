@@ -19,7 +19,7 @@ class MetricsLog {
   static Result<MetricsLog> resume(const std::filesystem::path& folder, int64_t done, int64_t logging_steps);
 
   // `metrics` has an entry "step". Curves get it at the first step, every logging_steps-th, the last, and wherever
-  // there was an evaluation; under TensorBoard's usual names: "train/loss", and "eval/…" as it is.
+  // there was an evaluation; under TensorBoard's usual names: "train/loss", and "eval/…" of "eval_…" and "eval/…".
   Result<void> write(const algorithms::Metrics& metrics, bool last_step);
   Result<void> sync();  // before a checkpoint that relies on the rows
 

@@ -48,11 +48,27 @@ Result<void> resolve_training(TrainingConfig& c, const Given& given, std::string
   return {};
 }
 
+Result<void> resolve_best_model(TrainingConfig& c, std::string_view recipe) {
+  if (c.greater_is_better == "auto") c.greater_is_better = c.metric_for_best_model.ends_with("loss") ? "false" : "true";
+  if (!c.load_best_model_at_end) return {};
+  if (c.eval_strategy != "steps")
+    return error("[{}] load_best_model_at_end needs evaluations to choose from. Give eval_dataset and eval_steps.",
+                 recipe);
+  if (c.save_strategy != "steps" || c.save_steps % *c.eval_steps != 0)
+    return error(
+        "[{}] load_best_model_at_end needs a checkpoint of an evaluation: save_steps {} is no multiple of eval_steps "
+        "{}{}. "
+        "Change one of the two.",
+        recipe, c.save_steps, *c.eval_steps, c.save_strategy == "steps" ? "" : ", and save_strategy is no");
+  return {};
+}
+
 files::LoraConfig lora_config(const TrainingConfig& config) {
   files::LoraConfig lora;
   lora.r = config.lora_r;
   lora.alpha = config.lora_alpha;
   lora.use_rslora = config.use_rslora;
+  lora.modules_to_save = config.lora_modules_to_save;
   lora.base_model_name_or_path = config.model_name_or_path;
   const TextOrList& targets = config.lora_target_modules;
   if (targets.is_list || targets.items.front() == "all-linear")

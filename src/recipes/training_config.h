@@ -22,6 +22,7 @@ struct TrainingConfig {
   // Model and data.
   std::string model_name_or_path;
   std::string adapter_name_or_path;  // ours: a PEFT adapter to go on from; empty = a new one
+  std::string dtype = "auto";        // auto: what the model's file holds
   std::string dataset_name;
   std::string eval_dataset;  // ours: a file; TRL takes a split
   bool shuffle_dataset = true;
@@ -52,6 +53,7 @@ struct TrainingConfig {
   double lora_dropout = 0.0;
   TextOrList lora_target_modules = {.is_list = false, .items = {"all-linear"}};
   bool use_rslora = false;
+  std::vector<std::string> lora_modules_to_save;
 
   // Speed and memory.
   int64_t threads = 0;             // 0: the cores this process may use
@@ -70,6 +72,13 @@ struct TrainingConfig {
   int64_t save_steps = 500;
   std::optional<int64_t> save_total_limit = 3;  // none: all are kept
 
+  // Which weights end in final/.
+  bool load_best_model_at_end = false;
+  std::string metric_for_best_model = "eval_loss";
+  std::string greater_is_better = "auto";  // auto: by the metric
+
+  bool best_is_greatest() const { return greater_is_better == "true"; }  // once resolved
+
   // Steps of warm-up out of `total`: warmup_steps, where a value below 1 is a share (Transformers 5), or warmup_ratio.
   int64_t warmup_of(int64_t total) const;
 };
@@ -83,12 +92,17 @@ void add_model_and_data(FieldList& list, TrainingConfig& config, const std::stri
 void add_batch(FieldList& list, TrainingConfig& config, const std::string& row);
 void add_optimizer(FieldList& list, TrainingConfig& config);
 void add_adapter(FieldList& list, TrainingConfig& config);
+void add_best_model(FieldList& list, TrainingConfig& config);  // where the recipe can choose among checkpoints
 void add_speed(FieldList& list, TrainingConfig& config);
 void add_record(FieldList& list, TrainingConfig& config);
 
 // Fills in what follows from other keys (use_peft, eval_strategy, eval_steps) and checks the keys above against one
 // another. `given` says which keys the user set; `recipe` opens the messages.
 Result<void> resolve_training(TrainingConfig& config, const Given& given, std::string_view recipe);
+
+// The keys of add_best_model: every metric is named as metrics.jsonl names it, and every evaluation that may be the
+// best has its checkpoint.
+Result<void> resolve_best_model(TrainingConfig& config, std::string_view recipe);
 
 // To the options of the rooms that every step passes through.
 files::LoraConfig lora_config(const TrainingConfig& config);

@@ -8,6 +8,9 @@ void add_model_and_data(FieldList& list, TrainingConfig& c, const std::string& d
   list.add("model_name_or_path", &c.model_name_or_path,
            "the model: a Hugging Face directory, a GGUF file, hub:OWNER/NAME or a bundled name (smollm2)",
            {.required = true});
+  list.add("dtype", &c.dtype, "arithmetic of the model's matrices; auto: what its file holds",
+           {.choices = {"auto", "float32", "bfloat16"},
+            .other_names = {{"null", "auto"}, {"None", "auto"}, {"fp32", "float32"}, {"bf16", "bfloat16"}}});
   list.add("adapter_name_or_path", &c.adapter_name_or_path, "a PEFT adapter to start from instead of a new one");
   list.add("dataset_name", &c.dataset_name, dataset, {.required = true});
   list.add("eval_dataset", &c.eval_dataset, "rows to evaluate on, never trained on");
@@ -58,6 +61,20 @@ void add_adapter(FieldList& list, TrainingConfig& c) {
   list.add("lora_target_modules", &c.lora_target_modules,
            "all-linear, a list of names, or a regular expression on module paths");
   list.add("use_rslora", &c.use_rslora, "scale by alpha / sqrt(r)");
+  list.add("lora_modules_to_save", &c.lora_modules_to_save, "whole weights that train beside the adapter",
+           {.choices = {"lm_head", "embed_tokens"}});
+}
+
+void add_best_model(FieldList& list, TrainingConfig& c) {
+  list.section(Heading::kResults, "Which weights the run ends with");
+  list.add("load_best_model_at_end", &c.load_best_model_at_end,
+           "final/ holds the checkpoint of the best evaluation, not the last step");
+  list.add("metric_for_best_model", &c.metric_for_best_model, "what is best; loss means eval_loss",
+           {.choices = {"eval_loss", "eval_mean_token_accuracy"},
+            .other_names = {{"loss", "eval_loss"}, {"mean_token_accuracy", "eval_mean_token_accuracy"}}});
+  list.add("greater_is_better", &c.greater_is_better, "whether that is its greatest value; auto: not of a loss",
+           {.choices = {"auto", "true", "false"},
+            .other_names = {{"True", "true"}, {"False", "false"}, {"null", "auto"}, {"None", "auto"}}});
 }
 
 void add_speed(FieldList& list, TrainingConfig& c) {

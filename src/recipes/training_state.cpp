@@ -9,8 +9,11 @@ namespace candor::recipes {
 
 namespace {
 
-files::FloatTensor flat(const char* name, const engine::Buffer& buffer) {
-  return {name, {buffer.size()}, std::vector<float>(buffer.data(), buffer.data() + buffer.size())};
+files::TensorSource flat(const char* name, const engine::Buffer& buffer) {
+  return {name, {buffer.size()}, [&buffer](int64_t begin, int64_t end, float* out) -> Result<void> {
+            std::copy(buffer.data() + begin, buffer.data() + end, out);
+            return {};
+          }};
 }
 
 files::CheckpointFile file_of(std::string name, std::string bytes) {
@@ -18,46 +21,56 @@ files::CheckpointFile file_of(std::string name, std::string bytes) {
 }
 
 Result<void> read_flat(const files::SafetensorsFile& file, const char* name, engine::Buffer& to) {
-  const std::vector<float> values = TRY(file.floats(name));
-  if (static_cast<int64_t>(values.size()) != to.size())
+  const files::TensorInfo* values = file.find(name);
+  const int64_t size = values == nullptr ? 0 : values->elements();
+  if (size != to.size())
     return error(
-        "[resume] {}: \"{}\" has {} values, this adapter's optimizer {}: the recipe's lora_* keys have changed. "
+        "[resume] {}: \"{}\" has {} values, this run's optimizer {}: another model, or other lora_* keys. "
         "Resume with the recipe that began the run.",
-        file.path().string(), name, values.size(), to.size());
-  std::copy(values.begin(), values.end(), to.data());
-  return {};
+        file.path().string(), name, size, to.size());
+  return file.read_floats(*values, 0, size, to.data());
 }
 
 }  // namespace
 
 Result<void> save_checkpoint(const std::filesystem::path& run_directory, const TrainingState& state,
-                             const std::string& recipe_yaml, const engine::Adapter& adapter,
-                             const engine::AdamwState& optimizer, std::vector<files::CheckpointFile> more) {
-  files::PeftFiles peft = files::encode_peft_adapter(engine::adapter_to_peft(adapter));
+                             const std::string& recipe_yaml, std::vector<files::CheckpointFile> trained,
+                             const engine::AdamwState& optimizer) {
   const files::Json trainer_state = {
       {"step", state.step},
       {"cursor", {{"epoch", state.cursor.epoch}, {"position", state.cursor.position}}},
       {"num_tokens", state.num_tokens},
       {"seconds", state.seconds},
+      {"best_step", state.best_step},
+      {"best_metric", state.best_metric},
       {"optimizer_steps", optimizer.steps},
       {"kernels", state.kernels},
       {"dtype", state.dtype},
       {"rows_sha256", state.rows_sha256},
   };
-  std::vector<files::CheckpointFile> all = {
-      file_of("adapter_config.json", std::move(peft.adapter_config_json)),
-      file_of("adapter_model.safetensors", std::move(peft.adapter_model_safetensors)),
-      file_of("optimizer.safetensors",
-              files::encode_safetensors({flat("first_moments", optimizer.m), flat("second_moments", optimizer.v)})),
-      file_of("trainer_state.json", trainer_state.dump(1) + "\n"), file_of("recipe.yaml", recipe_yaml)};
-  for (files::CheckpointFile& file : more) all.push_back(std::move(file));
+  std::vector<files::CheckpointFile> all = std::move(trained);
+  all.push_back({"optimizer.safetensors", [&optimizer](OutputFile& out) {
+                   return files::write_safetensors(
+                       {flat("first_moments", optimizer.m), flat("second_moments", optimizer.v)},
+                       files::FloatType::kFloat32, {}, out);
+                 }});
+  all.push_back(file_of("trainer_state.json", trainer_state.dump(1) + "\n"));
+  all.push_back(file_of("recipe.yaml", recipe_yaml));
   TRY(files::write_checkpoint(run_directory, state.step, all));
   return {};
 }
 
-Result<void> load_checkpoint(const engine::Context& context, const engine::Model& model,
-                             const files::Checkpoint& checkpoint, bool any_level, engine::Adapter& adapter,
-                             engine::AdamwState& optimizer, TrainingState& state) {
+Result<void> save_checkpoint(const std::filesystem::path& run_directory, const TrainingState& state,
+                             const std::string& recipe_yaml, const engine::Adapter& adapter,
+                             const engine::AdamwState& optimizer, std::vector<files::CheckpointFile> more) {
+  files::PeftFiles peft = files::encode_peft_adapter(engine::adapter_to_peft(adapter));
+  more.push_back(file_of("adapter_config.json", std::move(peft.adapter_config_json)));
+  more.push_back(file_of("adapter_model.safetensors", std::move(peft.adapter_model_safetensors)));
+  return save_checkpoint(run_directory, state, recipe_yaml, std::move(more), optimizer);
+}
+
+Result<void> load_training_state(const files::Checkpoint& checkpoint, bool any_level, engine::AdamwState& optimizer,
+                                 TrainingState& state) {
   TRY(files::verify_checkpoint(checkpoint.path));
   const std::filesystem::path state_path = checkpoint.path / "trainer_state.json";
   const files::Json json = TRY(files::read_json_file(state_path));
@@ -86,17 +99,26 @@ Result<void> load_checkpoint(const engine::Context& context, const engine::Model
     state.cursor.position = json.at("cursor").at("position").get<int64_t>();
     state.num_tokens = json.at("num_tokens").get<int64_t>();
     state.seconds = json.at("seconds").get<double>();
+    state.best_step = json.at("best_step").get<int64_t>();
+    state.best_metric = json.at("best_metric").get<double>();
     optimizer.steps = json.at("optimizer_steps").get<int64_t>();
   } catch (const files::Json::exception& e) {
     return error("[resume] {}: {}. The checkpoint was not written by this version of the program.", state_path.string(),
                  e.what());
   }
-  const files::PeftAdapter saved = TRY(files::read_peft_adapter(checkpoint.path));
-  TRY(engine::check_base(model, saved));
-  adapter = TRY(engine::adapter_from_peft(context, model, saved));
   const files::SafetensorsFile file = TRY(files::SafetensorsFile::open(checkpoint.path / "optimizer.safetensors"));
   TRY(read_flat(file, "first_moments", optimizer.m));
   return read_flat(file, "second_moments", optimizer.v);
+}
+
+Result<void> load_checkpoint(const engine::Context& context, const engine::Model& model,
+                             const files::Checkpoint& checkpoint, bool any_level, engine::Adapter& adapter,
+                             engine::AdamwState& optimizer, TrainingState& state) {
+  TRY(load_training_state(checkpoint, any_level, optimizer, state));
+  const files::PeftAdapter saved = TRY(files::read_peft_adapter(checkpoint.path));
+  TRY(engine::check_base(model, saved));
+  adapter = TRY(engine::adapter_from_peft(context, model, saved));
+  return {};
 }
 
 }  // namespace candor::recipes

@@ -1,0 +1,39 @@
+// What SFT changed on held-out rows: their loss, row by row, and answers to some of their prompts.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/session.h"
+#include "data/sft.h"
+#include "files/json_file.h"
+#include "recipes/sft_pass.h"
+
+namespace candor::cli {
+
+struct SftState {
+  recipes::SftEvaluation losses;
+  std::vector<std::string> answers;  // greedy, to the first kSamples sequences that have a prompt
+};
+
+// adapter: null = the model alone. `doing` is told how far it is; nothing if it was interrupted.
+std::optional<SftState> measure_sft(const Session& session, const engine::Adapter* adapter, const data::SftSet& set,
+                                    const std::function<void(const std::string&)>& doing,
+                                    const std::function<bool()>& interrupted);
+
+// "loss" {before, after: nats per token, difference, interval (bootstrap over rows, 95%), better, worse, rows, tokens}
+// and "token_accuracy" {before, after}. Both states must be of one set.
+files::Json compare_sft(const SftState& before, const SftState& after);
+
+// Prompt, the row's own completion, and both answers.
+files::Json sft_samples(const Session& session, const data::SftSet& set, const SftState& before, const SftState& after);
+
+// One plain sentence: whether the loss on held-out rows has changed, by how much, and whether that may be chance.
+std::string sft_verdict(const files::Json& evaluations);
+
+// What became of the rows of a dataset, for summary.json and for the terminal.
+files::Json account_json(const data::SftSet& set);
+
+}  // namespace candor::cli

@@ -1,0 +1,206 @@
+#include "cli/sft_job.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "cli/exit_code.h"
+#include "cli/job.h"
+#include "cli/sft_evaluation.h"
+#include "cli/summary.h"
+#include "cli/terminal.h"
+#include "files/model_text.h"
+#include "files/run_log.h"
+#include "recipes/config_print.h"
+#include "recipes/sft.h"
+
+namespace candor::cli {
+
+namespace {
+
+using files::Json;
+using recipes::SftConfig;
+namespace fs = std::filesystem;
+
+std::string recipe_yaml(const SftConfig& config) {
+  SftConfig recipe = kept(config);
+  return recipes::yaml_text(recipes::sft_fields(recipe));
+}
+
+// `act` is recipes::check_run_directory or prepare_run_directory.
+template <typename Act>
+Result<void> with_run_directory(const SftConfig& config, Act act) {
+  SftConfig now = kept(config), stored;
+  return act(run_directory(config), recipes::sft_fields(now), recipes::sft_fields(stored));
+}
+
+// Puts the template that the recipe names in the place of the model's own.
+Result<void> replace_template(const std::string& path, Session& session) {
+  if (path.empty()) return {};
+  files::ModelFiles other;
+  if (fs::is_directory(path)) {
+    other.config = session.files.config;
+    files::attach_text(path, other);
+    if (!other.chat_template) return error("[sft] chat_template_path {}: {}", path, other.no_chat_template);
+  } else {
+    const std::string source = TRY(read_file(path, 1 << 20));
+    other.chat_template = TRY(text::ChatTemplate::parse(source));
+  }
+  session.files.chat_template = std::move(other.chat_template);
+  return {};
+}
+
+Result<data::SftSet> load_set(const SftConfig& config, const Session& session, const data::Rows& rows, bool evaluation,
+                              Progress& progress) {
+  const data::TextReader reader{session.tokenizer(), session.chat_template(), session.files.special_tokens};
+  data::SftSet set =
+      TRY(data::load_sft(rows, reader, recipes::data_options(config, session.model.config.max_positions, evaluation)));
+  for (const std::string& line : data::describe(set.account)) progress.say(fmt::format("{}: {}", set.name, line));
+  for (const std::string& note : set.notes) progress.say(note);
+  return set;
+}
+
+// A prompt of the task, as `candor generate` takes it: a row's prompt, what stands before the assistant's first turn,
+// or the first words of a text.
+Json example_prompt(const Json& row, const std::string& text_column) {
+  if (row.contains("prompt")) return row["prompt"];
+  if (row.contains("messages") && row["messages"].is_array()) {
+    Json prompt = Json::array();
+    for (const Json& message : row["messages"]) {
+      if (message.is_object() && message.value("role", "") == "assistant") break;
+      prompt.push_back(message);
+    }
+    return prompt;
+  }
+  if (row.contains(text_column) && row[text_column].is_string()) {
+    const auto text = row[text_column].get<std::string>();
+    return text.substr(0, text.find(' ', std::min<size_t>(text.size(), 24)));
+  }
+  return "Hello";
+}
+
+StepStatus status_of(const recipes::StepReport& report) {
+  StepStatus status;
+  status.step = report.step;
+  status.steps = report.steps;
+  status.loss = metric(*report.metrics, "loss");
+  status.tokens_per_s = report.tokens_per_s;
+  status.step_time_s = metric(*report.metrics, "step_time");
+  status.memory_bytes = peak_resident_bytes();
+  return status;
+}
+
+void print_table(const Json& summary) {
+  fmt::print("\n{}\n\n", printable(summary["verdict"].get<std::string>()));
+  if (summary.contains("evaluations")) {
+    const Json &loss = summary["evaluations"]["loss"], &accuracy = summary["evaluations"]["token_accuracy"];
+    fmt::print("  {:<16}{:>10}{:>10}{:>14}{:>22}\n", "", "before", "after", "difference", "95% interval");
+    fmt::print("  {:<16}{:>10.4f}{:>10.4f}{:>+14.4f}{:>22}   nats per token\n", "loss", loss["before"].get<double>(),
+               loss["after"].get<double>(), loss["difference"].get<double>(),
+               loss["interval"].is_null() ? ""
+                                          : fmt::format("{:+.4f} to {:+.4f}", loss["interval"][0].get<double>(),
+                                                        loss["interval"][1].get<double>()));
+    const double was = accuracy["before"].get<double>(), is = accuracy["after"].get<double>();
+    fmt::print("  {:<16}{:>9.1f}%{:>9.1f}%{:>+13.1f}%\n", "tokens right", 100 * was, 100 * is, 100 * (is - was));
+  }
+  fmt::print("\n  {}\n", cost_line(summary));
+}
+
+// The run itself. Its exit code, once everything is set up.
+Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& stop) {
+  const SftConfig& config = job.config;
+  const JobClock clock;
+  const data::Rows rows = TRY(data::read_rows(config.dataset_name));
+  std::optional<data::Rows> held_out_rows;
+  if (!config.eval_dataset.empty()) held_out_rows = TRY(data::read_rows(config.eval_dataset));
+  const auto session = TRY(open_session(config.model_name_or_path, "", static_cast<int>(config.threads),
+                                        config.dtype == "auto" ? "" : config.dtype));
+  TRY(replace_template(config.chat_template_path, *session));
+  const data::SftSet train = TRY(load_set(config, *session, rows, false, progress));
+  std::optional<data::SftSet> held_out;
+  if (held_out_rows) held_out = TRY(load_set(config, *session, *held_out_rows, true, progress));
+
+  auto measure = [&](const engine::Adapter* adapter, const char* when) {
+    return measure_sft(
+        *session, adapter, *held_out,
+        [&](const std::string& how_far) { progress.doing(fmt::format("evaluating {} {}", when, how_far)); },
+        [&] { return stop.load(); });
+  };
+  std::optional<SftState> before;
+  if (held_out) {  // before a checkpoint's weights take the place of those that the run began with
+    std::optional<engine::Adapter> given;
+    if (!config.adapter_name_or_path.empty())
+      given = TRY(recipes::first_adapter(config, session->context, session->model));
+    before = measure(given ? &*given : nullptr, "before");
+    if (!before) {
+      progress.say("interrupted in the evaluation before training; nothing was changed");
+      return static_cast<int>(kInterrupted);
+    }
+    progress.say(fmt::format("before: held out, loss {:.4f}", before->losses.loss()));
+  }
+  recipes::SftStart start = TRY(recipes::start_sft(config, session->context, session->model, session->files, train));
+  TRY(with_run_directory(config, recipes::prepare_run_directory));
+  const FolderLock lock = TRY(claim_run("sft", config, clock, progress));
+
+  const recipes::SftParts parts{.context = session->context,
+                                .model = session->model,
+                                .rows = train,
+                                .held_out = held_out ? &*held_out : nullptr,
+                                .recipe_yaml = recipe_yaml(config),
+                                .report = [&](const recipes::StepReport& r) { progress.step(status_of(r)); },
+                                .say = [&](const std::string& line) { progress.say(line); },
+                                .doing = [&](const std::string& what) { progress.doing(what); },
+                                .interrupted = [&] { return stop.load(); }};
+  const recipes::SftResult result = TRY(recipes::run_sft(config, parts, std::move(start)));
+  if (result.interrupted) {
+    progress.say(fmt::format("interrupted after step {}; saved. Go on with: {}", result.steps,
+                             how_to_go_on("sft", config, "true")));
+    return static_cast<int>(kInterrupted);
+  }
+
+  SftConfig copy = config;
+  Json summary = summary_head(job.command, recipes::sft_fields(copy), config.seed, *session, clock);
+  summary["steps"] = result.steps;
+  summary["num_tokens"] = result.num_tokens;
+  summary["step_time_s"] = result.median_step_s;
+  summary["best_step"] = result.best_step;
+  summary["rows"] = {{"train", account_json(train)}};
+  summary["verdict"] =
+      fmt::format("{} steps of SFT; no eval_dataset, so nothing says whether the model is better.", result.steps);
+  const fs::path final_folder = fs::path(config.output_dir) / "final";
+  if (held_out) {
+    summary["rows"]["eval"] = account_json(*held_out);
+    const auto after = measure(result.trained.adapter.get(), "after");
+    if (!after) {
+      progress.say(fmt::format("interrupted in the evaluation after training; the result is in {}. Go on with: {}",
+                               final_folder.string(), how_to_go_on("sft", config, "auto")));
+      return static_cast<int>(kInterrupted);
+    }
+    summary["evaluations"] = compare_sft(*before, *after);
+    summary["samples"] = sft_samples(*session, *held_out, *before, *after);
+    summary["verdict"] = sft_verdict(summary["evaluations"]);
+  }
+  const Json example = example_prompt(rows.rows.front().columns, config.dataset_text_field);
+  summary["talk_to_it"] = config.use_peft ? how_to_talk(config.model_name_or_path, final_folder, example)
+                                          : how_to_talk(final_folder.string(), "", example);
+  const fs::path page = TRY(finish_summary(summary, config.output_dir, *session, clock));
+  if (job.json) {
+    fmt::print("{}\n", files::json_line(summary));
+    return static_cast<int>(kOk);
+  }
+  print_table(summary);
+  fmt::print("\n  page     {}\n  {:<9}{}\n  try it   {}\n", printable(page.string()),
+             config.use_peft ? "adapter" : "model", printable(final_folder.string()),
+             printable(summary["talk_to_it"].get<std::string>()));
+  return static_cast<int>(kOk);
+}
+
+}  // namespace
+
+int run_sft_job(const SftJob& job) {
+  return run_job(
+      job.config, [&] { return with_run_directory(job.config, recipes::check_run_directory); }, {},
+      [&](Progress& progress, const std::atomic<bool>& stop) { return run(job, progress, stop); });
+}
+
+}  // namespace candor::cli

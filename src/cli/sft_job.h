@@ -1,0 +1,20 @@
+// An SFT run from a resolved recipe to its page.
+#pragma once
+
+#include <string>
+
+#include "recipes/sft_config.h"
+
+namespace candor::cli {
+
+struct SftJob {
+  recipes::SftConfig config;
+  std::string command;  // as the user typed it
+  bool json = false;    // one JSON object at the end instead of a table
+};
+
+// With an eval_dataset the loss on it is taken before and after and compared row by row, and some of its prompts are
+// answered. Returns the exit code; everything is said on the terminal and written into config.output_dir.
+int run_sft_job(const SftJob& job);
+
+}  // namespace candor::cli

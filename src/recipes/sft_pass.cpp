@@ -1,0 +1,95 @@
+#include "recipes/sft_pass.h"
+
+#include <algorithm>
+
+namespace candor::recipes {
+
+std::vector<SftDocument> sft_documents(std::span<const data::TrainingRow* const> rows) {
+  std::vector<SftDocument> documents;
+  for (size_t i = 0; i < rows.size(); ++i)
+    for (const data::Sequence& sequence : rows[i]->sequences) {
+      const std::span<const int32_t> ids = sequence.ids;
+      const std::span<const uint8_t> mask = sequence.mask;
+      const auto first = static_cast<size_t>(std::find(mask.begin(), mask.end(), 1) - mask.begin());
+      if (first == mask.size()) continue;
+      size_t end = mask.size();
+      while (mask[end - 1] == 0) --end;
+      documents.push_back({{.prompt = ids.first(first),
+                            .completions = {ids.subspan(first, end - first)},
+                            .masks = {mask.subspan(first, end - first)}},
+                           static_cast<int64_t>(i)});
+    }
+  return documents;
+}
+
+std::vector<std::span<const SftDocument>> sft_micro_batches(std::span<const SftDocument> documents, int64_t budget) {
+  std::vector<std::span<const SftDocument>> batches;
+  size_t begin = 0;
+  int64_t tokens = 0;
+  for (size_t i = 0; i < documents.size(); ++i) {
+    const int64_t own = documents[i].group.tokens();
+    if (i > begin && tokens + own > budget) {
+      batches.push_back(documents.subspan(begin, i - begin));
+      begin = i;
+      tokens = 0;
+    }
+    tokens += own;
+  }
+  if (begin < documents.size()) batches.push_back(documents.subspan(begin));
+  return batches;
+}
+
+algorithms::SftLoss sft_forward(engine::PolicyPass& pass, const engine::Adapter* adapter,
+                                std::span<const SftDocument> documents, int64_t label_tokens,
+                                algorithms::SftLossType type) {
+  std::vector<engine::RolloutGroup> groups;
+  std::vector<int64_t> offsets = {0};
+  std::vector<int32_t> labels;
+  for (const SftDocument& document : documents) {
+    const engine::RolloutGroup& group = document.group;
+    groups.push_back(group);
+    for (size_t t = 0; t < group.completions[0].size(); ++t)
+      if (group.counts(0, t)) labels.push_back(group.completions[0][t]);
+    offsets.push_back(static_cast<int64_t>(labels.size()));
+  }
+  const engine::HeadOutput& out = pass.forward(adapter, groups, 1.0);
+  const std::vector<double> logprobs(out.logprobs.begin(), out.logprobs.end());
+  const std::vector<double> entropies(out.entropy.begin(), out.entropy.end());
+  std::vector<uint8_t> correct;
+  for (size_t t = 0; t < labels.size(); ++t) correct.push_back(out.argmax[t] == labels[t] ? 1 : 0);
+  return algorithms::sft_loss({{offsets, {}}, logprobs, entropies, correct, label_tokens}, type);
+}
+
+double SftEvaluation::loss() const {
+  double sum = 0;
+  for (const algorithms::SftRow& row : rows) sum += row.loss;
+  return sum;
+}
+
+algorithms::Metrics SftEvaluation::metrics() const {
+  algorithms::Metrics all = {{"eval_loss", loss()}};
+  for (const algorithms::Metric& metric : algorithms::sft_metrics(rows))
+    all.push_back({"eval_" + metric.name, metric.value});
+  return all;
+}
+
+std::optional<SftEvaluation> evaluate_sft(const engine::Context& context, const engine::Model& model,
+                                          const engine::Adapter* adapter, const data::SftSet& set,
+                                          algorithms::SftLossType type,
+                                          const std::function<bool(size_t done, size_t all)>& ready) {
+  constexpr int64_t kBatchTokens = 1024;
+  std::vector<const data::TrainingRow*> rows;
+  for (const data::TrainingRow& row : set.rows) rows.push_back(&row);
+  const std::vector<SftDocument> documents = sft_documents(rows);
+  engine::PolicyPass pass(context, "evaluation", model, adapter == nullptr ? 0 : adapter->max_padded_rank,
+                          engine::PolicyPass::Keep::kOneLayer);
+  SftEvaluation evaluation;
+  for (const std::span<const SftDocument> batch : sft_micro_batches(documents, kBatchTokens)) {
+    const algorithms::SftLoss loss = sft_forward(pass, adapter, batch, set.account.counted_tokens, type);
+    evaluation.rows.insert(evaluation.rows.end(), loss.rows.begin(), loss.rows.end());
+    if (!ready(evaluation.rows.size(), documents.size())) return std::nullopt;
+  }
+  return evaluation;
+}
+
+}  // namespace candor::recipes
