@@ -19,9 +19,9 @@ Result<std::unique_ptr<Session>> open_session(const std::string& model, const st
       TRY(engine::load_model(session->context, session->files, TRY(engine::choose_dtype(dtype, session->files))));
   if (!adapter.empty()) {
     const files::PeftAdapter saved = TRY(files::read_peft_adapter(adapter));
+    session->adapter = TRY(engine::adapter_from_peft(session->context, session->model, saved));
     if (const auto same = engine::check_base(session->model, saved); !same)
       print_note(fmt::format("{} The answers are those of this base with that adapter.", same.error().message));
-    session->adapter = TRY(engine::adapter_from_peft(session->context, session->model, saved));
   }
   return session;
 }

@@ -230,8 +230,10 @@ TEST(Config, HelpAndListingHaveEveryKey) {
   for (size_t i = 0; i < fields.all().size(); ++i) {
     EXPECT_THAT(help, HasSubstr("  --" + fields.all()[i].key + " "));
     EXPECT_EQ(listing[i]["key"], fields.all()[i].key);
+    if (fields.all()[i].key == "seed") {
+      EXPECT_EQ(listing[i]["default"], 42);
+    }
   }
-  EXPECT_EQ(listing[5]["default"], 42);
 }
 
 }  // namespace

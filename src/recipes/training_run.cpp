@@ -10,8 +10,8 @@ Result<engine::Adapter> first_adapter(const TrainingConfig& config, const engine
   if (config.adapter_name_or_path.empty())
     return engine::make_adapter(context, model, lora_config(config), static_cast<uint64_t>(config.seed));
   const files::PeftAdapter saved = TRY(files::read_peft_adapter(config.adapter_name_or_path));
-  TRY(engine::check_base(model, saved));
   engine::Adapter adapter = TRY(engine::adapter_from_peft(context, model, saved));
+  TRY(engine::check_base(model, saved));
   adapter.config.base_fingerprint = model.fingerprint;
   return adapter;
 }

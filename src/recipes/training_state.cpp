@@ -116,8 +116,8 @@ Result<void> load_checkpoint(const engine::Context& context, const engine::Model
                              engine::AdamwState& optimizer, TrainingState& state) {
   TRY(load_training_state(checkpoint, any_level, optimizer, state));
   const files::PeftAdapter saved = TRY(files::read_peft_adapter(checkpoint.path));
-  TRY(engine::check_base(model, saved));
   adapter = TRY(engine::adapter_from_peft(context, model, saved));
+  TRY(engine::check_base(model, saved));
   return {};
 }
 

@@ -73,7 +73,7 @@ class Sft(Case):
         rows = write_rows(self.root / "rows.jsonl", [{"prompt": "ab " * 60, "completion": "c"}, {"prompt": "a ", "completion": "b " * 60},
                                                      {"prompt": "a ", "completion": "b"}])
         run = self.root / "run"
-        words = self.words(run, dataset_name=rows, max_steps=1, max_length=16, **LORA)
+        words = self.words(run, dataset_name=rows, eval_dataset=rows, max_steps=1, max_length=16, **LORA)
         summary = json.loads(self.ok(*words, "--json").out)
         train = summary["rows"]["train"]
         self.assertEqual((train["rows"], train["kept"]), (3, 2))
