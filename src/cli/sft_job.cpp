@@ -199,7 +199,7 @@ Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& 
 
 int run_sft_job(const SftJob& job) {
   return run_job(
-      job.config, [&] { return with_run_directory(job.config, recipes::check_run_directory); }, {},
+      job.config, [&] { return with_run_directory(job.config, recipes::check_run_directory); }, job.prepare,
       [&](Progress& progress, const std::atomic<bool>& stop) { return run(job, progress, stop); });
 }
 

@@ -1,6 +1,7 @@
 // An SFT run from a resolved recipe to its page.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "recipes/sft_config.h"
@@ -9,8 +10,9 @@ namespace candor::cli {
 
 struct SftJob {
   recipes::SftConfig config;
-  std::string command;  // as the user typed it
-  bool json = false;    // one JSON object at the end instead of a table
+  std::string command;                    // as the user typed it
+  bool json = false;                      // one JSON object at the end instead of a table
+  std::function<Result<void>()> prepare;  // writes files that the recipe names, once its folder is found free; or empty
 };
 
 // With an eval_dataset the loss on it is taken before and after and compared row by row, and some of its prompts are

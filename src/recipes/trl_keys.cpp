@@ -213,6 +213,7 @@ const std::vector<TrlKey>& trl_keys(std::string_view recipe) {
 }
 
 const TrlKey* find_trl_key(std::string_view recipe, std::string_view key) {
+  if (std::find(kTrlRecipes.begin(), kTrlRecipes.end(), recipe) == kTrlRecipes.end()) return nullptr;
   const std::vector<TrlKey>& keys = trl_keys(recipe);
   for (const TrlKey& known : keys)
     if (known.key == key) return &known;

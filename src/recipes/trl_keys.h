@@ -27,8 +27,8 @@ inline constexpr std::array<std::string_view, 2> kTrlRecipes = {"grpo", "sft"};
 // The lists of one of kTrlRecipes.
 const std::vector<TrlKey>& trl_keys(std::string_view recipe);
 
-// Null where TRL has no such key for this recipe. dataloader_*, vllm_*, hub_*, fsdp* and others of a family count as
-// one entry "dataloader_*".
+// Null where TRL has no such key for this recipe, or has no such recipe. dataloader_*, vllm_*, hub_*, fsdp* and others
+// of a family count as one entry "dataloader_*".
 const TrlKey* find_trl_key(std::string_view recipe, std::string_view key);
 
 // The recipes, other than this one, that know the key.
