@@ -17,10 +17,9 @@ namespace {
 void print_help() {
   fmt::print("candor {} - post-training of open language models\n\nusage: candor VERB ...\n\n", kVersion);
   for (const Verb& verb : verbs())
-    fmt::print("  {:<34}{}\n", fmt::format("{} {}", verb.name, verb.arguments), verb.summary);
+    fmt::print("  {:<36}{}\n", fmt::format("{} {}", verb.name, verb.arguments), verb.summary);
   fmt::print(
-      "\n  candor VERB --help                what the verb takes\n"
-      "  candor --version\n\n"
+      "\ncandor VERB --help says what the verb takes, candor --version which candor this is.\n\n"
       "Exit codes: {} done, {} failed, {} wrong usage or configuration, {} interrupted.\n",
       static_cast<int>(kOk), static_cast<int>(kFailed), static_cast<int>(kUsage), static_cast<int>(kInterrupted));
 }

@@ -1,9 +1,12 @@
-"""What a user's shell sees: completion in bash, zsh and fish, colours."""
+"""What a user's shell sees: completion in bash, zsh and fish, the manual page, colours."""
+import pathlib
 import re
 import shutil
 import subprocess
 
 from harness import CANDOR, Case, environment
+
+SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
 def verbs():
@@ -41,6 +44,30 @@ class Completion(Case):
 
     def test_zsh_reads_its_script(self):
         self.shell("zsh", "-f", "-c", "autoload -Uz compinit && compinit -u -D; source <(candor completion zsh); whence -w _candor")
+
+
+class Manual(Case):
+    PAGE = SOURCE / "docs" / "candor.1"
+
+    def test_names_every_verb_and_no_other(self):
+        page = self.PAGE.read_text(encoding="utf-8")
+        section = page.split(".SH VERBS")[1].split(".SH ")[0]
+        self.assertEqual(re.findall(r"^\.B candor ([a-z]+)", section, flags=re.MULTILINE), verbs())
+
+    def test_names_every_variable_that_the_program_reads(self):
+        page = self.PAGE.read_text(encoding="utf-8").replace("\\-", "-")
+        read = set()
+        for file in (SOURCE / "src").rglob("*.cpp"):
+            if not file.name.endswith("_test.cpp"):
+                read.update(re.findall(r'(?:getenv|folder)\("([A-Z_]+)"\)', file.read_text(encoding="utf-8")))
+        self.assertTrue(read)
+        self.assertEqual({name for name in read if not re.search(rf"^\.B {name}$", page, flags=re.MULTILINE)}, set())
+
+    def test_is_well_formed(self):
+        if not shutil.which("groff"):
+            self.skipTest("groff is not installed")
+        done = subprocess.run(["groff", "-man", "-ww", "-z", self.PAGE], capture_output=True, encoding="utf-8", check=True)
+        self.assertEqual(done.stderr, "")
 
 
 class Colour(Case):
