@@ -1,0 +1,25 @@
+"""models/tiny, the project's own small model: what its README says of its answers, on the rows that its generator writes."""
+import json
+import pathlib
+import subprocess
+import sys
+import unittest
+
+from harness import Case, jsonl
+
+TINY = pathlib.Path(__file__).resolve().parents[2] / "models" / "tiny"
+
+
+class TinyModel(Case):
+    def test_it_answers_what_its_readme_says(self):
+        subprocess.run([sys.executable, TINY / "generate.py", self.root], check=True)
+        for name, answers in (("held_out_sums", 10), ("held_out_facts", 3)):
+            rows = jsonl(self.root / f"{name}.jsonl")
+            self.assertEqual(len(rows), answers)
+            done = self.ok("generate", TINY, self.root / f"{name}.jsonl", "--temperature", 0, "--max_new_tokens", 24).rows()
+            for row, said in zip(rows, done):
+                self.assertRegex(said["completion"], rf"\b{row['answer']}\b", json.dumps(row))
+
+
+if __name__ == "__main__":
+    unittest.main()
