@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs candor beside other people's software on one task, in one run on one machine, and prints the ratio.
 
-usage: peers.py [--peers DIR --python VENV/bin/python --model HF_DIR] [--llama-python VENV/bin/python --gguf FILE]
+usage: peers.py [--task grpo|sft|sft_full] [--gsm8k FILE] [--peers DIR --python VENV/bin/python --model HF_DIR] [--llama-python VENV/bin/python --gguf FILE]
                 [--candor PROGRAM] [--steps N] [--history FILE | --no-history]
 
 The peer runs between two runs of ours, so that a change of the machine's pace shows. Without --python only ours runs.
@@ -75,6 +75,48 @@ def peer_grpo(options):
             {name: figures[name] for name in ("trl", "torch", "transformers")}}
 
 
+def write_questions(path, source):
+    """The rows of the peers' sft.py: GSM8K's first 400 questions with their answers."""
+    with open(source) as rows, open(path, "w") as file:
+        for line in list(rows)[:400]:
+            row = json.loads(line)
+            file.write(json.dumps({"prompt": [{"role": "user", "content": row["question"]}],
+                                   "completion": [{"role": "assistant", "content": row["answer"]}]}) + "\n")
+
+
+def our_sft(options, folder, name):
+    data = folder / "gsm8k.jsonl"
+    write_questions(data, options.gsm8k)
+    lora = ["--lora_r", 16, "--lora_alpha", 32] if options.task == "sft" else []
+    figures, resident = run([options.candor, "sft", HERE / "sft.yaml", "--model_name_or_path", options.model, "--dataset_name", data,
+                             "--max_steps", options.steps, "--output_dir", folder / name, "--json", *lora])
+    with open(folder / name / "metrics.jsonl") as file:
+        steps = [json.loads(line) for line in file]
+    # The first step touches every page of the buffers; the peer's is left out too.
+    tokens = steps[-1]["num_tokens"] - steps[0]["num_tokens"]
+    seconds = sum(step["step_time"] for step in steps[1:])
+    rows = figures["rows"]["train"]
+    return {"step_time_s": statistics.median(step["step_time"] for step in steps[1:]), "tokens_per_s": tokens / seconds,
+            "counted_share": rows["counted_tokens"] / rows["tokens"], "resident_bytes": resident}
+
+
+def peer_sft(options):
+    full = ["--full"] if options.task == "sft_full" else []
+    figures, resident = run([options.python, options.peers / "sft.py", options.model, options.gsm8k, "--float32", "--steps", options.steps,
+                             *full], cwd=options.peers)
+    return {"step_time_s": figures["step_s"], "tokens_per_s": figures["tokens_per_s"], "resident_bytes": resident, "versions":
+            {name: figures[name] for name in ("trl", "torch", "transformers")}}
+
+
+def sft_gflop_per_token(task, counted_share):
+    """SmolLM2-135M, two per multiply-add, nothing computed twice: the linear layers forward and for their inputs (with full
+    fine-tuning also for their weights), the adapter's products, the head over the tokens that count; attention is left out (3%)."""
+    linear, head, adapter = 30 * 3538944, 49152 * 576, 30 * 16 * (4 * 576 + 2 * 768 + 3 * 2112)
+    passes = 3 if task == "sft_full" else 2
+    products = passes * linear + (3 * adapter if task == "sft" else 0) + counted_share * passes * head
+    return 2 * products / 1e9
+
+
 def peer_generate(options):
     figures, _ = run([options.llama_python, options.peers / "generate.py", "llamacpp", options.gguf], cwd=options.peers)
     return figures
@@ -121,10 +163,24 @@ def show_grpo(ours, peer):
               f"candor is {peer['step_time_s'] / seconds:.2f} times as fast, in 1/{peer['resident_bytes'] / peak:.1f} of the memory")
 
 
+def show_sft(options, ours, peer, roof_gflops):
+    rate = statistics.mean(figures["tokens_per_s"] for figures in ours)
+    peak = max(figures["resident_bytes"] for figures in ours)
+    gflop = sft_gflop_per_token(options.task, ours[0]["counted_share"])
+    each = ", ".join(f"{figures['tokens_per_s']:.0f}" for figures in ours)
+    print(f"{'full fine-tuning' if options.task == 'sft_full' else 'SFT with LoRA'}, 8 rows of GSM8K, float32: {rate:.0f} tokens/s (runs: {each}), "
+          f"median step {statistics.median(figures['step_time_s'] for figures in ours):.2f} s, {100 * rate * gflop / roof_gflops:.0f}% of the roof, peak {gib(peak)}")
+    if peer:
+        print(f"TRL       {peer['tokens_per_s']:.0f} tokens/s, median step {peer['step_time_s']:.2f} s, peak {gib(peer['resident_bytes'])}: "
+              f"candor is {rate / peer['tokens_per_s']:.2f} times as fast, in 1/{peer['resident_bytes'] / peak:.1f} of the memory")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=("grpo", "sft", "sft_full"), default="grpo")
+    parser.add_argument("--gsm8k", type=pathlib.Path, default=HERE.parent.parent / "shared/data/gsm8k/train.jsonl", help="rows for sft")
     parser.add_argument("--candor", type=pathlib.Path, default=HERE.parent / "build/release/candor")
-    parser.add_argument("--peers", type=pathlib.Path, default=HERE.parent.parent / "shared/peers", help="folder of grpo.py, generate.py")
+    parser.add_argument("--peers", type=pathlib.Path, default=HERE.parent.parent / "shared/peers", help="folder of grpo.py, sft.py, generate.py")
     parser.add_argument("--python", type=pathlib.Path, help="the interpreter that has TRL; without it only ours runs")
     parser.add_argument("--model", default="smollm2", help="for both: the Hugging Face directory in float32 (ours alone: any model)")
     parser.add_argument("--llama-python", type=pathlib.Path, help="the interpreter that has llama_cpp")
@@ -136,7 +192,7 @@ def main():
     if options.llama_python and not options.gguf:
         parser.error("--llama-python needs --gguf FILE")
     # The peers run in their own folder. Not resolve(): a virtual environment's python is a link, and following it leaves it.
-    for name in ("candor", "peers", "python", "llama_python", "gguf"):
+    for name in ("candor", "peers", "python", "llama_python", "gguf", "gsm8k"):
         if getattr(options, name):
             setattr(options, name, pathlib.Path(os.path.abspath(getattr(options, name))))
     if os.path.exists(options.model):
@@ -147,14 +203,18 @@ def main():
     with tempfile.TemporaryDirectory(prefix="candor-bench-") as name:
         folder = pathlib.Path(name)
         entry["bench"], _ = run([options.candor, "bench", options.model, "--json"])
-        entry["grpo"] = {"ours": [our_grpo(options, folder, "first")], "peer": None}
+        ours, peer = (our_grpo, peer_grpo) if options.task == "grpo" else (our_sft, peer_sft)
+        entry[options.task] = {"ours": [ours(options, folder, "first")], "peer": None}
         if options.python:
-            entry["grpo"]["peer"] = peer_grpo(options)
-            entry["grpo"]["ours"].append(our_grpo(options, folder, "second"))
+            entry[options.task]["peer"] = peer(options)
+            entry[options.task]["ours"].append(ours(options, folder, "second"))
         entry["llamacpp"] = peer_generate(options) if options.llama_python else None
     print(f"{entry['machine']['processor']}, {entry['machine']['cores']} cores, commit {entry['commit']}, load {entry['load_before']}")
     show_bench(entry["bench"], entry["llamacpp"])
-    show_grpo(entry["grpo"]["ours"], entry["grpo"]["peer"])
+    if options.task == "grpo":
+        show_grpo(entry["grpo"]["ours"], entry["grpo"]["peer"])
+    else:
+        show_sft(options, entry[options.task]["ours"], entry[options.task]["peer"], entry["bench"]["roof_gflops"])
     if not options.no_history:
         with open(options.history, "a") as file:
             file.write(json.dumps(entry) + "\n")

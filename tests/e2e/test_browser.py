@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import unittest
 
-from harness import Case, write_rows
+from harness import Case, flags, write_rows
 
 CHROMIUM = shutil.which("chromium")
 HOSTILE = ["<script>document.title='taken'</script>", "</script><script>document.title='taken'</script>", "<img src=x onerror=\"document.title='taken'\">",
@@ -76,6 +76,25 @@ class Browser(Case):
         self.assertGreaterEqual(page.count("canvas"), 4)
         self.assertIn("bit for bit", page.words["gap"])
         self.assertIn("num_generations: 4", page.words["recipe-body"])
+
+    def test_a_finished_sft_run(self):
+        pairs = [{"prompt": f"{i} + 1?", "completion": str(i + 1)} for i in range(20)]
+        rows, held_out = write_rows(self.root / "rows.jsonl", pairs[:14]), write_rows(self.root / "held_out.jsonl", pairs[14:])
+        self.ok("sft", *flags({"model_name_or_path": self.model, "dataset_name": rows, "eval_dataset": held_out, "output_dir": "run", "max_steps": 4,
+                               "per_device_train_batch_size": 4, "learning_rate": 0.01, "lora_r": 4, "eval_steps": 2, "threads": 1}))
+        page = self.open(self.root / "run")
+        for section in ("facts", "curves", "machine", "recipe"):
+            self.assertTrue(page.shown(section), section)
+        self.assertGreaterEqual(page.count("canvas"), 3)
+        self.assertIn("loss", page.words["verdict"] + page.words["lede"])
+
+    def test_a_finished_pretraining(self):
+        rows = write_rows(self.root / "rows.jsonl", [{"text": f"the {i} sheep and the {i + 1} goats went home."} for i in range(40)])
+        self.ok("pretrain", *flags({"dataset_name": rows, "output_dir": "run", "max_steps": 3, "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2,
+                                    "max_length": 32, "threads": 1}))
+        page = self.open(self.root / "run")
+        for section in ("facts", "curves", "machine", "recipe"):
+            self.assertTrue(page.shown(section), section)
 
     def test_a_run_that_was_killed(self):
         run = self.root / "run"
