@@ -1,7 +1,9 @@
 // candor quickstart: the whole story on the default model. Sums of two numbers, measured before and after about twenty
-// steps of GRPO on a LoRA adapter, ending in a page to look at.
+// steps of GRPO on a LoRA adapter, ending in a page to look at. With --offline on the project's own small model, which
+// knows sums of digits and learns to be asked for them in other words.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/atomic_file.h"
@@ -42,6 +44,16 @@ recipes::GrpoConfig quickstart_recipe() {
   return config;
 }
 
+recipes::GrpoConfig offline_recipe() {
+  recipes::GrpoConfig config = quickstart_recipe();
+  config.model_name_or_path = "tiny";
+  config.output_dir = "runs/quickstart-offline";
+  config.max_steps = 40;
+  config.learning_rate = 1e-3;
+  config.save_steps = 20;
+  return config;
+}
+
 // Writes the task's rows beside the run, so that `candor grpo RUN/recipe.yaml` repeats it from files.
 Result<void> write_rows(const std::filesystem::path& path, const eval::Task& task) {
   std::string lines;
@@ -61,8 +73,13 @@ void name_task(recipes::GrpoConfig& config) {
 }
 
 // Writes those that name_task named.
-Result<void> write_task(const recipes::GrpoConfig& config) {
-  const eval::SumsTask task = TRY(eval::sums_task({.seed = static_cast<uint64_t>(config.seed)}));
+Result<void> write_task(const recipes::GrpoConfig& config, bool offline) {
+  const auto seed = static_cast<uint64_t>(config.seed);
+  eval::SumsTask task;
+  if (offline)
+    task = eval::digit_sums_task(seed);
+  else
+    task = TRY(eval::sums_task({.seed = seed}));
   auto write = [&](const std::string& named, const char* part, const eval::Task& rows) -> Result<void> {
     const std::filesystem::path path = rows_path(config, part);
     if (named != path.string()) return {};
@@ -77,12 +94,15 @@ Result<void> write_task(const recipes::GrpoConfig& config) {
 
 int quickstart(const Words& words) {
   GrpoJob job;
-  job.config = quickstart_recipe();
+  Words rest = words;
+  const bool offline = std::erase(rest, "--offline") > 0;
+  job.config = offline ? offline_recipe() : quickstart_recipe();
   const recipes::FieldList fields = recipes::grpo_fields(job.config);
   const RecipeStart start = start_recipe(
       {"quickstart",
-       "Teaches the default model sums by GRPO in a few minutes and shows what changed. Takes grpo's keys."},
-      fields, words);
+       "Teaches the default model sums by GRPO in a few minutes and shows what changed. Takes grpo's keys.\n"
+       "--offline takes the project's own small model instead, and seconds."},
+      fields, rest);
   if (start.exit_code) return *start.exit_code;
   name_task(job.config);
   if (const auto resolved = recipes::resolve_grpo(job.config, start.given); !resolved) {
@@ -91,7 +111,7 @@ int quickstart(const Words& words) {
   }
   job.json = start.json;
   job.command = command_line("quickstart", words);
-  job.prepare = [&job] { return write_task(job.config); };
+  job.prepare = [&job, offline] { return write_task(job.config, offline); };
   return run_grpo_job(job);
 }
 

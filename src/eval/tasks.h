@@ -33,6 +33,10 @@ struct SumsTask {
 // images).
 Result<SumsTask> sums_task(const SumsOptions& options);
 
+// Sums of two one-digit numbers in three wordings that models/tiny was not trained on: 102 held-out rows, and those
+// training rows whose summands are not held out in either order. All drawn from the seed.
+SumsTask digit_sums_task(uint64_t seed);
+
 // A user's rows: `prompt` with `answer` or `solution`; or GSM8K's `question` and `answer`, whose question becomes a
 // conversation that asks for the final number after "####". Errors, with file and row: no prompt, no answer, an answer
 // that the extraction cannot compare with.

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -18,6 +20,25 @@ std::pair<int, int> summands(const data::Row& row) {
   int a = 0, b = 0;
   EXPECT_EQ(std::sscanf(content.c_str(), "What is %d + %d? Answer with just the number.", &a, &b), 2) << content;
   return {a, b};
+}
+
+TEST(DigitSums, HeldOutSummandsAreNeverTrainedOnInAnyWording) {
+  const SumsTask task = digit_sums_task(3);
+  EXPECT_EQ(task.held_out.rows.rows.size(), 102u);
+  std::set<std::pair<int, int>> held_out;
+  auto summands = [](const data::Row& row) {
+    const std::string content = row.columns["prompt"][0]["content"];
+    std::string digits;
+    std::copy_if(content.begin(), content.end(), std::back_inserter(digits),
+                 [](char c) { return c >= '0' && c <= '9'; });
+    const std::pair<int, int> pair = std::minmax(digits.at(0) - '0', digits.at(1) - '0');
+    EXPECT_EQ(row.columns["answer"], std::to_string(pair.first + pair.second)) << content;
+    return pair;
+  };
+  for (const data::Row& row : task.held_out.rows.rows) held_out.insert(summands(row));
+  EXPECT_GT(task.train.rows.rows.size(), 60u);
+  for (const data::Row& row : task.train.rows.rows) EXPECT_FALSE(held_out.contains(summands(row)));
+  EXPECT_NE(digit_sums_task(4).held_out.rows.rows[0].columns, task.held_out.rows.rows[0].columns);
 }
 
 TEST(SumsTask, AsksForSumsInRange) {

@@ -30,6 +30,16 @@ Result<fs::path> default_model() {
                path.string());
 }
 
+// models/tiny of the checkout that the program was built in, or of its installation.
+Result<fs::path> tiny_model() {
+  std::error_code code;
+  const fs::path program = fs::read_symlink("/proc/self/exe", code).parent_path();
+  for (const char* place : {"../share/candor/models/tiny", "../models/tiny", "../../models/tiny"})
+    if (path_exists(program / place / "config.json")) return (program / place).lexically_normal();
+  return error("[model] tiny is not beside the program: {} holds no models/tiny. Name its folder by its path.",
+               program.parent_path().string());
+}
+
 fs::path hub_cache() {
   const std::string direct = environment("HF_HUB_CACHE"), home = environment("HF_HOME");
   if (!direct.empty()) return direct;
@@ -92,12 +102,13 @@ Result<fs::path> resolve_model(const std::string& name) {
   }
   if (!name.empty() && path_exists(name)) return fs::path(name);
   if (name == "smollm2") return default_model();
+  if (name == "tiny") return tiny_model();
   if (is_hub_name(name)) {
     if (Result<fs::path> found = hub_model(name); found) return found;
     return error("[model] \"{}\" is no path, and not in the Hugging Face cache ({}). `hf download {}` fetches it.",
                  name, hub_cache().string(), name);
   }
-  return error("[model] \"{}\" is no path, no hub:OWNER/NAME and no bundled model (smollm2).", name);
+  return error("[model] \"{}\" is no path, no hub:OWNER/NAME and no bundled model (smollm2, tiny).", name);
 }
 
 }  // namespace candor::files

@@ -70,7 +70,7 @@ TEST(ResolveModel, APathIsAPathAndAnythingElseSaysWhatWasTried) {
   const ScratchFolder folder;
   EXPECT_EQ(*resolve_model(folder.path().string()), folder.path());
   EXPECT_EQ(resolve_model("smollm3").error().message,
-            "[model] \"smollm3\" is no path, no hub:OWNER/NAME and no bundled model (smollm2).");
+            "[model] \"smollm3\" is no path, no hub:OWNER/NAME and no bundled model (smollm2, tiny).");
 }
 
 }  // namespace
