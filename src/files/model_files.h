@@ -52,7 +52,8 @@ struct ModelFiles {
 Result<ModelFiles> open_model(const std::filesystem::path& path);
 
 // What a user may write as MODEL: a path, "hub:OWNER/NAME" (the Hugging Face cache, HF_HOME respected), or the name of
-// a bundled model ("smollm2", below $CANDOR_CACHE or ~/.cache/candor; "tiny", the project's own, beside the program). Error: says what was tried and how to get it.
+// a bundled model ("smollm2", below $CANDOR_CACHE or ~/.cache/candor; "tiny", the project's own, beside the program).
+// Error: says what was tried and how to get it.
 Result<std::filesystem::path> resolve_model(const std::string& name);
 
 }  // namespace candor::files
