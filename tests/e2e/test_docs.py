@@ -75,5 +75,3 @@ class Docs(unittest.TestCase):
         self.assertEqual(sorted(set(listed)), sorted(re.findall(r"^  ([a-z]+) \S.*?  \S", output("--help"), flags=re.MULTILINE)))
 
 
-if __name__ == "__main__":
-    unittest.main()
