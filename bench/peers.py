@@ -202,6 +202,7 @@ def main():
              "machine": machine(), "load_before": round(os.getloadavg()[0], 2), "steps": options.steps}
     with tempfile.TemporaryDirectory(prefix="candor-bench-") as name:
         folder = pathlib.Path(name)
+        os.environ["CANDOR_DATA"] = name  # these runs do not belong into the user's index
         entry["bench"], _ = run([options.candor, "bench", options.model, "--json"])
         ours, peer = (our_grpo, peer_grpo) if options.task == "grpo" else (our_sft, peer_sft)
         entry[options.task] = {"ours": [ours(options, folder, "first")], "peer": None}

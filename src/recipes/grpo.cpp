@@ -83,7 +83,8 @@ Result<void> save(Run& run) {
   TRY(run.completions.sync());
   TRY(save_checkpoint(run.config.output_dir, run.state, run.parts.recipe_yaml, run.adapter, run.optimizer,
                       {progress_file(run.progress)}));
-  if (run.config.save_total_limit) TRY(files::prune(run.config.output_dir, *run.config.save_total_limit));
+  const int64_t best = run.config.load_best_model_at_end ? run.state.best_step : 0;
+  if (run.config.save_total_limit) TRY(files::prune(run.config.output_dir, *run.config.save_total_limit, best));
   return {};
 }
 
@@ -94,6 +95,10 @@ Error saved_before(Run& run, const Error& failure) {
                run.state.step);
 }
 
+bool saves_at(const GrpoConfig& config, int64_t step, bool last) {
+  return last || (config.save_strategy == "steps" && step % config.save_steps == 0);
+}
+
 // Evaluates where that is due, and writes the step's row; false if it was interrupted, which leaves the row unfinished.
 Result<bool> finish_row(Run& run, algorithms::Metrics metrics, bool evaluation_due, bool last) {
   if (evaluation_due) {
@@ -102,6 +107,7 @@ Result<bool> finish_row(Run& run, algorithms::Metrics metrics, bool evaluation_d
       run.progress.unfinished_row = std::move(metrics);
       return false;
     }
+    if (saves_at(run.config, run.state.step, last)) note_best(run.config, *evaluated, run.state);
     metrics.insert(metrics.end(), evaluated->begin(), evaluated->end());
   }
   run.progress.unfinished_row.clear();
@@ -230,11 +236,16 @@ Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart
     interrupted = !TRY(finish_row(run, metrics, evaluation_due, last));
     if (parts.report) parts.report({run.state.step, steps, &metrics, tokens / step_times.back()});
     interrupted = interrupted || (parts.interrupted && parts.interrupted());
-    if (last || (config.save_strategy == "steps" && run.state.step % config.save_steps == 0)) TRY(save(run));
+    if (saves_at(config, run.state.step, last)) TRY(save(run));
   }
 
   if (interrupted) TRY(save(run));
   const bool finished = run.state.step == steps && run.progress.unfinished_row.empty();
+  if (finished && config.load_best_model_at_end && run.state.best_step != run.state.step) {
+    const std::string best = fmt::format("checkpoint-{}", run.state.best_step);
+    run.adapter = TRY(engine::adapter_from_peft(
+        context, parts.model, TRY(files::read_peft_adapter(std::filesystem::path(config.output_dir) / best))));
+  }
   if (finished)
     TRY(files::write_peft_adapter(std::filesystem::path(config.output_dir) / "final",
                                   engine::adapter_to_peft(run.adapter)));

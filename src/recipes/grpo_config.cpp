@@ -101,6 +101,7 @@ Result<void> check_rewards(GrpoConfig& c, const Given& given) {
 
 Result<void> resolve_grpo(GrpoConfig& c, const Given& given) {
   TRY(resolve_training(c, given, "grpo"));
+  TRY(resolve_best_model(c, "grpo"));
   if (!c.use_peft)
     return error(
         "[grpo] use_peft is false, which would train every weight of the model; that is not supported yet. Add "

@@ -7,7 +7,10 @@
 namespace candor::recipes {
 
 struct GrpoConfig : TrainingConfig {
-  GrpoConfig() { learning_rate = 1e-6; }
+  GrpoConfig() {
+    learning_rate = 1e-6;
+    metric_for_best_model = "eval/accuracy_greedy";
+  }
 
   int64_t num_generations = 8;
   // One generation serves several optimizer steps: the slices of it that a step takes, each num_iterations times.

@@ -149,6 +149,7 @@ FieldList grpo_fields(GrpoConfig& config) {
   add_rewards(list, config);
   add_optimizer(list, config);
   add_adapter(list, config);
+  add_best_model(list, config, {"eval/accuracy_greedy", "eval/accuracy_sampled"});
   add_speed(list, config);
   list.add("generation_rows", &config.generation_rows, "completions sampled side by side; 0 leaves it to the engine",
            {.unit = "completions", .range = between(0, kMaxRows)});

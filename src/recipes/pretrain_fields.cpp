@@ -35,7 +35,7 @@ FieldList pretrain_fields(PretrainConfig& c) {
            {.choices = {"wrapped", "bfd", "bfd_split"}});
   add_batch(list, c, "bins");
   add_optimizer(list, c);
-  add_best_model(list, c);
+  add_best_model(list, c, {"eval_loss", "eval_mean_token_accuracy"});
   add_speed(list, c);
   add_record(list, c);
   return list;

@@ -102,13 +102,7 @@ algorithms::Metrics evaluate(Run& run, bool saves) {
                      return true;  // a step that is evaluated is evaluated whole, so that a resume has the same rows
                    });
   const algorithms::Metrics metrics = evaluation->metrics();
-  for (const algorithms::Metric& metric : metrics)
-    if (saves && metric.name == run.config.metric_for_best_model &&
-        (run.state.best_step == 0 || (run.config.best_is_greatest() ? metric.value > run.state.best_metric
-                                                                    : metric.value < run.state.best_metric))) {
-      run.state.best_step = run.state.step;
-      run.state.best_metric = metric.value;
-    }
+  if (saves) note_best(run.config, metrics, run.state);
   if (parts.say)
     parts.say(fmt::format("step {}: held out, loss {:.4f}, accuracy of tokens {:.1f}%", run.state.step,
                           metrics[0].value, 100 * metrics[2].value));

@@ -48,7 +48,7 @@ FieldList sft_fields(SftConfig& config) {
            {.choices = {"nll", "dft"}, .other_names = {{"chunked_nll", "nll"}}});
   add_optimizer(list, config);
   add_adapter(list, config);
-  add_best_model(list, config);
+  add_best_model(list, config, {"eval_loss", "eval_mean_token_accuracy"});
   add_speed(list, config);
   add_record(list, config);
   return list;

@@ -92,7 +92,8 @@ void add_model_and_data(FieldList& list, TrainingConfig& config, const std::stri
 void add_batch(FieldList& list, TrainingConfig& config, const std::string& row);
 void add_optimizer(FieldList& list, TrainingConfig& config);
 void add_adapter(FieldList& list, TrainingConfig& config);
-void add_best_model(FieldList& list, TrainingConfig& config);  // where the recipe can choose among checkpoints
+// Where the recipe can choose among checkpoints: by one of these metrics of its evaluations ("eval_…" or "eval/…").
+void add_best_model(FieldList& list, TrainingConfig& config, const std::vector<std::string>& metrics);
 void add_speed(FieldList& list, TrainingConfig& config);
 void add_record(FieldList& list, TrainingConfig& config);
 

@@ -1,6 +1,8 @@
 // The keys that every training recipe has: every member of TrainingConfig, once.
 #include "recipes/training_config.h"
 
+#include <cstring>
+
 namespace candor::recipes {
 
 void add_model_and_data(FieldList& list, TrainingConfig& c, const std::string& dataset) {
@@ -65,13 +67,14 @@ void add_adapter(FieldList& list, TrainingConfig& c) {
            {.choices = {"lm_head", "embed_tokens"}});
 }
 
-void add_best_model(FieldList& list, TrainingConfig& c) {
+void add_best_model(FieldList& list, TrainingConfig& c, const std::vector<std::string>& metrics) {
+  std::vector<std::pair<std::string, std::string>> short_names;
+  for (const std::string& metric : metrics) short_names.emplace_back(metric.substr(std::strlen("eval_")), metric);
   list.section(Heading::kResults, "Which weights the run ends with");
   list.add("load_best_model_at_end", &c.load_best_model_at_end,
            "final/ holds the checkpoint of the best evaluation, not the last step");
-  list.add("metric_for_best_model", &c.metric_for_best_model, "what is best; loss means eval_loss",
-           {.choices = {"eval_loss", "eval_mean_token_accuracy"},
-            .other_names = {{"loss", "eval_loss"}, {"mean_token_accuracy", "eval_mean_token_accuracy"}}});
+  list.add("metric_for_best_model", &c.metric_for_best_model, "what is best; eval_ or eval/ may be left out",
+           {.choices = metrics, .other_names = short_names});
   list.add("greater_is_better", &c.greater_is_better, "whether that is its greatest value; auto: not of a loss",
            {.choices = {"auto", "true", "false"},
             .other_names = {{"True", "true"}, {"False", "false"}, {"null", "auto"}, {"None", "auto"}}});

@@ -27,6 +27,16 @@ double epochs_seen(const data::PromptStream& rows) {
          static_cast<double>(rows.cursor.position) / static_cast<double>(rows.count);
 }
 
+void note_best(const TrainingConfig& config, const algorithms::Metrics& evaluated, TrainingState& state) {
+  for (const algorithms::Metric& metric : evaluated) {
+    if (metric.name != config.metric_for_best_model) continue;
+    const bool better = config.best_is_greatest() ? metric.value > state.best_metric : metric.value < state.best_metric;
+    if (state.best_step != 0 && !better) continue;
+    state.best_step = state.step;
+    state.best_metric = metric.value;
+  }
+}
+
 Result<void> check_finite(const TrainingConfig& config, std::string_view recipe, int64_t step, double loss,
                           double grad_norm) {
   if (std::isfinite(loss) && std::isfinite(grad_norm)) return {};

@@ -11,6 +11,7 @@
 #include "data/prompt_order.h"
 #include "engine/adapter.h"
 #include "recipes/training_config.h"
+#include "recipes/training_state.h"
 
 namespace candor::recipes {
 
@@ -30,6 +31,9 @@ int64_t total_steps(const TrainingConfig& config, int64_t rows, int64_t rows_per
 
 // Passes over the rows so far.
 double epochs_seen(const data::PromptStream& rows);
+
+// Where a step that saves a checkpoint was evaluated: it becomes the best one if its metric_for_best_model says so.
+void note_best(const TrainingConfig& config, const algorithms::Metrics& evaluated, TrainingState& state);
 
 // What this step would do to the weights if it were taken. Error: a number that is not finite.
 Result<void> check_finite(const TrainingConfig& config, std::string_view recipe, int64_t step, double loss,

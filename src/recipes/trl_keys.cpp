@@ -101,10 +101,9 @@ void add_shared(std::vector<TrlKey>& keys) {
   refused("test_split_size", "a split made on the fly; give a file as eval_dataset", {"null"});
 }
 
-void add_best_model(std::vector<TrlKey>& keys, TrlHandling handling) {
-  keys.push_back({"load_best_model_at_end", handling, "choosing among checkpoints", {"false"}});
-  keys.push_back({"metric_for_best_model", handling, "choosing among checkpoints", {"null"}});
-  keys.push_back({"greater_is_better", handling, "choosing among checkpoints", {"null"}});
+void add_best_model(std::vector<TrlKey>& keys) {
+  for (const std::string_view key : {"load_best_model_at_end", "metric_for_best_model", "greater_is_better"})
+    keys.push_back({key, TrlHandling::kSupported, ""});
 }
 
 // What GRPOConfig adds.
@@ -146,7 +145,7 @@ void add_grpo(std::vector<TrlKey>& keys) {
                                      "entropy_coef_delta",
                                      "entropy_target"})
     keys.push_back({key, TrlHandling::kSupported, ""});
-  add_best_model(keys, TrlHandling::kRefused);
+  add_best_model(keys);
 
   const auto ignored = [&](std::string_view note, std::initializer_list<std::string_view> names) {
     for (const auto name : names) keys.push_back({name, TrlHandling::kWithoutMeaning, note});
@@ -177,7 +176,7 @@ void add_sft(std::vector<TrlKey>& keys) {
        {"max_length", "truncation_mode", "packing", "packing_strategy", "eval_packing", "completion_only_loss",
         "assistant_only_loss", "loss_type", "dataset_text_field", "chat_template_path"})
     keys.push_back({key, TrlHandling::kSupported, ""});
-  add_best_model(keys, TrlHandling::kSupported);
+  add_best_model(keys);
   keys.push_back({"padding_free", TrlHandling::kWithoutMeaning, "rows are ragged always, so nothing is padded"});
   keys.push_back({"pad_token", TrlHandling::kWithoutMeaning, "rows are ragged always, so nothing is padded"});
   keys.push_back({"activation_offloading", TrlHandling::kWithoutMeaning, "there is one memory"});

@@ -90,3 +90,18 @@ class Runs(Case):
         done = self.ok(*self.grpo_words("run"))
         self.assertIn("the run is not in the index of runs: ", done.err)
         self.assertTrue((self.root / "run" / "summary.json").is_file())
+
+
+class BestModel(Case):
+    def test_final_is_the_best_evaluated_checkpoint(self):
+        run = self.grpo("run", eval_dataset=self.held_out, max_steps=6, eval_steps=1, save_steps=1, save_total_limit=1, learning_rate=0.05,
+                        load_best_model_at_end="true", metric_for_best_model="accuracy_sampled")
+        scores = [row["eval/accuracy_sampled"] for row in jsonl(run / "metrics.jsonl")]
+        best = scores.index(max(scores)) + 1
+        self.assertIn(f"checkpoint-{best}", [path.name for path in run.glob("checkpoint-*")])
+        self.assertEqual((run / "final" / "adapter_model.safetensors").read_bytes(),
+                         (run / f"checkpoint-{best}" / "adapter_model.safetensors").read_bytes())
+
+    def test_without_evaluations_there_is_no_best(self):
+        self.refused(2, r"\[grpo\] load_best_model_at_end needs evaluations to choose from\. Give eval_dataset and eval_steps\.",
+                     *self.grpo_words("run", load_best_model_at_end="true"))
