@@ -1,8 +1,10 @@
 // candor chat MODEL: a conversation at the terminal; without one, each line of standard input is a message.
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 
 #include "cli/chat_session.h"
@@ -22,10 +24,12 @@ struct ChatOptions {
   bool compare = false;
 };
 
-// Lines of standard input by read(2), which Ctrl-C ends; a line that ends with a backslash goes on in the next one.
+// Lines of standard input, which Ctrl-C ends; a line that ends with a backslash goes on in the next one.
 class Lines {
  public:
   enum class End { kLine, kInterrupted, kOver };
+
+  explicit Lines(std::atomic<bool>& interrupted) : interrupted_(interrupted) {}
 
   End next(std::string& line) {
     line.clear();
@@ -49,12 +53,17 @@ class Lines {
         if (line.ends_with('\r')) line.pop_back();
         return End::kLine;
       }
-      std::array<char, 4096> chunk;
-      const ssize_t count = read(STDIN_FILENO, chunk.data(), chunk.size());
-      if (count < 0 && errno == EINTR) {
+      if (interrupted_.exchange(false)) {
         bytes_.clear();  // what was typed of the line
         return End::kInterrupted;
       }
+      // A signal just before a blocking read, or in another thread, would not end it: so wait in parts.
+      pollfd input{STDIN_FILENO, POLLIN, 0};
+      constexpr int kPartMs = 100;
+      if (poll(&input, 1, kPartMs) <= 0) continue;
+      std::array<char, 4096> chunk;
+      const ssize_t count = read(STDIN_FILENO, chunk.data(), chunk.size());
+      if (count < 0 && errno == EINTR) continue;
       if (count <= 0) {
         line = std::move(bytes_);
         bytes_.clear();
@@ -64,6 +73,7 @@ class Lines {
     }
   }
 
+  std::atomic<bool>& interrupted_;
   std::string bytes_;  // read and not yet given out
 };
 
@@ -88,14 +98,13 @@ Result<int> run_chat(const ChatOptions& options) {
   if (options.compare) TRY(chat.set_compare(true));
   const bool terminal = is_terminal(stdin);
   if (terminal) print_note("/help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.");
-  Lines lines;
+  Lines lines(interrupted);
   std::string line;
   while (true) {
     ask(terminal);
     const Lines::End end = lines.next(line);
     if (end == Lines::End::kOver) break;
     if (end == Lines::End::kInterrupted) {
-      interrupted = false;
       if (!terminal) return static_cast<int>(kInterrupted);
       fmt::print("\n");
       continue;
