@@ -88,8 +88,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
   std::vector<rewards::Reward> rewards = TRY(recipes::make_rewards(config));
   std::optional<data::Rows> held_out;
   if (!config.eval_dataset.empty()) held_out = TRY(data::read_rows(config.eval_dataset));
-  const auto session = TRY(open_session(config.model_name_or_path, "", static_cast<int>(config.threads),
-                                        config.dtype == "auto" ? "" : config.dtype));
+  const auto session = TRY(open_job_session(config));
   data::PromptSet prompts = TRY(load_prompts(config, *session, rewards));
   const Json example = prompts.prompts.front().row.columns.value("prompt", Json(""));
   std::optional<Evaluator> evaluator;
@@ -149,6 +148,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
     return static_cast<int>(kInterrupted);
   }
 
+  const fs::path final_folder = fs::path(config.output_dir) / "final";
   GrpoConfig copy = config;
   Json summary = summary_head(job.command, recipes::grpo_fields(copy), config.seed, *session, clock);
   summary["steps"] = result.steps;
@@ -160,23 +160,21 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
     const auto after = TRY(evaluate_now(&result.adapter, "after"));
     if (!after) {
       progress.say(fmt::format("interrupted in the evaluation after training; the adapter is in {}. Go on with: {}",
-                               (fs::path(config.output_dir) / "final").string(), go_on(config, "auto")));
+                               final_folder.string(), go_on(config, "auto")));
       return static_cast<int>(kInterrupted);
     }
     summary["evaluations"] = TRY(compare_evaluations(*before, *after));
     summary["samples"] = sample_answers(*evaluator, *before, *after, 12);
     summary["verdict"] = verdict(summary["evaluations"]);
   }
-  summary["talk_to_it"] = how_to_talk(config.model_name_or_path, fs::path(config.output_dir) / "final", example);
+  summary["talk_to_it"] = how_to_talk(config.model_name_or_path, final_folder, example);
   const fs::path page = TRY(finish_summary(summary, config.output_dir, *session, clock));
   if (job.json) {
     fmt::print("{}\n", files::json_line(summary));
     return static_cast<int>(kOk);
   }
   print_table(summary);
-  fmt::print("\n  page     {}\n  adapter  {}\n  try it   {}\n", printable(page.string()),
-             printable((fs::path(config.output_dir) / "final").string()),
-             printable(summary["talk_to_it"].get<std::string>()));
+  print_ending(summary, page, "adapter", final_folder);
   return static_cast<int>(kOk);
 }
 

@@ -97,6 +97,16 @@ Result<fs::path> finish_summary(Json& summary, const fs::path& folder, const Ses
   return write_report(folder);
 }
 
+Result<std::unique_ptr<Session>> open_job_session(const recipes::TrainingConfig& config) {
+  return open_session(config.model_name_or_path, "", static_cast<int>(config.threads),
+                      config.dtype == "auto" ? "" : config.dtype);
+}
+
+void print_ending(const Json& summary, const fs::path& page, std::string_view trained, const fs::path& final_folder) {
+  fmt::print("\n  page     {}\n  {:<9}{}\n  try it   {}\n", printable(page.string()), trained,
+             printable(final_folder.string()), printable(summary["talk_to_it"].get<std::string>()));
+}
+
 std::string cost_line(const Json& summary) {
   return fmt::format("{} steps in {}, median step {:.2f} s, peak memory {}", summary["steps"].get<int64_t>(),
                      duration_text(summary["seconds"].get<double>()), summary["step_time_s"].get<double>(),

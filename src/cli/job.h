@@ -6,6 +6,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -59,6 +60,13 @@ files::Json summary_head(const std::string& command, const recipes::FieldList& f
 // Adds how long the run took and its memory, and writes summary.json and report.html into the folder. Returns the page.
 Result<std::filesystem::path> finish_summary(files::Json& summary, const std::filesystem::path& folder,
                                              const Session& session, const JobClock& clock);
+
+// The model that the recipe names, in its dtype.
+Result<std::unique_ptr<Session>> open_job_session(const recipes::TrainingConfig& config);
+
+// The last lines that a user reads: the page, what final/ holds ("adapter" or "model"), the command to talk to it.
+void print_ending(const files::Json& summary, const std::filesystem::path& page, std::string_view trained,
+                  const std::filesystem::path& final_folder);
 
 // "20 steps in 3m 02s, median step 4.10 s, peak memory 812 MiB".
 std::string cost_line(const files::Json& summary);

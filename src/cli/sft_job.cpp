@@ -113,8 +113,7 @@ Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& 
   const data::Rows rows = TRY(data::read_rows(config.dataset_name));
   std::optional<data::Rows> held_out_rows;
   if (!config.eval_dataset.empty()) held_out_rows = TRY(data::read_rows(config.eval_dataset));
-  const auto session = TRY(open_session(config.model_name_or_path, "", static_cast<int>(config.threads),
-                                        config.dtype == "auto" ? "" : config.dtype));
+  const auto session = TRY(open_job_session(config));
   TRY(replace_template(config.chat_template_path, *session));
   const data::SftSet train = TRY(load_set(config, *session, rows, false, progress));
   std::optional<data::SftSet> held_out;
@@ -189,9 +188,7 @@ Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& 
     return static_cast<int>(kOk);
   }
   print_table(summary);
-  fmt::print("\n  page     {}\n  {:<9}{}\n  try it   {}\n", printable(page.string()),
-             config.use_peft ? "adapter" : "model", printable(final_folder.string()),
-             printable(summary["talk_to_it"].get<std::string>()));
+  print_ending(summary, page, config.use_peft ? "adapter" : "model", final_folder);
   return static_cast<int>(kOk);
 }
 

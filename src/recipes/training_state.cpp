@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/atomic_file.h"
 #include "files/json_file.h"
 #include "files/safetensors.h"
 
@@ -14,10 +15,6 @@ files::TensorSource flat(const char* name, const engine::Buffer& buffer) {
             std::copy(buffer.data() + begin, buffer.data() + end, out);
             return {};
           }};
-}
-
-files::CheckpointFile file_of(std::string name, std::string bytes) {
-  return {std::move(name), [bytes = std::move(bytes)](OutputFile& out) { return out.write(bytes); }};
 }
 
 Result<void> read_flat(const files::SafetensorsFile& file, const char* name, engine::Buffer& to) {
@@ -54,8 +51,8 @@ Result<void> save_checkpoint(const std::filesystem::path& run_directory, const T
                        {flat("first_moments", optimizer.m), flat("second_moments", optimizer.v)},
                        files::FloatType::kFloat32, {}, out);
                  }});
-  all.push_back(file_of("trainer_state.json", trainer_state.dump(1) + "\n"));
-  all.push_back(file_of("recipe.yaml", recipe_yaml));
+  all.push_back(named_bytes("trainer_state.json", trainer_state.dump(1) + "\n"));
+  all.push_back(named_bytes("recipe.yaml", recipe_yaml));
   TRY(files::write_checkpoint(run_directory, state.step, all));
   return {};
 }
@@ -64,8 +61,8 @@ Result<void> save_checkpoint(const std::filesystem::path& run_directory, const T
                              const std::string& recipe_yaml, const engine::Adapter& adapter,
                              const engine::AdamwState& optimizer, std::vector<files::CheckpointFile> more) {
   files::PeftFiles peft = files::encode_peft_adapter(engine::adapter_to_peft(adapter));
-  more.push_back(file_of("adapter_config.json", std::move(peft.adapter_config_json)));
-  more.push_back(file_of("adapter_model.safetensors", std::move(peft.adapter_model_safetensors)));
+  more.push_back(named_bytes("adapter_config.json", std::move(peft.adapter_config_json)));
+  more.push_back(named_bytes("adapter_model.safetensors", std::move(peft.adapter_model_safetensors)));
   return save_checkpoint(run_directory, state, recipe_yaml, std::move(more), optimizer);
 }
 
