@@ -98,7 +98,7 @@ void Activations::lay_out(int64_t tokens) {
   if (dtype_ == Dtype::kFloat32) return;
   const int64_t x = std::max({hidden, q, inner}), dy = all ? std::max(q + 2 * kv, 2 * inner) : 0;
   rounded_ = Bf16Buffer(context_.ledger, role_, "rounded", tokens * std::max(x, dy));
-  scratch_.rounded = rounded_.data();
+  scratch_.rounded.bf16 = rounded_.data();
 }
 
 LayerActivations Activations::layer(int64_t layer) {

@@ -76,7 +76,7 @@ TEST_P(Bf16Linear, ForwardRoundsTheBaseInputOnly) {
   std::vector<uint16_t> scratch(x.values.size());
   std::vector<LinearCall> calls;
   for (size_t i = 0; i < 2; ++i) calls.push_back({weights[i], pairs[i], y[i].values.data(), u[i].values.data()});
-  linears_forward(*bench.context, &adapter, calls, x.values.data(), kRows, scratch.data());
+  linears_forward(*bench.context, &adapter, calls, x.values.data(), kRows, {scratch.data()});
   // The rule; twins: nothing rounded, the adapter fed with rounded x, the result rounded once more.
   double worst = 0, unrounded = 0, adapter_rounded = 0, twice = 0;
   for (size_t i = 0; i < 2; ++i) {
@@ -122,7 +122,7 @@ TEST_P(Bf16Linear, BackwardRoundsDyOfTheBaseProductOnly) {
     calls.push_back(call);
   }
   linears_backward(*bench.context, &adapter, gradients.data(), calls, x.values.data(), kRows, dx.values.data(),
-                   du.data(), scratch.data());
+                   du.data(), {scratch.data()});
   std::vector<std::vector<float>> w[2];
   for (size_t i = 0; i < 2; ++i)
     for (int64_t o = 0; o < weights[i]->out; ++o) {

@@ -43,7 +43,7 @@ class Activations {
     float *dx, *dh, *dq, *dk, *dv, *dattention, *dgate, *dup, *dact, *du;  // backward; null with kOneLayer
     float *cosine, *sine;                                                  // [tokens, head_dim/2]
     float* attention;                                                      // per thread
-    uint16_t* rounded;  // bfloat16 only: the widest input of linear layers, or with kAllLayers the widest dy of several
+    RoundedScratch rounded;  // for the widest input of linear layers; with kAllLayers for the widest dy of several
   };
   const Scratch& scratch() const { return scratch_; }
 

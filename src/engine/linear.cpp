@@ -8,61 +8,13 @@
 
 namespace candor::engine {
 
-void for_rows(ThreadPool& pool, int64_t rows, const std::function<void(int64_t row)>& row) {
-  const int64_t chunks = std::min<int64_t>(rows, 4 * pool.threads());
-  pool.run(chunks, [&](int64_t chunk, int) {
-    for (int64_t i = rows * chunk / chunks; i < rows * (chunk + 1) / chunks; ++i) row(i);
-  });
-}
-
-namespace {
-
-// y = x·Wᵀ, of which a product of either kind is made.
-template <typename Product, typename Number>
-Product base_product(const PackedMatrix& w, const Number* weight, const Number* x, int64_t rows, float* y) {
-  Product product;
-  product.a = x;
-  product.a_row = padded(w.in);
-  product.b = weight;
-  product.b_panel = w.panel_size();
-  product.c = y;
-  product.c_row = padded(w.out);
-  product.rows = rows;
-  product.panels = w.panels();
-  product.depth = padded(w.in);
-  return product;
-}
-
-// dx = dy·W of either kind.
-template <typename Number>
-TransposedProduct<Number> input_gradient(const PackedMatrix& w, const Number* weight, const Number* dy, int64_t rows,
-                                         float* dx) {
-  return {.dy = dy,
-          .dy_row = padded(w.out),
-          .weight = weight,
-          .rows = rows,
-          .out = w.out,
-          .in = padded(w.in),
-          .dx = dx,
-          .dx_row = padded(w.in)};
-}
-
-}  // namespace
-
 void linears_forward(const Context& context, const Adapter* adapter, std::span<const LinearCall> calls, const float* x,
-                     int64_t rows, uint16_t* rounded) {
+                     int64_t rows, const RoundedScratch& rounded) {
+  std::vector<ForwardProduct> base;
   std::vector<Matmul> first, second;  // what reads x, then what reads u
-  std::vector<Bf16Matmul> first_bf16;
-  const PackedMatrix& any = *calls.front().weight;
-  if (any.dtype() == Dtype::kBfloat16) round_rows(context.pool, context.kernels, x, rows * padded(any.in), rounded);
-  bool biased = false;
   for (const LinearCall& call : calls) {
     const PackedMatrix& w = *call.weight;
-    if (w.dtype() == Dtype::kFloat32)
-      first.push_back(base_product<Matmul>(w, w.data.data(), x, rows, call.y));
-    else
-      first_bf16.push_back(base_product<Bf16Matmul>(w, w.pairs.data(), rounded, rows, call.y));
-    biased = biased || !w.bias.empty();
+    base.push_back({call.weight, call.y});
     if (call.lora == nullptr) continue;
     const int64_t rank = padded(call.lora->rank);
     first.push_back({.a = x,
@@ -85,20 +37,13 @@ void linears_forward(const Context& context, const Adapter* adapter, std::span<c
                       .depth = rank,
                       .accumulate = true});
   }
-  run_matmuls(context.pool, context.kernels, first, first_bf16);
-  if (biased)
-    for_rows(context.pool, rows, [&](int64_t row) {
-      for (const LinearCall& call : calls) {
-        const Buffer& bias = call.weight->bias;
-        if (!bias.empty()) context.kernels.add(bias.data(), bias.size(), call.y + row * bias.size());
-      }
-    });
+  matrices_forward(context, base, x, rows, rounded, first);
   run_matmuls(context.pool, context.kernels, second);
 }
 
 void linears_backward(const Context& context, const Adapter* adapter, float* gradients,
                       std::span<const LinearBackward> calls, const float* x, int64_t rows, float* dx, float* du,
-                      uint16_t* rounded) {
+                      const RoundedScratch& rounded) {
   std::vector<Matmul> to_rank, weights, to_input;
   std::vector<WeightGradient> whole;
   for (const LinearBackward& call : calls) {
@@ -163,20 +108,9 @@ void linears_backward(const Context& context, const Adapter* adapter, float* gra
   run_matmuls(context.pool, context.kernels, weights);
   add_weight_gradients(context, whole, rows);
   if (dx == nullptr) return;
-  std::vector<TransposedMatmul> base;
-  std::vector<Bf16TransposedMatmul> base_bf16;
-  for (const LinearBackward& call : calls) {
-    const PackedMatrix& w = *call.weight;
-    if (w.dtype() == Dtype::kFloat32) {
-      base.push_back(input_gradient(w, w.data.data(), call.dy, rows, dx));
-      continue;
-    }
-    round_rows(context.pool, context.kernels, call.dy, rows * padded(w.out), rounded);
-    base_bf16.push_back(input_gradient<uint16_t>(w, w.pairs.data(), rounded, rows, dx));
-    rounded += rows * padded(w.out);
-  }
-  run_transposed_matmuls(context.pool, context.kernels, base);
-  run_transposed_matmuls(context.pool, context.kernels, base_bf16);
+  std::vector<InputGradient> base;
+  for (const LinearBackward& call : calls) base.push_back({call.weight, call.dy});
+  matrices_input_gradient(context, base, rows, dx, rounded);
   // One after the other: each adds to the same dx.
   for (const Matmul& m : to_input) run_matmuls(context.pool, context.kernels, {&m, 1});
 }

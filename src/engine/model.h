@@ -8,10 +8,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "base/thread_pool.h"
 #include "engine/dtype.h"
-#include "engine/kernels/kernels.h"
-#include "engine/memory.h"
+#include "engine/packed_matrix.h"
 #include "files/model_files.h"
 
 namespace candor::engine {
@@ -25,21 +23,6 @@ inline constexpr std::array<const char*, kLinears> kLinearNames = {
 
 // "model.layers.3.self_attn.q_proj": the module path as Hugging Face and PEFT write it.
 std::string module_path(int64_t layer, Linear linear);
-
-// W [out, in] as panels of 16 outputs, zeros in the padding. Row n is lane n % 16 of panel n / 16. The forward reads it
-// as it lies; dx = dy·W transposes 16×16 blocks of it on the fly.
-struct PackedMatrix {
-  int64_t out = 0, in = 0;
-  Buffer data;       // [padded(out)/16][padded(in)][16]: float32, or bfloat16's master weights; otherwise empty
-  Bf16Buffer pairs;  // bfloat16: [padded(out)/16][padded(in)/2][16][2]; otherwise empty
-  Buffer bias;       // [padded(out)], or empty
-
-  Dtype dtype() const { return pairs.empty() ? Dtype::kFloat32 : Dtype::kBfloat16; }
-  int64_t panels() const { return padded(out) / kPanel; }
-  int64_t panel_size() const { return padded(in) * kPanel; }
-  void copy_row(int64_t row, float* to) const;          // as it computes; to: in floats
-  void copy_trained_row(int64_t row, float* to) const;  // of the master weights where there are some: what is saved
-};
 
 struct LayerWeights {
   Buffer attention_norm, mlp_norm;  // [padded(hidden)]
@@ -57,13 +40,6 @@ struct Model {
   std::vector<LayerWeights> layers;
 
   const PackedMatrix& head_matrix() const { return head ? *head : embedding; }
-};
-
-// What every engine function works with. Nothing here changes results.
-struct Context {
-  const Kernels& kernels;
-  ThreadPool& pool;
-  MemoryLedger& ledger;
 };
 
 // Full fine-tuning in bfloat16 changes float32 master weights, which stand beside the rounded ones: reads them from the

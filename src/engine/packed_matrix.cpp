@@ -1,0 +1,115 @@
+#include "engine/packed_matrix.h"
+
+#include <algorithm>
+#include <mutex>
+#include <optional>
+
+#include "base/half.h"
+
+namespace candor::engine {
+
+namespace {
+
+// rows [count, in] of panel `panel`, float32 as they were read, into their lanes: 16 by 16 where there are as many.
+void fill_panel(const Kernels& kernels, const std::vector<float>& rows, int64_t count, int64_t panel,
+                PackedMatrix& matrix) {
+  float* to = matrix.data.data() + panel * matrix.panel_size();
+  const int64_t whole = count == kPanel ? matrix.in / kPanel * kPanel : 0;
+  float block[kPanel * kPanel];
+  for (int64_t k = 0; k < whole; k += kPanel) {
+    for (int64_t row = 0; row < kPanel; ++row)
+      std::copy_n(rows.data() + row * matrix.in + k, kPanel, block + row * kPanel);
+    kernels.transpose_block(block, to + k * kPanel);
+  }
+  for (int64_t row = 0; row < count; ++row)
+    for (int64_t k = whole; k < matrix.in; ++k) to[k * kPanel + row] = rows[row * matrix.in + k];
+}
+
+// The same in bfloat16; returns a row that overflowed when it was rounded, or -1.
+int64_t fill_bf16_panel(const Kernels& kernels, const std::vector<float>& rows, int64_t count, int64_t panel,
+                        PackedMatrix& matrix) {
+  constexpr uint16_t kMagnitude = 0x7fff, kInfinity = 0x7f80;
+  std::vector<uint16_t> rounded(rows.size());
+  kernels.round_bf16(rows.data(), static_cast<int64_t>(rows.size()), rounded.data());
+  uint16_t largest = 0;
+  for (uint16_t bits : rounded) largest = std::max<uint16_t>(largest, bits & kMagnitude);
+  if (largest >= kInfinity)
+    for (size_t i = 0; i < rounded.size(); ++i)
+      if ((rounded[i] & kMagnitude) >= kInfinity) return static_cast<int64_t>(i) / matrix.in;
+  auto* to = matrix.pairs.data() + panel * matrix.panel_size();
+  for (int64_t row = 0; row < count; ++row) {
+    const uint16_t* from = rounded.data() + row * matrix.in;
+    for (int64_t k = 0; k + 1 < matrix.in; k += 2) std::copy_n(from + k, 2, to + k * kPanel + 2 * row);
+    if (matrix.in % 2 != 0) to[(matrix.in - 1) * kPanel + 2 * row] = from[matrix.in - 1];
+  }
+  return -1;
+}
+
+void copy_float_row(const PackedMatrix& w, int64_t row, float* to) {
+  const float* from = w.data.data() + row / kPanel * w.panel_size() + row % kPanel;
+  for (int64_t k = 0; k < w.in; ++k) to[k] = from[k * kPanel];
+}
+
+}  // namespace
+
+void PackedMatrix::copy_row(int64_t row, float* to) const {
+  if (dtype() == Dtype::kFloat32) return copy_float_row(*this, row, to);
+  const uint16_t* from = pairs.data() + row / kPanel * panel_size() + 2 * (row % kPanel);
+  for (int64_t k = 0; k < in; ++k) to[k] = bfloat16_to_float(from[k / 2 * (2 * kPanel) + k % 2]);
+}
+
+void PackedMatrix::copy_trained_row(int64_t row, float* to) const {
+  data.empty() ? copy_row(row, to) : copy_float_row(*this, row, to);
+}
+
+// Panels are split over the threads; of their errors the first panel's is returned, whatever thread met it first.
+Result<PackedMatrix> pack_matrix(const Context& context, const files::WeightReader& weights, const std::string& name,
+                                 int64_t out, int64_t in, Dtype dtype) {
+  PackedMatrix matrix;
+  matrix.out = out, matrix.in = in;
+  const int64_t size = padded(out) * padded(in);
+  if (dtype == Dtype::kFloat32)
+    matrix.data = Buffer(context.ledger, "weights", name, size);
+  else
+    matrix.pairs = Bf16Buffer(context.ledger, "weights", name, size);
+  std::mutex mutex;
+  std::optional<std::pair<int64_t, Error>> failure;
+  auto fill = [&](int64_t panel) -> Result<void> {
+    const int64_t begin = panel * kPanel, end = std::min(begin + kPanel, out);
+    std::vector<float> rows(static_cast<size_t>((end - begin) * in));
+    TRY(weights.read_rows(name, begin, end, rows.data()));
+    if (dtype == Dtype::kFloat32) {
+      fill_panel(context.kernels, rows, end - begin, panel, matrix);
+      return {};
+    }
+    const int64_t overflow = fill_bf16_panel(context.kernels, rows, end - begin, panel, matrix);
+    if (overflow < 0) return {};
+    return error(
+        "[model] weight \"{}\" holds a number in row {} that lies beyond the range of bfloat16. Choose "
+        "--dtype float32.",
+        name, begin + overflow);
+  };
+  context.pool.run(matrix.panels(), [&](int64_t panel, int) {
+    const auto filled = fill(panel);
+    if (filled) return;
+    std::lock_guard lock(mutex);
+    if (!failure || panel < failure->first) failure = {panel, filled.error()};
+  });
+  if (failure) return failure->second;
+  return matrix;
+}
+
+void round_master_weights(const Context& context, PackedMatrix& matrix) {
+  if (matrix.data.empty() || matrix.pairs.empty()) return;
+  context.pool.run(matrix.panels(), [&](int64_t panel, int) {
+    const float* from = matrix.data.data() + panel * matrix.panel_size();
+    uint16_t* to = matrix.pairs.data() + panel * matrix.panel_size();
+    uint16_t pair[2 * kPanel];
+    for (int64_t at = 0; at < matrix.panel_size(); at += 2 * kPanel) {  // 16 numbers of even k, then 16 of odd k
+      context.kernels.round_bf16(from + at, 2 * kPanel, pair);
+      for (int64_t j = 0; j < kPanel; ++j) to[at + 2 * j] = pair[j], to[at + 2 * j + 1] = pair[kPanel + j];
+    }
+  });
+}
+
+}  // namespace candor::engine
