@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs candor beside other people's software on one task, in one run on one machine, and prints the ratio.
 
-usage: peers.py [--task grpo|sft|sft_full] [--gsm8k FILE] [--peers DIR --python VENV/bin/python --model HF_DIR] [--llama-python VENV/bin/python --gguf FILE]
-                [--candor PROGRAM] [--steps N] [--history FILE | --no-history]
+usage: peers.py [--task grpo|sft|sft_full] [--gsm8k FILE] [--peers DIR --python VENV/bin/python --model HF_DIR]
+       peers.py --task generation --gguf FILE... [--dtype NAME...] [--llama-python VENV/bin/python]
+       both: [--candor PROGRAM] [--steps N] [--history FILE | --no-history]
 
 The peer runs between two runs of ours, so that a change of the machine's pace shows. Without --python only ours runs.
 Standard library only; see README.md beside this file for the environments and what the figures mean.
@@ -117,9 +118,23 @@ def sft_gflop_per_token(task, counted_share):
     return 2 * products / 1e9
 
 
-def peer_generate(options):
-    figures, _ = run([options.llama_python, options.peers / "generate.py", "llamacpp", options.gguf], cwd=options.peers)
+def our_generation(options, gguf, dtype):
+    figures, _ = run([options.candor, "bench", gguf, "--generation", "--dtype", dtype, "--json"])
     return figures
+
+
+def peer_generation(options, gguf):
+    figures, _ = run([options.llama_python, HERE / "llama.py", gguf])
+    return figures
+
+
+def generation(options):
+    """Ours in every dtype asked for, llama.cpp on every file, ours again."""
+    ours = [[our_generation(options, options.gguf[0], dtype) for dtype in options.dtype]]
+    peers = [peer_generation(options, gguf) for gguf in options.gguf] if options.llama_python else []
+    if peers:
+        ours.append([our_generation(options, options.gguf[0], dtype) for dtype in options.dtype])
+    return {"ours": ours, "peers": peers}
 
 
 def machine():
@@ -143,14 +158,28 @@ def gib(count):
     return f"{count / 2**30:.2f} GiB"
 
 
-def show_bench(bench, llamacpp):
+def show_generation(figures):
+    works = ("prefill_512", "decode_b1", "decode_b16", "decode_b32")
+    print(f"{'tokens/s':24}" + "".join(f"{name:>14}" for name in works))
+    for run in figures["ours"]:
+        for ours in run:
+            print(f"{'candor ' + ours['dtype']:24}" + "".join(f"{ours[name]:14.1f}" for name in works))
+    for peer in figures["peers"]:
+        print(f"{peer['file'][-24:]:24}" + "".join(f"{peer[name]:14.1f}" for name in works))
+    if figures["peers"]:
+        def ratio(name):  # our two runs' mean in the fastest dtype, against llama.cpp's fastest file
+            ours = [statistics.mean(run[name] for run in runs) for runs in zip(*figures["ours"])]
+            return max(ours) / max(peer[name] for peer in figures["peers"])
+        print(f"{'ratio, best to best':24}" + "".join(f"{ratio(name):14.2f}" for name in works))
+
+
+def show_bench(bench):
     print(f"roof      {bench['roof_gflops']:.0f} GFLOP/s in float32, {bench['roof_dram_gbs']:.0f} GB/s from memory "
           f"({bench['roof_gflops_again']:.0f} GFLOP/s after the work)")
     for name, title in (("gemm_fraction", "GEMM"), ("prefill_fraction", "prefill"), ("grpo_step_fraction", "GRPO step")):
         print(f"{title:9} {100 * bench[name]:.0f}% of the roof")
-    for title, ours, theirs in (("prefill", "prefill_tokens_per_s", "prefill_512"), ("decode", "decode_tokens_per_s", "decode_b1")):
-        beside = f", llama.cpp {llamacpp[theirs]:.1f}: {bench[ours] / llamacpp[theirs]:.2f} times it" if llamacpp else ""
-        print(f"{title:9} {bench[ours]:.1f} tokens/s{beside}")
+    for title, name in (("prefill", "prefill_tokens_per_s"), ("decode", "decode_tokens_per_s")):
+        print(f"{title:9} {bench[name]:.1f} tokens/s")
 
 
 def show_grpo(ours, peer):
@@ -177,24 +206,26 @@ def show_sft(options, ours, peer, roof_gflops):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=("grpo", "sft", "sft_full"), default="grpo")
+    parser.add_argument("--task", choices=("grpo", "sft", "sft_full", "generation"), default="grpo")
     parser.add_argument("--gsm8k", type=pathlib.Path, default=HERE.parent.parent / "shared/data/gsm8k/train.jsonl", help="rows for sft")
     parser.add_argument("--candor", type=pathlib.Path, default=HERE.parent / "build/release/candor")
     parser.add_argument("--peers", type=pathlib.Path, default=HERE.parent.parent / "shared/peers", help="folder of grpo.py, sft.py, generate.py")
     parser.add_argument("--python", type=pathlib.Path, help="the interpreter that has TRL; without it only ours runs")
     parser.add_argument("--model", default="smollm2", help="for both: the Hugging Face directory in float32 (ours alone: any model)")
     parser.add_argument("--llama-python", type=pathlib.Path, help="the interpreter that has llama_cpp")
-    parser.add_argument("--gguf", help="the file that llama.cpp runs")
+    parser.add_argument("--gguf", type=pathlib.Path, nargs="+", help="generation: llama.cpp runs each of these files, candor the first")
+    parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], help="generation: what candor computes in")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--history", type=pathlib.Path, default=HERE / "history.jsonl")
     parser.add_argument("--no-history", action="store_true")
     options = parser.parse_args()
-    if options.llama_python and not options.gguf:
-        parser.error("--llama-python needs --gguf FILE")
+    if options.task == "generation" and not options.gguf:
+        parser.error("--task generation needs --gguf FILE...")
     # The peers run in their own folder. Not resolve(): a virtual environment's python is a link, and following it leaves it.
-    for name in ("candor", "peers", "python", "llama_python", "gguf", "gsm8k"):
+    for name in ("candor", "peers", "python", "llama_python", "gsm8k"):
         if getattr(options, name):
             setattr(options, name, pathlib.Path(os.path.abspath(getattr(options, name))))
+    options.gguf = [pathlib.Path(os.path.abspath(path)) for path in options.gguf or []]
     if os.path.exists(options.model):
         options.model = os.path.abspath(options.model)
 
@@ -203,18 +234,27 @@ def main():
     with tempfile.TemporaryDirectory(prefix="candor-bench-") as name:
         folder = pathlib.Path(name)
         os.environ["CANDOR_DATA"] = name  # these runs do not belong into the user's index
+        if options.task == "generation":
+            entry["generation"] = generation(options)
+            return finish(options, entry)
         entry["bench"], _ = run([options.candor, "bench", options.model, "--json"])
         ours, peer = (our_grpo, peer_grpo) if options.task == "grpo" else (our_sft, peer_sft)
         entry[options.task] = {"ours": [ours(options, folder, "first")], "peer": None}
         if options.python:
             entry[options.task]["peer"] = peer(options)
             entry[options.task]["ours"].append(ours(options, folder, "second"))
-        entry["llamacpp"] = peer_generate(options) if options.llama_python else None
+    finish(options, entry)
+
+
+def finish(options, entry):
     print(f"{entry['machine']['processor']}, {entry['machine']['cores']} cores, commit {entry['commit']}, load {entry['load_before']}")
-    show_bench(entry["bench"], entry["llamacpp"])
+    if options.task == "generation":
+        show_generation(entry["generation"])
+    else:
+        show_bench(entry["bench"])
     if options.task == "grpo":
         show_grpo(entry["grpo"]["ours"], entry["grpo"]["peer"])
-    else:
+    elif options.task != "generation":
         show_sft(options, entry[options.task]["ours"], entry[options.task]["peer"], entry["bench"]["roof_gflops"])
     if not options.no_history:
         with open(options.history, "a") as file:

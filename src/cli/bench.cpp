@@ -1,9 +1,11 @@
 // candor bench MODEL: what this machine can do, and which fraction of it the engine reaches, in one run.
 #include <fmt/format.h>
 
+#include "cli/bench_cost.h"
 #include "cli/bench_works.h"
 #include "cli/exit_code.h"
 #include "cli/options.h"
+#include "cli/progress.h"
 #include "cli/session.h"
 #include "cli/summary.h"
 #include "cli/terminal.h"
@@ -30,7 +32,7 @@ Result<Json> run_bench(const ModelOptions& options) {
   const engine::Roof again = engine::measure_roof(session->pool, s.context.kernels);
   const double weight_bytes = float32 ? 4 : 2;
   const double weights_gb = 1e-9 * weight_bytes * (Shapes(s.model).body + Shapes(s.model).head) / 2;
-  const double one = decode(s.context, s.model, 1), sixteen = decode(s.context, s.model, 16);
+  const double one = decode(s.context, s.model, 1);
   return Json{{"machine", machine(s.context)},
               {"dtype", engine::dtype_name(s.model.dtype)},
               {"roof_gflops", roof.float32_gflops},
@@ -45,7 +47,7 @@ Result<Json> run_bench(const ModelOptions& options) {
               {"prefill_fraction", fraction(prompt)},
               {"decode_tokens_per_s", one},
               {"decode_dram_fraction", one * weights_gb / roof.dram_read_gbs},
-              {"decode16_tokens_per_s", sixteen},
+              {"decode16_tokens_per_s", decode(s.context, s.model, 16)},
               {"grpo_step_s", step.seconds},
               {"grpo_step_tflop", step.gflop * 1e-3},
               {"grpo_step_fraction", fraction(step)},
@@ -75,6 +77,46 @@ void print_bench(const Json& b) {
   fmt::print("peak memory     {:8.2f} GB\n", 1e-9 * number("peak_bytes"));
 }
 
+// What llama.cpp can be asked, too (bench/llama.py).
+Result<Json> run_generation(const ModelOptions& options) {
+  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype));
+  const Session& s = *session;
+  return Json{{"machine", machine(s.context)},
+              {"dtype", engine::dtype_name(s.model.dtype)},
+              {"prefill_512", 512 / prefill(s.context, s.model, 512).seconds},
+              {"decode_b1", decode(s.context, s.model, 1)},
+              {"decode_b16", decode(s.context, s.model, 16)},
+              {"decode_b32", decode(s.context, s.model, 32)}};
+}
+
+void print_generation(const Json& g) {
+  for (const char* name : {"prefill_512", "decode_b1", "decode_b16", "decode_b32"})
+    fmt::print("{:12} {:8.1f} tokens/s\n", name, g[name].get<double>());
+}
+
+Result<Json> run_cost(const ModelOptions& options) {
+  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype));
+  const engine::Roof roof = engine::measure_roof(session->pool, session->context.kernels);
+  Progress progress(stderr, is_terminal(stderr), terminal_columns(stderr), 1);
+  const Json curves = TRY(cost_curves(session->context, session->model, [&](const char* name, int64_t size) {
+    progress.doing(fmt::format("{}: {}", name, size));
+  }));
+  return Json{{"machine", machine(session->context)},
+              {"dtype", engine::dtype_name(session->model.dtype)},
+              {"roof_gflops", roof.float32_gflops},
+              {"roof_bf16_gflops", roof.bf16_gflops},
+              {"curves", curves}};
+}
+
+void print_cost(const Json& cost) {
+  for (const Json& curve : cost["curves"]) {
+    fmt::print("{}: seconds ~ size^{:.2f}\n", curve["name"].get<std::string>(), curve["exponent"].get<double>());
+    for (size_t i = 0; i < curve["sizes"].size(); ++i)
+      fmt::print("{:10.0f} {:10.4f} s {:8.1f} GFLOP/s\n", curve["sizes"][i].get<double>(),
+                 curve["seconds"][i].get<double>(), curve["gflops"][i].get<double>());
+  }
+}
+
 }  // namespace
 
 int bench(const Words& words) {
@@ -85,11 +127,18 @@ int bench(const Words& words) {
   model.add_dtype(options.app);
   model.add_threads(options.app);
   model.add_json(options.app, "one JSON object instead of a table");
+  bool cost = false, generation = false;
+  options.app.add_flag("--generation", generation, "instead: prefill, and decoding of 1, 16 and 32 rows");
+  options.app.add_flag("--cost", cost, "instead: a training step's time against tokens, rows, rank and width");
   if (const auto over = options.parse(words)) return *over;
-  const auto figures = run_bench(model);
+  const auto figures = cost ? run_cost(model) : generation ? run_generation(model) : run_bench(model);
   if (!figures) return fail(figures.error());
   if (model.json)
     fmt::print("{}\n", files::json_line(*figures));
+  else if (cost)
+    print_cost(*figures);
+  else if (generation)
+    print_generation(*figures);
   else
     print_bench(*figures);
   return kOk;
