@@ -30,6 +30,9 @@ Result<void> check_config(const ModelConfig& config, const std::string& name) {
   if (!(config.norm_eps > 0 && config.norm_eps < 1)) {
     return error("[{}] rms_norm_eps is {}; a number between 0 and 1 is expected.", name, config.norm_eps);
   }
+  if (!(config.initializer_range >= 0 && config.initializer_range <= 100)) {
+    return error("[{}] initializer_range is {}; a number from 0 to 100 is expected.", name, config.initializer_range);
+  }
   const RopeConfig& rope = config.rope;
   const bool positive = rope.theta > 0 && rope.factor > 0 && rope.low_freq_factor > 0 && rope.high_freq_factor > 0 &&
                         rope.beta_fast > 0 && rope.beta_slow > 0 && rope.attention_factor >= 0 &&

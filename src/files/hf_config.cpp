@@ -139,6 +139,18 @@ Result<RopeConfig> rope_from_json(const Json& json, int64_t max_positions, const
   return rope;
 }
 
+// How many labels a classifier tells apart. Transformers writes their names; without any there are two.
+Result<int64_t> labels_from_json(const Json& json, const std::string& name) {
+  Fields fields(json, name);
+  const Json* names = fields.find("id2label");
+  const int64_t named = names != nullptr && names->is_object() ? static_cast<int64_t>(names->size()) : 2;
+  const int64_t labels = fields.integer("num_labels", named);
+  TRY(fields.result());
+  constexpr int64_t kMost = 1 << 16;
+  if (labels >= 1 && labels <= kMost) return labels;
+  return error("[{}] num_labels is {}; a number from 1 to {} is expected.", name, labels, kMost);
+}
+
 }  // namespace
 
 Result<std::vector<int32_t>> token_ids_from_json(const Json& value, int64_t vocab_size, const std::string& name) {
@@ -169,9 +181,12 @@ Result<ModelConfig> config_from_json(const Json& json, const std::string& name) 
   }
   if (const Json* list = fields.find("architectures"); list != nullptr && list->is_array() && !list->empty()) {
     const Json& first = list->front();
-    if (first.is_string() && first != "LlamaForCausalLM" && first != "LlamaModel") {
-      return error("[{}] architecture \"{}\" is not supported yet: LlamaForCausalLM is.", name,
-                   first.get<std::string>());
+    if (first == "LlamaForSequenceClassification") {
+      config.labels = TRY(labels_from_json(json, name));
+    } else if (first.is_string() && first != "LlamaForCausalLM" && first != "LlamaModel") {
+      return error(
+          "[{}] architecture \"{}\" is not supported yet: LlamaForCausalLM and LlamaForSequenceClassification are.",
+          name, first.get<std::string>());
     }
   }
   if (fields.find("quantization_config") != nullptr) {
@@ -192,6 +207,7 @@ Result<ModelConfig> config_from_json(const Json& json, const std::string& name) 
   config.vocab_size = fields.required_integer("vocab_size");
   config.max_positions = fields.integer("max_position_embeddings", 2048);
   config.norm_eps = fields.number("rms_norm_eps", 1e-6);
+  config.initializer_range = fields.number("initializer_range", config.initializer_range);
   config.tied_head = fields.boolean("tie_word_embeddings", false);
   config.attention_bias = fields.boolean("attention_bias", false);
   config.mlp_bias = fields.boolean("mlp_bias", false);

@@ -95,8 +95,9 @@ TEST(HfConfig, RefusesWhatWouldChangeTheResult) {
               HasSubstr("\"twist\" is not known"));
   EXPECT_THAT(refusal("rope_parameters", {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}}),
               HasSubstr("partial_rotary_factor"));
-  EXPECT_THAT(refusal("architectures", {"LlamaForSequenceClassification"}),
-              HasSubstr("not supported yet: LlamaForCausalLM"));
+  EXPECT_THAT(refusal("architectures", {"LlamaForTokenClassification"}),
+              HasSubstr("not supported yet: LlamaForCausalLM and LlamaForSequenceClassification are."));
+  EXPECT_THAT(refusal("initializer_range", -1), HasSubstr("initializer_range is -1; a number from 0 to 100"));
   EXPECT_THAT(refusal("quantization_config", {{"bits", 4}}), HasSubstr("quantization_config"));
   EXPECT_THAT(refusal("head_dim", 3), HasSubstr("head_dim 3 is odd"));
   EXPECT_THAT(refusal("eos_token_id", 10), HasSubstr("eos_token_id holds 10"));
@@ -104,6 +105,25 @@ TEST(HfConfig, RefusesWhatWouldChangeTheResult) {
   EXPECT_EQ(refusal("eos_token_id", {1, 2}), "");
   EXPECT_EQ(refusal("pad_token_id", -1), "");
   EXPECT_THAT(config_from_json(Json::array(), "config.json").error().message, HasSubstr("no JSON object"));
+}
+
+// Transformers' num_labels: by itself, or as many as id2label names, or two.
+TEST(HfConfig, CountsTheLabelsOfASequenceClassifier) {
+  auto labels = [](const Json& keys) -> std::string {
+    Json json = small();
+    json["architectures"] = {"LlamaForSequenceClassification"};
+    json.update(keys);
+    const auto config = config_from_json(json, "config.json");
+    return config ? std::to_string(config->labels) : config.error().message;
+  };
+  EXPECT_EQ(labels(Json::object()), "2");
+  EXPECT_EQ(labels({{"id2label", {{"0", "LABEL_0"}}}}), "1");
+  EXPECT_EQ(labels({{"num_labels", 3}}), "3");
+  EXPECT_EQ(labels({{"num_labels", 0}}), "[config.json] num_labels is 0; a number from 1 to 65536 is expected.");
+  EXPECT_EQ(labels({{"num_labels", "many"}}), "[config.json] \"num_labels\" is \"many\"; a whole number is expected.");
+  Json language = small();
+  language["id2label"] = {{"0", "LABEL_0"}};  // Transformers writes it into any config
+  EXPECT_EQ(config_from_json(language, "config.json")->labels, 0);
 }
 
 // DeepSeek's way of giving yarn's temperature: the ratio of two (Transformers' _compute_yarn_parameters).

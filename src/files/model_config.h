@@ -30,6 +30,9 @@ struct ModelConfig {
   bool tied_head = false;       // lm_head is the embedding
   bool attention_bias = false;  // q, k, v and o have biases
   bool mlp_bias = false;        // gate, up and down have biases
+  // A sequence classifier (reward model) has score.weight [labels, hidden] in the language head's place; 0: it has none.
+  int64_t labels = 0;
+  double initializer_range = 0.02;  // deviation of weights that are made anew (a score head)
   RopeConfig rope;
   std::optional<int32_t> bos_id, pad_id;
   std::vector<int32_t> eos_ids;

@@ -48,6 +48,27 @@ TEST(ModelFiles, OpensEveryLlamaDirectoryInBothDialects) {
   }
 }
 
+TEST(ModelFiles, ASequenceClassifierHasAScoreInTheHeadsPlace) {
+  CANDOR_REQUIRE_FILE(golden("models/llama_reward/config.json"));
+  auto model = open_model(golden("models/llama_reward"));
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ(model->config.labels, 1);
+  EXPECT_EQ(model->weights->find("lm_head.weight"), nullptr);
+  const WeightInfo* score = model->weights->find("score.weight");
+  ASSERT_NE(score, nullptr);
+  EXPECT_EQ(score->shape, (std::vector<int64_t>{1, 32}));
+
+  const ScratchFolder folder;  // a language model that says it is one
+  fs::copy(golden("models/llama"), folder / "model", fs::copy_options::recursive);
+  Json config = *read_json_file(folder / "model/config.json");
+  config["architectures"] = {"LlamaForSequenceClassification"};
+  std::ofstream(folder / "model/config.json") << config;
+  const auto headless = open_model(folder / "model");
+  ASSERT_FALSE(headless);
+  EXPECT_THAT(headless.error().message,
+              HasSubstr("lacks 1 of the 21 weights that config.json asks for, first \"score."));
+}
+
 // llama, its legacy twin, its shards and its GGUF file hold the same weights, in llama.cpp's row order in the last.
 TEST(ModelFiles, TheSameWeightsFromEveryLayout) {
   CANDOR_REQUIRE_FILE(golden("gguf/llama_f32.gguf"));

@@ -149,15 +149,28 @@ Result<void> check_pair(const LoraConfig& config, const std::string& module, con
                module);
 }
 
+bool holds_weights_of(const PeftAdapter& adapter, const std::string& name) {
+  LoraConfig one;
+  one.modules_to_save = {name};
+  return std::any_of(adapter.saved_weights.begin(), adapter.saved_weights.end(),
+                     [&](const FloatTensor& weight) { return !saved_module_of(one, weight.name).empty(); });
+}
+
+// Of a classifier's adapter, PEFT's modules_to_save names "classifier" and "score" on its own, which may repeat a name,
+// and names a module that the model lacks.
+void drop_what_peft_added(PeftAdapter& adapter) {
+  std::vector<std::string> names;
+  for (std::string& name : adapter.config.modules_to_save) {
+    const bool lacking = name == "classifier" && !holds_weights_of(adapter, name) && holds_weights_of(adapter, "score");
+    if (!lacking && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
+  }
+  adapter.config.modules_to_save = std::move(names);
+}
+
 // Each name of modules_to_save must have weights.
 Result<void> check_all_saved(const PeftAdapter& adapter, const std::string& file) {
   for (const std::string& name : adapter.config.modules_to_save) {
-    LoraConfig one;
-    one.modules_to_save = {name};
-    if (std::any_of(adapter.saved_weights.begin(), adapter.saved_weights.end(),
-                    [&](const FloatTensor& weight) { return !saved_module_of(one, weight.name).empty(); })) {
-      continue;
-    }
+    if (holds_weights_of(adapter, name)) continue;
     return error("[{}] holds no weights of \"{}\", which modules_to_save of adapter_config.json names.", file, name);
   }
   return {};
@@ -195,6 +208,7 @@ Result<PeftAdapter> read_peft_adapter(const fs::path& directory) {
   if (adapter.pairs.empty()) return error("[{}] holds no LoRA matrices.", model.string());
   std::sort(adapter.saved_weights.begin(), adapter.saved_weights.end(),
             [](const FloatTensor& a, const FloatTensor& b) { return a.name < b.name; });
+  drop_what_peft_added(adapter);
   TRY(check_all_saved(adapter, model.string()));
   return adapter;
 }

@@ -21,7 +21,7 @@ struct LoraConfig {
   std::string target_regex;                  // instead of the list: matched against the whole module path
   std::vector<int64_t> layers_to_transform;  // empty = all
   std::string base_model_name_or_path;
-  std::vector<std::string> modules_to_save;  // names of modules that are trained whole: "lm_head", "embed_tokens"
+  std::vector<std::string> modules_to_save;  // names of modules that are trained whole: "lm_head", "score"
   // base_fingerprint() of the model that it was trained on; empty where it is not known (PEFT's own adapters). In the
   // file it is "candor.base_sha256" of the safetensors' metadata, which PEFT does not look at.
   std::string base_fingerprint;

@@ -117,6 +117,33 @@ TEST(PeftAdapter, ModulesToSaveAndTheTensorsMustAgree) {
               HasSubstr("\"base_model.model.lm_head.weight\" holds nan in row 1."));
 }
 
+// A classifier's adapter names "classifier" and "score" (twice), of which the file holds one.
+TEST(PeftAdapter, ReadsAndWritesAScoreHead) {
+  CANDOR_REQUIRE_FILE(golden("trajectories/adapters/reward/adapter_config.json"));
+  const ScratchFolder folder;
+  const auto original = golden("trajectories/adapters/reward");
+  auto adapter = read_peft_adapter(original);
+  ASSERT_TRUE(adapter) << adapter.error().message;
+  EXPECT_THAT(adapter->config.modules_to_save, ElementsAre("score"));
+  ASSERT_EQ(adapter->saved_weights.size(), 1u);
+  EXPECT_EQ(adapter->saved_weights[0].name, "score.weight");
+  ASSERT_TRUE(write_peft_adapter(folder / "reward", *adapter));
+  const auto ours = nlohmann::json::parse(read_text(folder / "reward/adapter_config.json"));
+  EXPECT_EQ(ours["task_type"], "SEQ_CLS");  // otherwise PEFT looks for a language head
+  auto ours_again = SafetensorsFile::open(folder / "reward/adapter_model.safetensors");
+  auto theirs = SafetensorsFile::open(original / "adapter_model.safetensors");
+  ASSERT_TRUE(ours_again && theirs);
+  ASSERT_EQ(ours_again->tensors().size(), theirs->tensors().size());
+  for (const TensorInfo& tensor : theirs->tensors())
+    EXPECT_EQ(*ours_again->floats(tensor.name), *theirs->floats(tensor.name)) << tensor.name;
+  adapter->saved_weights.clear();
+  adapter->config.modules_to_save = {"classifier", "score"};
+  ASSERT_TRUE(write_peft_adapter(folder / "headless", *adapter));
+  const auto headless = read_peft_adapter(folder / "headless");
+  ASSERT_FALSE(headless);
+  EXPECT_THAT(headless.error().message, HasSubstr("holds no weights of \"classifier\", which modules_to_save"));
+}
+
 // The mark of the base travels in the metadata, where PEFT does not look.
 TEST(PeftAdapter, TheBasesFingerprintTravelsInTheFile) {
   CANDOR_REQUIRE_FILE(golden("adapters/lora/adapter_config.json"));

@@ -203,7 +203,7 @@ std::string lora_config_to_json(const LoraConfig& config, const std::vector<std:
       {"rank_pattern", nothing},
       {"revision", none},
       {"target_modules", targets},
-      {"task_type", "CAUSAL_LM"},
+      {"task_type", is_saved_module(config, "score") ? "SEQ_CLS" : "CAUSAL_LM"},
       {"use_dora", false},
       {"use_rslora", config.use_rslora}};
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);

@@ -34,7 +34,10 @@ std::vector<ExpectedWeight> expected_weights(const ModelConfig& c) {
     linear("mlp.down_proj", "ffn_down", c.hidden_size, c.intermediate_size, c.mlp_bias);
   }
   weights.push_back({"model.norm.weight", "output_norm.weight", {c.hidden_size}});
-  if (!c.tied_head) weights.push_back({"lm_head.weight", "output.weight", {c.vocab_size, c.hidden_size}});
+  if (c.labels > 0)
+    weights.push_back({"score.weight", "", {c.labels, c.hidden_size}});  // GGUF's config has no labels
+  else if (!c.tied_head)
+    weights.push_back({"lm_head.weight", "output.weight", {c.vocab_size, c.hidden_size}});
   return weights;
 }
 
