@@ -10,6 +10,7 @@
 namespace candor::engine {
 
 void MemoryLedger::change(const std::string& role, const std::string& name, int64_t bytes) {
+  if (whole_ != nullptr) return whole_->change(role_, role + " " + name, bytes);
   std::lock_guard lock(mutex_);
   auto& [now, peak] = held_[{role, name}];
   now += bytes;

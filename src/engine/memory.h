@@ -18,12 +18,17 @@ class MemoryLedger {
     std::string role, name;
     int64_t bytes = 0, peak_bytes = 0;
   };
+  MemoryLedger() = default;
+  // Counts in `whole`, which outlives it: under this role, with the buffer's own role before its name.
+  MemoryLedger(MemoryLedger& whole, std::string role) : whole_(&whole), role_(std::move(role)) {}
   void change(const std::string& role, const std::string& name, int64_t bytes);
   int64_t bytes() const;
   int64_t peak_bytes() const;  // the largest total so far
   std::vector<Entry> entries() const;
 
  private:
+  MemoryLedger* whole_ = nullptr;
+  std::string role_;
   mutable std::mutex mutex_;
   std::map<std::pair<std::string, std::string>, std::pair<int64_t, int64_t>> held_;  // now, peak
   int64_t bytes_ = 0, peak_ = 0;

@@ -80,6 +80,15 @@ void round_master_weights(const Context& context, Model& model) {
 }
 
 Result<Model> load_model(const Context& context, const files::ModelFiles& files, std::optional<Dtype> dtype) {
+  if (files.config.labels > 0)
+    return error(
+        "[{}] is a sequence classifier: it scores text, and has no language head to read or write it with. Use it as a "
+        "reward model.",
+        files.path.string());
+  return load_body(context, files, dtype);
+}
+
+Result<Model> load_body(const Context& context, const files::ModelFiles& files, std::optional<Dtype> dtype) {
   const files::ModelConfig& c = files.config;
   const files::WeightReader& weights = *files.weights;
   Model model;
@@ -90,7 +99,7 @@ Result<Model> load_model(const Context& context, const files::ModelFiles& files,
     return pack_matrix(context, weights, name, out, in, model.dtype);
   };
   model.embedding = TRY(matrix("model.embed_tokens.weight", c.vocab_size, c.hidden_size));
-  if (!c.tied_head) model.head = TRY(matrix("lm_head.weight", c.vocab_size, c.hidden_size));
+  if (!c.tied_head && c.labels == 0) model.head = TRY(matrix("lm_head.weight", c.vocab_size, c.hidden_size));
   model.final_norm = TRY(read_vector(context, weights, "model.norm.weight", c.hidden_size));
   for (int64_t layer = 0; layer < c.layers; ++layer) {
     LayerWeights& w = model.layers.emplace_back();

@@ -35,11 +35,11 @@ struct Model {
   std::string fingerprint;           // files::base_fingerprint() of the weights as they were loaded
   Dtype dtype = Dtype::kFloat32;     // of every matrix, and of keys and values
   PackedMatrix embedding;            // [vocab, hidden]
-  std::optional<PackedMatrix> head;  // absent: tied, the embedding is the head
+  std::optional<PackedMatrix> head;  // absent: tied, the embedding is the head; or there is none (config.labels)
   Buffer final_norm;
   std::vector<LayerWeights> layers;
 
-  const PackedMatrix& head_matrix() const { return head ? *head : embedding; }
+  const PackedMatrix& head_matrix() const { return head ? *head : embedding; }  // not of a classifier
 };
 
 // Full fine-tuning in bfloat16 changes float32 master weights, which stand beside the rounded ones: reads them from the
@@ -50,8 +50,13 @@ Result<void> add_master_weights(const Context& context, const files::ModelFiles&
 void round_master_weights(const Context& context, Model& model);
 
 // Reads and packs every weight, rounding to `dtype` where the file holds more; without a dtype, what the file holds
-// (choose_dtype). Error: a weight that is not finite, or becomes so by rounding.
+// (choose_dtype). Error: a weight that is not finite, or becomes so by rounding; a sequence classifier, which has no
+// language head.
 Result<Model> load_model(const Context& context, const files::ModelFiles& files,
                          std::optional<Dtype> dtype = std::nullopt);
+
+// As load_model, of a sequence classifier too: all but its score head, which is the role's (roles.h).
+Result<Model> load_body(const Context& context, const files::ModelFiles& files,
+                        std::optional<Dtype> dtype = std::nullopt);
 
 }  // namespace candor::engine

@@ -1,6 +1,7 @@
 #include "engine/policy_pass.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/check.h"
 
@@ -10,6 +11,21 @@ int64_t RolloutGroup::completion_tokens() const {
   int64_t tokens = 0;
   for (const auto& completion : completions) tokens += static_cast<int64_t>(completion.size());
   return tokens;
+}
+
+std::vector<std::vector<int64_t>> every_state(std::span<const std::span<const int32_t>> completions) {
+  std::vector<std::vector<int64_t>> states;
+  for (const auto& completion : completions) {
+    states.emplace_back(completion.size() + 1);
+    std::iota(states.back().begin(), states.back().end(), 0);
+  }
+  return states;
+}
+
+std::vector<std::vector<int64_t>> last_state(std::span<const std::span<const int32_t>> completions) {
+  std::vector<std::vector<int64_t>> states;
+  for (const auto& completion : completions) states.push_back({static_cast<int64_t>(completion.size())});
+  return states;
 }
 
 int64_t RolloutGroup::tokens() const {
@@ -27,49 +43,60 @@ PolicyPass::PolicyPass(const Context& context, std::string role, const Model& mo
       kv_(context.ledger, role_, model.config, model.dtype),
       activations_(context, role_, model, max_padded_rank, keep) {}
 
-void PolicyPass::lay_out(std::span<const RolloutGroup> groups) {
+void PolicyPass::clear() {
   for (int32_t page : pages_) kv_.release(page);
   pages_.clear();
   batch_ = {};
   head_rows_.clear();
+  value_rows_.clear();
+}
+
+// inputs: the tokens of each completion that pass through the model.
+std::vector<PolicyPass::StateRows> PolicyPass::append(std::span<const int32_t> prompt,
+                                                      std::span<const std::span<const int32_t>> inputs) {
   auto take = [&](int64_t count, std::vector<int32_t>& to) {
     for (int64_t i = 0; i < count; ++i) {
       to.push_back(kv_.take());
       pages_.push_back(to.back());
     }
   };
-  for (const RolloutGroup& group : groups) {
-    const auto prompt = static_cast<int64_t>(group.prompt.size());
-    CHECK(prompt >= 1);
-    std::vector<int32_t> prompt_pages;
-    take((prompt + kPageTokens - 1) / kPageTokens, prompt_pages);
-    const int64_t shared = prompt / kPageTokens, prompt_first = batch_.tokens() + group.tokens() - prompt;
-    const int64_t first_segment = static_cast<int64_t>(batch_.segments.size());
-    CHECK(group.masks.empty() || group.masks.size() == group.completions.size());
-    for (size_t i = 0; i < group.completions.size(); ++i) {
-      const std::span<const int32_t> completion = group.completions[i];
-      CHECK(group.masks.empty() || group.masks[i].size() == completion.size());
-      if (completion.empty()) continue;
-      if (group.counts(i, 0)) head_rows_.push_back({prompt_first + prompt - 1, completion[0]});
-      const int64_t inputs = static_cast<int64_t>(completion.size()) - 1;
-      if (inputs == 0) continue;
-      std::vector<int32_t> pages(prompt_pages.begin(), prompt_pages.begin() + shared);
-      take((prompt + inputs + kPageTokens - 1) / kPageTokens - shared, pages);
-      for (int64_t j = 0; j < inputs; ++j)
-        if (group.counts(i, static_cast<size_t>(j) + 1))
-          head_rows_.push_back({batch_.tokens() + j, completion[static_cast<size_t>(j) + 1]});
-      batch_.append(completion.first(inputs), prompt, std::move(pages),
-                    prompt % kPageTokens != 0 ? prompt_pages.back() : -1);
-    }
-    CHECK(batch_.tokens() == prompt_first);
-    batch_.append(group.prompt, 0, std::move(prompt_pages));
-    batch_.families.push_back({first_segment, static_cast<int64_t>(batch_.segments.size())});
+  const auto length = static_cast<int64_t>(prompt.size());
+  CHECK(length >= 1);
+  std::vector<int32_t> prompt_pages;
+  take((length + kPageTokens - 1) / kPageTokens, prompt_pages);
+  int64_t prompt_first = batch_.tokens();
+  for (const auto& tokens : inputs) prompt_first += static_cast<int64_t>(tokens.size());
+  const int64_t shared = length / kPageTokens, first_segment = static_cast<int64_t>(batch_.segments.size());
+  std::vector<StateRows> rows;
+  for (const std::span<const int32_t> tokens : inputs) {
+    rows.push_back({prompt_first + length - 1, batch_.tokens()});
+    if (tokens.empty()) continue;
+    std::vector<int32_t> pages(prompt_pages.begin(), prompt_pages.begin() + shared);
+    take((length + static_cast<int64_t>(tokens.size()) + kPageTokens - 1) / kPageTokens - shared, pages);
+    batch_.append(tokens, length, std::move(pages), length % kPageTokens != 0 ? prompt_pages.back() : -1);
   }
+  CHECK(batch_.tokens() == prompt_first);
+  batch_.append(prompt, 0, std::move(prompt_pages));
+  batch_.families.push_back({first_segment, static_cast<int64_t>(batch_.segments.size())});
+  return rows;
 }
 
 const HeadOutput& PolicyPass::forward(const Adapter* adapter, std::span<const RolloutGroup> groups,
                                       double temperature) {
-  lay_out(groups);
+  clear();
+  for (const RolloutGroup& group : groups) {
+    CHECK(group.masks.empty() || group.masks.size() == group.completions.size());
+    std::vector<std::span<const int32_t>> inputs;
+    for (const auto& completion : group.completions)
+      inputs.push_back(completion.first(completion.empty() ? 0 : completion.size() - 1));
+    const std::vector<StateRows> rows = append(group.prompt, inputs);
+    for (size_t i = 0; i < group.completions.size(); ++i) {
+      const std::span<const int32_t> completion = group.completions[i];
+      CHECK(group.masks.empty() || group.masks[i].size() == completion.size());
+      for (size_t t = 0; t < completion.size(); ++t)
+        if (group.counts(i, t)) head_rows_.push_back({rows[i].of(static_cast<int64_t>(t)), completion[t]});
+    }
+  }
   adapter_ = adapter;
   temperature_ = temperature;
   engine::forward(context_, model_, rope_, adapter, batch_, kv_, activations_);
@@ -77,16 +104,56 @@ const HeadOutput& PolicyPass::forward(const Adapter* adapter, std::span<const Ro
   return output_;
 }
 
+const std::vector<float>& PolicyPass::values(const Adapter* adapter, const ScalarHead& head,
+                                             std::span<const ValueGroup> groups) {
+  clear();
+  for (const ValueGroup& group : groups) {
+    CHECK(group.states.size() == group.completions.size());
+    std::vector<std::span<const int32_t>> inputs;
+    for (size_t i = 0; i < group.completions.size(); ++i) {
+      int64_t read = 0;
+      for (const int64_t state : group.states[i]) read = std::max(read, state);
+      CHECK(read <= static_cast<int64_t>(group.completions[i].size()));
+      inputs.push_back(group.completions[i].first(static_cast<size_t>(read)));
+    }
+    const std::vector<StateRows> rows = append(group.prompt, inputs);
+    for (size_t i = 0; i < group.completions.size(); ++i)
+      for (const int64_t state : group.states[i]) value_rows_.push_back(rows[i].of(state));
+  }
+  adapter_ = adapter;
+  scalar_head_ = &head;
+  engine::forward(context_, model_, rope_, adapter, batch_, kv_, activations_);
+  values_ = scalar_head_forward(context_, head, activations_.hidden(), value_rows_);
+  return values_;
+}
+
+float* PolicyPass::zeroed_dhidden() {
+  const int64_t floats = batch_.tokens() * padded(model_.config.hidden_size);
+  if (dhidden_.size() < floats) dhidden_ = Buffer(context_.ledger, role_, "d hidden states", floats);
+  std::fill_n(dhidden_.data(), floats, 0.0f);
+  return dhidden_.data();
+}
+
 void PolicyPass::backward(const Trainable& trainable, std::span<const float> dlogprob, std::span<const float> dentropy,
                           float* gradients) {
   CHECK(trainable.adapter == adapter_);
   CHECK(dlogprob.size() == head_rows_.size() && dentropy.size() == head_rows_.size());
-  const int64_t floats = batch_.tokens() * padded(model_.config.hidden_size);
-  if (dhidden_.size() < floats) dhidden_ = Buffer(context_.ledger, role_, "d hidden states", floats);
-  std::fill_n(dhidden_.data(), floats, 0.0f);
   const int64_t head = trainable.weights.head;
   head_backward(context_, head_of(model_, adapter_), activations_.hidden(), head_rows_, temperature_, output_, dlogprob,
-                dentropy, dhidden_.data(), head < 0 ? nullptr : gradients + head);
+                dentropy, zeroed_dhidden(), head < 0 ? nullptr : gradients + head);
+  backward_from_hidden(trainable, gradients);
+}
+
+void PolicyPass::values_backward(const Trainable& trainable, std::span<const float> dvalues, float* gradients) {
+  const bool only_head = trainable.adapter == nullptr && trainable.model == nullptr;
+  CHECK(only_head || trainable.adapter == adapter_);
+  auto gradient = [&](int64_t offset) { return offset < 0 ? nullptr : gradients + offset; };
+  scalar_head_backward(context_, *scalar_head_, activations_.hidden(), value_rows_, dvalues, zeroed_dhidden(),
+                       gradient(trainable.weights.scalar_weight), gradient(trainable.weights.scalar_bias));
+  if (!only_head) backward_from_hidden(trainable, gradients);
+}
+
+void PolicyPass::backward_from_hidden(const Trainable& trainable, float* gradients) {
   kv_gradients_.kv_heads = model_.config.kv_heads;
   kv_gradients_.block = kPageTokens * padded(model_.config.head_dim);
   const int64_t page_count = pages_.empty() ? 0 : *std::max_element(pages_.begin(), pages_.end()) + 1;

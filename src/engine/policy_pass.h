@@ -1,4 +1,5 @@
-// Log-probabilities of given completions under a role, and the way back to what it trains.
+// Log-probabilities of given completions under a role, or its scalar head's values of their states, and the way back to
+// what it trains. One pass serves every role of its model in turn.
 //
 // The prompt of a group is computed once: its completions attend to its pages. A completion's last token is never an
 // input, since nothing is predicted from it.
@@ -25,6 +26,18 @@ struct RolloutGroup {
   int64_t tokens() const;  // that pass through the model
 };
 
+// Which states get a value. State t of a completion has seen the prompt and the completion's first t tokens, 0 <= t <=
+// its length: a critic's states are 0, 1, … (state t is what token t is chosen from), a reward model's is the last, a
+// process reward's are those behind the marked tokens.
+struct ValueGroup {
+  std::span<const int32_t> prompt;
+  std::vector<std::span<const int32_t>> completions;
+  std::vector<std::vector<int64_t>> states;  // [completion]
+};
+// The states 0 to length of each completion, or only the last one.
+std::vector<std::vector<int64_t>> every_state(std::span<const std::span<const int32_t>> completions);
+std::vector<std::vector<int64_t>> last_state(std::span<const std::span<const int32_t>> completions);
+
 class PolicyPass {
  public:
   using Keep = Activations::Keep;
@@ -40,12 +53,28 @@ class PolicyPass {
   void backward(const Trainable& trainable, std::span<const float> dlogprob, std::span<const float> dentropy,
                 float* gradients);
 
+  // Values [entries][labels], one entry per state, completions in order (group by group). A state that completions
+  // share (state 0) has an entry in each.
+  const std::vector<float>& values(const Adapter* adapter, const ScalarHead& head, std::span<const ValueGroup> groups);
+
+  // Derivatives of the loss by the values of the last call, [entries][labels]. Adds into `gradients`, as backward does;
+  // where only the head is trained, nothing is computed below it.
+  void values_backward(const Trainable& trainable, std::span<const float> dvalues, float* gradients);
+
   // What the last forward left, token rows in batch order.
   Activations& activations() { return activations_; }
   const TokenBatch& batch() const { return batch_; }
 
  private:
-  void lay_out(std::span<const RolloutGroup> groups);
+  // Where a completion's states are among the token rows.
+  struct StateRows {
+    int64_t before, first;  // of state 0, the prompt's last token; of state 1
+    int64_t of(int64_t state) const { return state == 0 ? before : first + state - 1; }
+  };
+  void clear();
+  std::vector<StateRows> append(std::span<const int32_t> prompt, std::span<const std::span<const int32_t>> inputs);
+  float* zeroed_dhidden();
+  void backward_from_hidden(const Trainable& trainable, float* gradients);
 
   const Context& context_;
   const Model& model_;
@@ -58,7 +87,10 @@ class PolicyPass {
   std::vector<int32_t> pages_;  // owned by the last forward
   std::vector<HeadRow> head_rows_;
   HeadOutput output_;
+  std::vector<int64_t> value_rows_;
+  std::vector<float> values_;
   const Adapter* adapter_ = nullptr;
+  const ScalarHead* scalar_head_ = nullptr;
   double temperature_ = 1.0;
   Buffer dhidden_;
 };

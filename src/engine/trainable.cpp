@@ -13,9 +13,29 @@ void append(Trainable& trainable, std::string name, float* values, int64_t size,
   trainable.floats += size;
 }
 
+// Behind all other tensors.
+void append_scalar_head(Trainable& trainable, ScalarHead* head) {
+  if (head == nullptr) return;
+  const std::string prefix = trainable.model == nullptr ? "base_model.model." : "";
+  trainable.weights.scalar_weight = trainable.floats;
+  append(trainable, prefix + head->module + ".weight", head->weight.data(), head->weight.size(), true);
+  trainable.parameters += head->labels * head->width;
+  if (head->bias.empty()) return;
+  trainable.weights.scalar_bias = trainable.floats;
+  append(trainable, prefix + head->module + ".bias", head->bias.data(), head->bias.size(), false);
+  trainable.parameters += head->labels;
+}
+
 }  // namespace
 
-Trainable trainable_of(Adapter& adapter) {
+Trainable trainable_of(ScalarHead& scalar_head) {
+  Trainable trainable;
+  append_scalar_head(trainable, &scalar_head);
+  trainable.gradient_floats = trainable.floats;
+  return trainable;
+}
+
+Trainable trainable_of(Adapter& adapter, ScalarHead* scalar_head) {
   Trainable trainable;
   trainable.adapter = &adapter;
   for (const LoraPair& pair : adapter.pairs) {
@@ -32,6 +52,7 @@ Trainable trainable_of(Adapter& adapter) {
   whole("base_model.model.lm_head.weight", adapter.saved.head, trainable.weights.head);
   trainable.weights.layers.resize(adapter.index.size());
   trainable.parameters = adapter.trainable;
+  append_scalar_head(trainable, scalar_head);
   trainable.gradient_floats = trainable.floats;
   return trainable;
 }
@@ -45,7 +66,7 @@ Result<void> check_full_training(const Model& model) {
       dtype_name(model.dtype));
 }
 
-Trainable trainable_of(Model& model) {
+Trainable trainable_of(Model& model, ScalarHead* scalar_head) {
   CHECK(!model.embedding.data.empty());
   Trainable trainable;
   trainable.model = &model;
@@ -63,7 +84,7 @@ Trainable trainable_of(Model& model) {
     return offset;
   };
   const int64_t hidden = model.config.hidden_size;
-  at.head = at.embedding = matrix("model.embed_tokens.weight", model.embedding);
+  at.embedding = matrix("model.embed_tokens.weight", model.embedding);
   at.layers.resize(model.layers.size());
   for (size_t l = 0; l < model.layers.size(); ++l) {
     LayerWeights& layer = model.layers[l];
@@ -79,8 +100,10 @@ Trainable trainable_of(Model& model) {
   }
   at.final_norm = vector("model.norm.weight", model.final_norm, hidden);
   if (model.head) at.head = matrix("lm_head.weight", *model.head);
+  append_scalar_head(trainable, scalar_head);
   trainable.gradient_floats = trainable.floats;
-  if (!model.head) {
+  if (!model.head && model.config.labels == 0) {
+    at.head = at.embedding;
     at.embedding = trainable.floats;
     trainable.gradient_floats += model.embedding.data.size();
   }

@@ -1,4 +1,4 @@
-// What a training changes: an adapter, or all weights of a model (full fine-tuning).
+// What a training changes: an adapter, or all weights of a model (full fine-tuning), and the role's scalar head.
 //
 // Either is a list of tensors. Gradients and the optimizer's moments are flat buffers, in which a tensor lies at its
 // offset exactly as its values do, padding included: a weight as packed panels, so that the optimizer is one loop over
@@ -12,6 +12,7 @@
 
 #include "engine/adapter.h"
 #include "engine/model.h"
+#include "engine/scalar_head.h"
 
 namespace candor::engine {
 
@@ -34,12 +35,14 @@ struct WeightOffsets {
     }
   };
   int64_t embedding = -1, head = -1, final_norm = -1;
+  int64_t scalar_weight = -1, scalar_bias = -1;  // of the scalar head
   std::vector<Layer> layers;
 };
 
 struct Trainable {
-  Adapter* adapter = nullptr;  // null: the weights of the model themselves
-  Model* model = nullptr;      // null: an adapter
+  // At most one of both; none: the scalar head alone.
+  Adapter* adapter = nullptr;
+  Model* model = nullptr;  // its weights themselves
   std::vector<ParameterTensor> tensors;
   WeightOffsets weights;
   int64_t parameters = 0;  // without padding
@@ -49,10 +52,11 @@ struct Trainable {
   int64_t gradient_floats = 0;
 };
 
-// Both refer to what they are given, which must stay where it is. A model's weights are trained in place: it must have
-// passed check_full_training().
-Trainable trainable_of(Adapter& adapter);
-Trainable trainable_of(Model& model);
+// They refer to what they are given, which must stay where it is; a scalar head may be null. A model's weights are
+// trained in place: it must have passed check_full_training().
+Trainable trainable_of(Adapter& adapter, ScalarHead* scalar_head = nullptr);
+Trainable trainable_of(Model& model, ScalarHead* scalar_head = nullptr);
+Trainable trainable_of(ScalarHead& scalar_head);
 
 // Error: there are no float32 weights, only rounded ones, in which small steps would be lost; a bfloat16 model needs
 // add_master_weights() first.
