@@ -89,8 +89,10 @@ struct GoldenBatch {
 
 inline GoldenBatch read_golden_batch(const files::SafetensorsFile& file) {
   GoldenBatch batch;
-  const auto ids = value_of(file.integers("input_ids")), attention = value_of(file.integers("attention_mask")),
-             completion = value_of(file.integers("completion_mask"));
+  const auto ids = value_of(file.integers("input_ids")), attention = value_of(file.integers("attention_mask"));
+  // Where the numbers are values, no log-probability counts.
+  const auto completion = file.find("completion_mask") == nullptr ? std::vector<int64_t>(ids.size())
+                                                                  : value_of(file.integers("completion_mask"));
   batch.width = static_cast<size_t>(file.find("input_ids")->shape[1]);
   for (size_t first = 0; first < ids.size(); first += batch.width) {
     batch.rows.emplace_back();
@@ -193,6 +195,16 @@ struct WholeRows {
     }
   }
 };
+
+// Rows of which every token has a value: the first is the prompt.
+inline std::vector<engine::ValueGroup> value_groups(const std::vector<std::vector<int32_t>>& rows) {
+  std::vector<engine::ValueGroup> groups;
+  for (const std::span<const int32_t> ids : rows) {
+    groups.push_back({ids.first(1), {ids.subspan(1)}, {}});
+    groups.back().states = engine::every_state(groups.back().completions);
+  }
+  return groups;
+}
 
 // Gradients of the batch's loss by what is trained, laid out as `trainable` says.
 inline std::vector<float> loss_gradients(const engine::Context& context, const engine::Model& model,
