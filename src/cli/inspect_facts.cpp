@@ -35,7 +35,8 @@ Result<void> add_adapter(const fs::path& path, Json& facts) {
     return {};
   }
   facts["modules"] = adapter->pairs.size();
-  facts["scale"] = files::lora_scale(adapter->config);
+  facts["scale"] = TRY(files::pair_settings(adapter->config, adapter->pairs.front().module))
+  .scale;
   facts["base_sha256"] = adapter->config.base_fingerprint.empty() ? Json() : Json(adapter->config.base_fingerprint);
   return {};
 }

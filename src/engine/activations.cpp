@@ -95,6 +95,7 @@ void Activations::lay_out(int64_t tokens) {
   };
   work_ = Buffer(context_.ledger, role_, "workspace", work(nullptr));
   work(work_.data());
+  scratch_.u_row = rank_;
   if (dtype_ == Dtype::kFloat32) return;
   const int64_t x = std::max({hidden, q, inner}), dy = all ? std::max(q + 2 * kv, 2 * inner) : 0;
   rounded_ = Bf16Buffer(context_.ledger, role_, "rounded", tokens * std::max(x, dy));

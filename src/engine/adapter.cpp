@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <utility>
 
+#include "base/check.h"
 #include "base/rng.h"
+#include "engine/dora.h"
 
 namespace candor::engine {
 
@@ -15,27 +18,41 @@ void lay_out(const Context& context, const Model& model, Adapter& adapter) {
   std::array<int32_t, kLinears> none;
   none.fill(-1);
   adapter.index.assign(model.layers.size(), none);
-  int64_t offset = 0;
+  int64_t parameters = 0, packed = 0;
+  auto take = [](int64_t& used, int64_t size) { return std::exchange(used, used + size); };
   for (size_t i = 0; i < adapter.pairs.size(); ++i) {
     LoraPair& pair = adapter.pairs[i];
-    pair.a_offset = pair.a_packed = offset;
-    pair.b_offset = pair.b_packed = offset + pair.a_size();
-    offset += pair.a_size() + pair.b_size();
+    pair.a_offset = take(parameters, pair.a_size());
+    pair.b_offset = take(parameters, pair.b_size());
+    pair.a_packed = take(packed, pair.a_size());
+    pair.b_packed = take(packed, pair.b_size());
     adapter.trainable += pair.rank * (pair.in + pair.out);
+    if (adapter.config.use_dora) {
+      pair.magnitude_offset = take(parameters, padded(pair.out));
+      pair.gain = take(packed, padded(pair.out));
+      pair.norm = take(packed, padded(pair.out));
+      pair.base_squares = take(packed, padded(pair.out));
+      adapter.trainable += pair.out;
+    }
     adapter.max_padded_rank = std::max(adapter.max_padded_rank, padded(pair.rank));
     adapter.index[pair.layer][static_cast<int>(pair.linear)] = static_cast<int32_t>(i);
   }
-  adapter.scale = static_cast<float>(files::lora_scale(adapter.config));
-  adapter.parameters = Buffer(context.ledger, "adapter", "parameters", offset);
-  adapter.packed = Buffer(context.ledger, "adapter", "packed", offset);
+  adapter.parameters = Buffer(context.ledger, "adapter", "parameters", parameters);
+  adapter.packed = Buffer(context.ledger, "adapter", "packed", packed);
+  for (const LoraPair& pair : adapter.pairs)
+    if (pair.dora()) row_squares(context, *pair.base, adapter.packed.data() + pair.base_squares);
 }
 
-LoraPair make_pair(const Model& model, int64_t layer, Linear linear, int64_t rank) {
+Result<LoraPair> make_pair(const Model& model, const files::LoraConfig& config, int64_t layer, Linear linear) {
   const PackedMatrix& w = model.layers[layer][linear];
   LoraPair pair;
+  pair.module = module_path(layer, linear);
+  const files::PairSettings settings = TRY(files::pair_settings(config, pair.module));
   pair.layer = layer;
   pair.linear = linear;
-  pair.rank = rank;
+  pair.rank = settings.rank;
+  pair.scale = static_cast<float>(settings.scale);
+  pair.base = &w;
   pair.in = w.in;
   pair.out = w.out;
   return pair;
@@ -126,6 +143,31 @@ void pack_panels(const float* from, int64_t rows, int64_t columns, float factor,
   }
 }
 
+// The first values of A and B, element by element.
+Result<void> draw_pair(files::LoraInit init, const LoraPair& pair, const RngKey& key, float* parameters) {
+  float *a = parameters + pair.a_offset, *b = parameters + pair.b_offset;
+  auto uniform = [](const RngKey& of, int64_t i, double bound) {
+    return static_cast<float>((2.0 * random_uniform(of, static_cast<uint64_t>(i)) - 1.0) * bound);
+  };
+  const double a_bound = 1.0 / std::sqrt(static_cast<double>(pair.in));
+  for (int64_t row = 0; row < pair.rank; ++row)
+    for (int64_t k = 0; k < pair.in; ++k) {
+      const int64_t i = row * pair.in + k;
+      a[row * padded(pair.in) + k] =
+          init == files::LoraInit::kGaussian
+              ? static_cast<float>(random_normal(key, static_cast<uint64_t>(i)) / static_cast<double>(pair.rank))
+              : uniform(key, i, a_bound);
+    }
+  if (init != files::LoraInit::kRandom) return {};
+  RngKey of_b = key;
+  of_b.step = 1;
+  for (int64_t row = 0; row < pair.out; ++row)
+    for (int64_t k = 0; k < pair.rank; ++k)
+      b[row * padded(pair.rank) + k] =
+          uniform(of_b, row * pair.rank + k, 1.0 / std::sqrt(static_cast<double>(pair.rank)));
+  return {};
+}
+
 }  // namespace
 
 Result<Adapter> make_adapter(const Context& context, const Model& model, const files::LoraConfig& config,
@@ -143,7 +185,7 @@ Result<Adapter> make_adapter(const Context& context, const Model& model, const f
   for (int64_t layer = 0; layer < model.config.layers; ++layer)
     for (int i = 0; i < kLinears; ++i)
       if (TRY(files::target_matches(config, module_path(layer, static_cast<Linear>(i)))))
-        adapter.pairs.push_back(make_pair(model, layer, static_cast<Linear>(i), config.r));
+        adapter.pairs.push_back(TRY(make_pair(model, config, layer, static_cast<Linear>(i))));
   if (adapter.pairs.empty())
     return error(
         "[adapter] lora_target_modules matches no linear layer of this model. Its layers are called {} and so "
@@ -151,21 +193,22 @@ Result<Adapter> make_adapter(const Context& context, const Model& model, const f
         module_path(0, Linear::kQ));
   lay_out(context, model, adapter);
   TRY(save_modules_of_base(context, model, adapter));
-  for (size_t i = 0; i < adapter.pairs.size(); ++i) {
-    const LoraPair& pair = adapter.pairs[i];
-    const double bound = 1.0 / std::sqrt(static_cast<double>(pair.in));
-    const RngKey key{seed, RngStream::kInitialisation, 0, static_cast<uint32_t>(i)};
-    float* a = adapter.parameters.data() + pair.a_offset;
-    for (int64_t row = 0; row < pair.rank; ++row)
-      for (int64_t k = 0; k < pair.in; ++k)
-        a[row * padded(pair.in) + k] =
-            static_cast<float>((2.0 * random_uniform(key, static_cast<uint64_t>(row * pair.in + k)) - 1.0) * bound);
-  }
-  pack_adapter(context, adapter);
+  for (size_t i = 0; i < adapter.pairs.size(); ++i)
+    TRY(draw_pair(config.init, adapter.pairs[i], {seed, RngStream::kInitialisation, 0, static_cast<uint32_t>(i)},
+                  adapter.parameters.data()));
+  pack_adapter(context, adapter);  // the norms, with which DoRA's magnitudes begin
+  for (const LoraPair& pair : adapter.pairs)
+    if (pair.dora())
+      std::copy_n(adapter.packed.data() + pair.norm, pair.out, adapter.parameters.data() + pair.magnitude_offset);
+  if (config.use_dora) pack_adapter(context, adapter);
   return adapter;
 }
 
 Result<Adapter> adapter_from_peft(const Context& context, const Model& model, const files::PeftAdapter& saved) {
+  if (saved.config.init == files::LoraInit::kPissa)
+    return error(
+        "[adapter] init_lora_weights is \"pissa\", which is not supported yet: such an adapter belongs to changed base "
+        "weights. Convert it to plain LoRA with PEFT first.");
   Adapter adapter;
   adapter.config = saved.config;
   std::map<std::string, const files::LoraTensors*> by_module;
@@ -185,12 +228,15 @@ Result<Adapter> adapter_from_peft(const Context& context, const Model& model, co
       }
       const files::LoraTensors& tensors = *it->second;
       const PackedMatrix& w = model.layers[layer][linear];
+      const bool right_rank = tensors.rank == TRY(files::pair_settings(saved.config, tensors.module))
+      .rank;
+      CHECK(right_rank && tensors.magnitude.empty() != saved.config.use_dora);  // read_peft_adapter says so
       if (tensors.in != w.in || tensors.out != w.out)
         return error(
             "[adapter] {}: the adapter was made for a layer of {} inputs and {} outputs, this model's has {} and "
             "{}: it belongs to another base model.",
             tensors.module, tensors.in, tensors.out, w.in, w.out);
-      adapter.pairs.push_back(make_pair(model, layer, linear, tensors.rank));
+      adapter.pairs.push_back(TRY(make_pair(model, saved.config, layer, linear)));
       found.push_back(&tensors);
       by_module.erase(it);
     }
@@ -210,7 +256,9 @@ Result<Adapter> adapter_from_peft(const Context& context, const Model& model, co
       std::copy_n(found[i]->a.data() + row * pair.in, pair.in, a + row * padded(pair.in));
     for (int64_t row = 0; row < pair.out; ++row)
       std::copy_n(found[i]->b.data() + row * pair.rank, pair.rank, b + row * padded(pair.rank));
-    for (const std::vector<float>* values : {&found[i]->a, &found[i]->b})
+    if (pair.dora())
+      std::copy_n(found[i]->magnitude.data(), pair.out, adapter.parameters.data() + pair.magnitude_offset);
+    for (const std::vector<float>* values : {&found[i]->a, &found[i]->b, &found[i]->magnitude})
       for (float value : *values)
         if (!std::isfinite(value))
           return error(
@@ -234,7 +282,7 @@ files::PeftAdapter adapter_to_peft(const Adapter& adapter) {
   saved.config = adapter.config;
   for (const LoraPair& pair : adapter.pairs) {
     files::LoraTensors tensors;
-    tensors.module = module_path(pair.layer, pair.linear);
+    tensors.module = pair.module;
     tensors.rank = pair.rank;
     tensors.in = pair.in;
     tensors.out = pair.out;
@@ -244,6 +292,10 @@ files::PeftAdapter adapter_to_peft(const Adapter& adapter) {
       tensors.a.insert(tensors.a.end(), a + row * padded(pair.in), a + row * padded(pair.in) + pair.in);
     for (int64_t row = 0; row < pair.out; ++row)
       tensors.b.insert(tensors.b.end(), b + row * padded(pair.rank), b + row * padded(pair.rank) + pair.rank);
+    if (pair.dora()) {
+      const float* m = adapter.parameters.data() + pair.magnitude_offset;
+      tensors.magnitude.assign(m, m + pair.out);
+    }
     saved.pairs.push_back(std::move(tensors));
   }
   for (const Saveable& saveable : kSaveable) {
@@ -260,9 +312,14 @@ void pack_adapter(const Context& context, Adapter& adapter) {
   context.pool.run(static_cast<int64_t>(adapter.pairs.size()), [&](int64_t i, int) {
     const LoraPair& pair = adapter.pairs[i];
     const float* p = adapter.parameters.data();
-    pack_panels(p + pair.a_offset, padded(pair.rank), padded(pair.in), adapter.scale,
-                adapter.packed.data() + pair.a_packed);
-    pack_panels(p + pair.b_offset, padded(pair.out), padded(pair.rank), 1.0f, adapter.packed.data() + pair.b_packed);
+    float* packed = adapter.packed.data();
+    pack_panels(p + pair.a_offset, padded(pair.rank), padded(pair.in), pair.scale, packed + pair.a_packed);
+    pack_panels(p + pair.b_offset, padded(pair.out), padded(pair.rank), 1.0f, packed + pair.b_packed);
+    if (!pair.dora()) return;
+    float *gain = packed + pair.gain, *norm = packed + pair.norm;
+    adapted_row_norms(context.kernels, pair, p, packed + pair.base_squares, norm);
+    for (int64_t row = 0; row < pair.out; ++row)
+      gain[row] = norm[row] > 0 ? p[pair.magnitude_offset + row] / norm[row] : 0.0f;
   });
 }
 

@@ -1,14 +1,16 @@
-// LoRA adapters (Hu et al., arXiv 2106.09685): y = W x + s·B(A x), s = alpha/r, or alpha/sqrt(r) with rsLoRA
-// (2312.03732).
+// Adapters of a frozen base: LoRA (Hu et al., arXiv 2106.09685), y = W x + b + s·B(A x), s = alpha/r, or alpha/sqrt(r)
+// with rsLoRA (2312.03732); and DoRA (2402.09353), y = m/n ⊙ (W x + s·B(A x)) + b with n the norm of each row of
+// W + s·B·A, a constant of the backward pass.
 //
 // The numbers of all pairs lie in one flat buffer; a gradient buffer begins with the same layout (trainable.h). In it a
-// pair is A [padded(r)][padded(in)], then B [padded(out)][padded(r)], row-major, with zeros in the padding (their
-// gradients are zero, so they stay zero).
+// pair is A [padded(r)][padded(in)], then B [padded(out)][padded(r)], row-major, then with DoRA m [padded(out)], with
+// zeros in the padding (their gradients are zero, so they stay zero).
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -18,13 +20,18 @@
 namespace candor::engine {
 
 struct LoraPair {
+  std::string module;  // "model.layers.0.self_attn.q_proj"
   int64_t layer = 0;
   Linear linear = Linear::kQ;
   int64_t rank = 0, in = 0, out = 0;
-  int64_t a_offset = 0, b_offset = 0;  // into Adapter::parameters and every gradient buffer
-  int64_t a_packed = 0, b_packed = 0;  // into Adapter::packed, which holds s·A and B as panels
+  float scale = 1.0f;
+  const PackedMatrix* base = nullptr;                         // the matrix that it adapts
+  int64_t a_offset = 0, b_offset = 0, magnitude_offset = -1;  // into Adapter::parameters and every gradient buffer
+  int64_t a_packed = 0, b_packed = 0, gain = -1, norm = -1;   // into Adapter::packed; the last two with DoRA
+  int64_t base_squares = -1;                                  // the same
   int64_t a_size() const { return padded(rank) * padded(in); }
   int64_t b_size() const { return padded(out) * padded(rank); }
+  bool dora() const { return magnitude_offset >= 0; }
 };
 
 // Whole weights with values of the adapter's own, which take the place of the base's (PEFT's modules_to_save). Float32
@@ -33,14 +40,16 @@ struct SavedModules {
   std::optional<PackedMatrix> embedding, head;
 };
 
+// Refers to matrices of the model it was made for, which must stay where they are.
 struct Adapter {
   files::LoraConfig config;
-  float scale = 1.0f;
   std::vector<LoraPair> pairs;                       // by layer, then in the order of Linear
   std::vector<std::array<int32_t, kLinears>> index;  // [layer][linear] -> pair, or -1
   SavedModules saved;
-  Buffer parameters;      // what is trained of the pairs
-  Buffer packed;          // A and B as panels for the forward; pack_adapter() refreshes
+  Buffer parameters;  // what is trained of the pairs
+  // What follows from them, which pack_adapter() refreshes: of each pair s·A and B as panels; with DoRA m/n [out], n
+  // [out], and the base's squared row norms [out].
+  Buffer packed;
   int64_t trainable = 0;  // parameters without padding, saved modules included
   int64_t max_padded_rank = 0;
 
@@ -58,9 +67,10 @@ inline const PackedMatrix& head_of(const Model& model, const Adapter* adapter) {
   return adapter != nullptr && adapter->saved.head ? *adapter->saved.head : model.head_matrix();
 }
 
-// A fresh adapter with PEFT's initialisation: A uniform in ±1/sqrt(in) (kaiming_uniform with a = sqrt(5)), B zero,
-// drawn from (seed, initialisation, pair, element); modules_to_save begin as the base's. Error: a target that this
-// engine does not adapt, or none that matches; a module to save other than lm_head and embed_tokens.
+// A fresh adapter with PEFT's initialisation (config.init), drawn from (seed, initialisation, pair, element): by
+// default A uniform in ±1/sqrt(in) (kaiming_uniform with a = sqrt(5)), B zero. DoRA's magnitudes begin as the norms,
+// and modules_to_save as the base's. Error: a target that this engine does not adapt, or none that matches; a module to
+// save other than lm_head and embed_tokens.
 Result<Adapter> make_adapter(const Context& context, const Model& model, const files::LoraConfig& config,
                              uint64_t seed);
 

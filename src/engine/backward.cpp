@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <span>
+#include <vector>
 
+#include "base/check.h"
 #include "engine/forward.h"
 #include "engine/weight_gradients.h"
 
@@ -28,17 +31,39 @@ void collect_keys(const Context& context, const files::ModelConfig& c, const Tok
   });
 }
 
+// The queries as their layer computed them, before the rotation.
+void undo_rotation(const Context& context, const files::ModelConfig& c, int64_t tokens, float* q,
+                   const Activations::Scratch& s) {
+  const int64_t width = padded(c.heads * c.head_dim), half = c.head_dim / 2;
+  for_rows(context.pool, tokens, [&](int64_t t) {
+    context.kernels.rope(q + t * width, s.cosine + t * half, s.sine + t * half, c.heads, c.head_dim, -1.0f);
+  });
+}
+
 }  // namespace
 
-void backward(const Context& context, const Model& model, const Trainable& trainable, const TokenBatch& batch,
-              KvPool& kv, Activations& activations, KvGradients& kv_gradients, const float* dhidden, float* gradients) {
+void backward(const Context& context, const Model& model, std::span<const TrainedRange> trained,
+              const TokenBatch& batch, KvPool& kv, Activations& activations, KvGradients& kv_gradients,
+              const float* dhidden) {
   const files::ModelConfig& c = model.config;
   const Kernels& kernels = context.kernels;
   const int64_t tokens = batch.tokens(), hidden = padded(c.hidden_size), inner = padded(c.intermediate_size);
   const Activations::Scratch& s = activations.scratch();
   const auto epsilon = static_cast<float>(c.norm_eps);
-  const Adapter* adapter = trainable.adapter;
-  const WeightOffsets& at = trainable.weights;
+  // Of the layers' own weights, which only a single range can train.
+  const WeightOffsets& at = trained.front().trainable->weights;
+  float* gradients = trained.front().gradients;
+  const bool whole = trained.front().trainable->adapter == nullptr;
+  CHECK(!whole || trained.size() == 1);
+  std::vector<AdapterRange> adapters;
+  bool dora = false, embedding = false;
+  for (const TrainedRange& range : trained) {
+    const Adapter* adapter = range.trainable->adapter;
+    adapters.push_back({range.begin, range.end, adapter, range.gradients});
+    dora = dora || (adapter != nullptr && adapter->config.use_dora);
+    embedding = embedding || range.trainable->weights.embedding >= 0;
+  }
+  const bool stretched = c.rope.type == files::RopeType::kYarn;  // the rotation also multiplies, and is not undone
   auto gradient = [&](int64_t offset) { return offset < 0 ? nullptr : gradients + offset; };
   auto norm_gradient = [&](int64_t offset, const float* x, const float* factor, const float* dy) {
     if (offset >= 0) add_norm_gradient(context, x, factor, dy, tokens, hidden, gradients + offset);
@@ -54,28 +79,42 @@ void backward(const Context& context, const Model& model, const Trainable& train
   for (int64_t l = c.layers - 1; l >= 0; --l) {
     const LayerWeights& weights = model.layers[l];
     const LayerActivations a = activations.layer(l);
-    auto call = [&](Linear linear, const float* dy) {
+    // y and scaled: for DoRA (linear.h).
+    auto call = [&](Linear linear, const float* dy, const float* y, float* scaled) {
       const int i = static_cast<int>(linear);
       return LinearBackward{&weights[linear],
-                            adapter == nullptr ? nullptr : adapter->find(l, linear),
+                            l,
+                            linear,
                             dy,
                             a.u[i],
                             gradient(at.layers[l].weight[i]),
-                            gradient(at.layers[l].bias[i])};
+                            gradient(at.layers[l].bias[i]),
+                            y,
+                            scaled};
+    };
+    // What a block added to the residual stream, where a gradient needs it.
+    auto added = [&](const float* after, const float* before) {
+      if (dora)
+        for_rows(context.pool, tokens, [&](int64_t t) {
+          for (int64_t j = t * hidden; j < (t + 1) * hidden; ++j) s.projected[j] = after[j] - before[j];
+        });
+      return s.projected;
     };
 
     for_rows(context.pool, tokens, [&](int64_t t) {
       kernels.silu_mul(a.gate + t * inner, a.up + t * inner, inner, s.act + t * inner);
       kernels.rms_norm(a.middle + t * hidden, weights.mlp_norm.data(), epsilon, c.hidden_size, s.normed + t * hidden);
     });
-    const LinearBackward down[] = {call(Linear::kDown, s.dx)};
-    linears_backward(context, adapter, gradients, down, s.act, tokens, s.dact, s.du, s.rounded);
+    const float* output = l + 1 < c.layers ? activations.layer(l + 1).input : activations.final_input();
+    const LinearBackward down[] = {call(Linear::kDown, s.dx, added(output, a.middle), s.projected)};
+    linears_backward(context, adapters, down, s.act, tokens, s.dact, s.du, s.u_row, s.rounded);
     for_rows(context.pool, tokens, [&](int64_t t) {
       kernels.silu_mul_backward(a.gate + t * inner, a.up + t * inner, s.dact + t * inner, inner, s.dgate + t * inner,
                                 s.dup + t * inner);
     });
-    const LinearBackward gate_up[] = {call(Linear::kGate, s.dgate), call(Linear::kUp, s.dup)};
-    linears_backward(context, adapter, gradients, gate_up, s.normed, tokens, s.dh, s.du, s.rounded);
+    const LinearBackward gate_up[] = {call(Linear::kGate, s.dgate, a.gate, s.dgate),
+                                      call(Linear::kUp, s.dup, a.up, s.dup)};
+    linears_backward(context, adapters, gate_up, s.normed, tokens, s.dh, s.du, s.u_row, s.rounded);
     norm_gradient(at.layers[l].mlp_norm, a.middle, a.mlp_factor, s.dh);
     for_rows(context.pool, tokens, [&](int64_t t) {
       kernels.rms_norm_backward(a.middle + t * hidden, weights.mlp_norm.data(), a.mlp_factor[t], s.dh + t * hidden,
@@ -84,16 +123,18 @@ void backward(const Context& context, const Model& model, const Trainable& train
                        s.normed + t * hidden);
     });
 
-    const LinearBackward o[] = {call(Linear::kO, s.dx)};
-    linears_backward(context, adapter, gradients, o, a.attention, tokens, s.dattention, s.du, s.rounded);
+    const LinearBackward o[] = {call(Linear::kO, s.dx, added(a.middle, a.input), s.projected)};
+    linears_backward(context, adapters, o, a.attention, tokens, s.dattention, s.du, s.u_row, s.rounded);
     kv_gradients.data.fill_zero();
     attention_backward(context, c, batch, kv, l, {a.q, a.attention, a.log_sum}, s.dattention, s.dq, kv_gradients,
                        s.attention);
     collect_keys(context, c, batch, kv_gradients, s);
-    const LinearBackward qkv[] = {call(Linear::kQ, s.dq), call(Linear::kK, s.dk), call(Linear::kV, s.dv)};
+    if (dora && !stretched) undo_rotation(context, c, tokens, a.q, s);
+    const LinearBackward qkv[] = {call(Linear::kQ, s.dq, stretched ? nullptr : a.q, stretched ? s.dattention : s.dq),
+                                  call(Linear::kK, s.dk, nullptr, s.k), call(Linear::kV, s.dv, nullptr, s.v)};
     // Below the first layer only its norm and the embedding are left to be trained.
-    const bool needed = l > 0 || at.embedding >= 0 || at.layers[0].attention_norm >= 0;
-    linears_backward(context, adapter, gradients, qkv, s.normed, tokens, needed ? s.dh : nullptr, s.du, s.rounded);
+    const bool needed = l > 0 || embedding || at.layers[0].attention_norm >= 0;
+    linears_backward(context, adapters, qkv, s.normed, tokens, needed ? s.dh : nullptr, s.du, s.u_row, s.rounded);
     if (!needed) return;
     norm_gradient(at.layers[l].attention_norm, a.input, a.attention_factor, s.dh);
     for_rows(context.pool, tokens, [&](int64_t t) {
@@ -101,7 +142,10 @@ void backward(const Context& context, const Model& model, const Trainable& train
                                 s.dh + t * hidden, c.hidden_size, s.dx + t * hidden);
     });
   }
-  if (at.embedding >= 0) add_embedding_gradient(context, batch.ids, s.dx, hidden, gradients + at.embedding);
+  for (const TrainedRange& range : trained)
+    if (const int64_t offset = range.trainable->weights.embedding; offset >= 0)
+      add_embedding_gradient(context, std::span(batch.ids).subspan(range.begin, range.end - range.begin),
+                             s.dx + range.begin * hidden, hidden, range.gradients + offset);
 }
 
 }  // namespace candor::engine

@@ -14,6 +14,7 @@ namespace {
 using testing::Bench;
 
 constexpr int64_t kRows = 21;
+constexpr Linear kRead[] = {Linear::kGate, Linear::kUp};  // two that read the same x
 // Sums of 40 to 72 products below about 2, each step rounded to float32; a rounding to bfloat16 in the wrong place
 // moves sums by some 1e-3.
 constexpr double kTolerance = 2e-5, kVisible = 2e-4;
@@ -41,7 +42,7 @@ class Bf16Linear : public ::testing::TestWithParam<std::string> {
     for (const LoraPair& pair : adapter.pairs)  // large enough to see what it is fed
       for (int64_t i = 0; i < pair.b_size(); ++i) adapter.parameters[pair.b_offset + i] *= 10.0f;
     pack_adapter(*bench.context, adapter);
-    for (const Linear linear : {Linear::kGate, Linear::kUp}) {
+    for (const Linear linear : kRead) {
       weights.push_back(&model.layers[1][linear]);
       pairs.push_back(adapter.find(1, linear));
     }
@@ -57,7 +58,7 @@ class Bf16Linear : public ::testing::TestWithParam<std::string> {
     std::vector<double> u(static_cast<size_t>(pair.rank), 0.0);
     for (int64_t r = 0; r < pair.rank; ++r)
       for (int64_t k = 0; k < pair.in; ++k)
-        u[r] += static_cast<double>(adapter.scale) * a(pair, r, k) * (round ? rounded(x.at(row, k)) : x.at(row, k));
+        u[r] += static_cast<double>(pair.scale) * a(pair, r, k) * (round ? rounded(x.at(row, k)) : x.at(row, k));
     return u;
   }
 
@@ -75,8 +76,9 @@ TEST_P(Bf16Linear, ForwardRoundsTheBaseInputOnly) {
   std::vector<Rows> y = {Rows(weights[0]->out, 4), Rows(weights[1]->out, 5)}, u = {Rows(4, 6), Rows(4, 7)};
   std::vector<uint16_t> scratch(x.values.size());
   std::vector<LinearCall> calls;
-  for (size_t i = 0; i < 2; ++i) calls.push_back({weights[i], pairs[i], y[i].values.data(), u[i].values.data()});
-  linears_forward(*bench.context, &adapter, calls, x.values.data(), kRows, {scratch.data()});
+  for (size_t i = 0; i < 2; ++i) calls.push_back({weights[i], 1, kRead[i], y[i].values.data(), u[i].values.data()});
+  const AdapterRange all{0, kRows, &adapter};
+  linears_forward(*bench.context, {&all, 1}, calls, x.values.data(), kRows, u[0].width, {scratch.data()});
   // The rule; twins: nothing rounded, the adapter fed with rounded x, the result rounded once more.
   double worst = 0, unrounded = 0, adapter_rounded = 0, twice = 0;
   for (size_t i = 0; i < 2; ++i) {
@@ -118,11 +120,13 @@ TEST_P(Bf16Linear, BackwardRoundsDyOfTheBaseProductOnly) {
   std::vector<LinearBackward> calls;
   for (size_t i = 0; i < 2; ++i) {
     LinearBackward call;
-    call.weight = weights[i], call.lora = pairs[i], call.dy = dy[i].values.data(), call.u = u[i].values.data();
+    call.weight = weights[i], call.layer = 1, call.linear = kRead[i];
+    call.dy = dy[i].values.data(), call.u = u[i].values.data();
     calls.push_back(call);
   }
-  linears_backward(*bench.context, &adapter, gradients.data(), calls, x.values.data(), kRows, dx.values.data(),
-                   du.data(), {scratch.data()});
+  const AdapterRange all{0, kRows, &adapter, gradients.data()};
+  linears_backward(*bench.context, {&all, 1}, calls, x.values.data(), kRows, dx.values.data(), du.data(), u[0].width,
+                   {scratch.data()});
   std::vector<std::vector<float>> w[2];
   for (size_t i = 0; i < 2; ++i)
     for (int64_t o = 0; o < weights[i]->out; ++o) {
@@ -132,7 +136,7 @@ TEST_P(Bf16Linear, BackwardRoundsDyOfTheBaseProductOnly) {
   auto du_of = [&](size_t i, int64_t row, int64_t r, bool round) {
     double sum = 0;
     for (int64_t o = 0; o < weights[i]->out; ++o)
-      sum += static_cast<double>(adapter.scale) * b(*pairs[i], o, r) *
+      sum += static_cast<double>(pairs[0]->scale) * b(*pairs[i], o, r) *
              (round ? rounded(dy[i].at(row, o)) : dy[i].at(row, o));
     return sum;
   };

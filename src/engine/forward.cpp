@@ -17,10 +17,6 @@ Widths widths_of(const files::ModelConfig& c) {
           padded(c.intermediate_size)};
 }
 
-const LoraPair* lora_of(const Adapter* adapter, int64_t layer, Linear linear) {
-  return adapter == nullptr ? nullptr : adapter->find(layer, linear);
-}
-
 void compute_angles(const Context& context, const Rope& rope, const TokenBatch& batch, const Activations::Scratch& s) {
   const auto half = static_cast<int64_t>(rope.frequencies.size());
   for_rows(context.pool, batch.tokens(),
@@ -53,7 +49,7 @@ void store_keys(const Context& context, const files::ModelConfig& c, const Token
 
 }  // namespace
 
-void forward(const Context& context, const Model& model, const Rope& rope, const Adapter* adapter,
+void forward(const Context& context, const Model& model, const Rope& rope, std::span<const AdapterRange> adapters,
              const TokenBatch& batch, KvPool& kv, Activations& activations) {
   const files::ModelConfig& c = model.config;
   const Widths w = widths_of(c);
@@ -66,7 +62,7 @@ void forward(const Context& context, const Model& model, const Rope& rope, const
   float* x = activations.layer(0).input;
   for_rows(context.pool, tokens, [&](int64_t t) {
     CHECK(batch.ids[t] >= 0 && batch.ids[t] < c.vocab_size);
-    embedding_of(model, adapter).copy_row(batch.ids[t], x + t * w.hidden);
+    embedding_of(model, adapter_of(adapters, t)).copy_row(batch.ids[t], x + t * w.hidden);
   });
 
   for (int64_t l = 0; l < c.layers; ++l) {
@@ -74,7 +70,7 @@ void forward(const Context& context, const Model& model, const Rope& rope, const
     const LayerActivations a = activations.layer(l);
     float* output = l + 1 < c.layers ? activations.layer(l + 1).input : activations.final_input();
     auto call = [&](Linear linear, float* y) {
-      return LinearCall{&weights[linear], lora_of(adapter, l, linear), y, a.u[static_cast<int>(linear)]};
+      return LinearCall{&weights[linear], l, linear, y, a.u[static_cast<int>(linear)]};
     };
 
     for_rows(context.pool, tokens, [&](int64_t t) {
@@ -82,11 +78,11 @@ void forward(const Context& context, const Model& model, const Rope& rope, const
                                                c.hidden_size, s.normed + t * w.hidden);
     });
     const LinearCall qkv[] = {call(Linear::kQ, a.q), call(Linear::kK, s.k), call(Linear::kV, s.v)};
-    linears_forward(context, adapter, qkv, s.normed, tokens, s.rounded);
+    linears_forward(context, adapters, qkv, s.normed, tokens, s.u_row, s.rounded);
     store_keys(context, c, batch, kv, l, a.q, s);
     attention_forward(context, c, batch, kv, l, {a.q, a.attention, a.log_sum}, s.attention);
     const LinearCall o[] = {call(Linear::kO, s.projected)};
-    linears_forward(context, adapter, o, a.attention, tokens, s.rounded);
+    linears_forward(context, adapters, o, a.attention, tokens, s.u_row, s.rounded);
 
     for_rows(context.pool, tokens, [&](int64_t t) {
       float* middle = a.middle + t * w.hidden;
@@ -96,12 +92,12 @@ void forward(const Context& context, const Model& model, const Rope& rope, const
           kernels.rms_norm(middle, weights.mlp_norm.data(), epsilon, c.hidden_size, s.normed + t * w.hidden);
     });
     const LinearCall gate_up[] = {call(Linear::kGate, a.gate), call(Linear::kUp, a.up)};
-    linears_forward(context, adapter, gate_up, s.normed, tokens, s.rounded);
+    linears_forward(context, adapters, gate_up, s.normed, tokens, s.u_row, s.rounded);
     for_rows(context.pool, tokens, [&](int64_t t) {
       kernels.silu_mul(a.gate + t * w.inner, a.up + t * w.inner, w.inner, s.act + t * w.inner);
     });
     const LinearCall down[] = {call(Linear::kDown, s.projected)};
-    linears_forward(context, adapter, down, s.act, tokens, s.rounded);
+    linears_forward(context, adapters, down, s.act, tokens, s.u_row, s.rounded);
     for_rows(context.pool, tokens, [&](int64_t t) {
       float* out = output + t * w.hidden;
       std::copy_n(a.middle + t * w.hidden, w.hidden, out);

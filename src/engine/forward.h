@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <vector>
 
 #include "engine/attention.h"
@@ -43,6 +44,7 @@ class Activations {
     float *dx, *dh, *dq, *dk, *dv, *dattention, *dgate, *dup, *dact, *du;  // backward; null with kOneLayer
     float *cosine, *sine;                                                  // [tokens, head_dim/2]
     float* attention;                                                      // per thread
+    int64_t u_row;                                                         // floats of a row of u and du
     RoundedScratch rounded;  // for the widest input of linear layers; with kAllLayers for the widest dy of several
   };
   const Scratch& scratch() const { return scratch_; }
@@ -65,15 +67,30 @@ class Activations {
 };
 
 // Runs the batch through the model: writes keys and values into kv, and the final hidden states of every token into
-// `activations`. adapter: null = the base model, bit for bit.
-void forward(const Context& context, const Model& model, const Rope& rope, const Adapter* adapter,
+// `activations`. adapters: which token rows have which; rows without are the base model's, bit for bit.
+void forward(const Context& context, const Model& model, const Rope& rope, std::span<const AdapterRange> adapters,
              const TokenBatch& batch, KvPool& kv, Activations& activations);
 
+// The same with one adapter for all rows, or none (null).
+inline void forward(const Context& context, const Model& model, const Rope& rope, const Adapter* adapter,
+                    const TokenBatch& batch, KvPool& kv, Activations& activations) {
+  const AdapterRange all{0, batch.tokens(), adapter};
+  forward(context, model, rope, std::span(&all, 1), batch, kv, activations);
+}
+
+// Token rows [begin, end) of a batch, what of them is trained, and where its gradients are added, laid out as it says.
+struct TrainedRange {
+  int64_t begin = 0, end = 0;
+  const Trainable* trainable = nullptr;
+  float* gradients = nullptr;
+};
+
 // The backward of the last forward on these activations (Keep::kAllLayers) with the same batch and keys and values.
-// dhidden [tokens, padded(hidden)]: d loss / d hidden. Adds into `gradients`, laid out as `trainable` says (of its
-// adapter that forward had), tokens in batch order. kv_gradients: one layer's worth for the pages of kv; its contents
-// do not matter.
-void backward(const Context& context, const Model& model, const Trainable& trainable, const TokenBatch& batch,
-              KvPool& kv, Activations& activations, KvGradients& kv_gradients, const float* dhidden, float* gradients);
+// dhidden [tokens, padded(hidden)]: d loss / d hidden. Adds into each range's gradients, tokens in batch order. Ranges
+// are those of the forward pass, with the adapters it had; a model's own weights are trained in one range alone.
+// kv_gradients: one layer's worth for the pages of kv; its contents do not matter.
+void backward(const Context& context, const Model& model, std::span<const TrainedRange> trained,
+              const TokenBatch& batch, KvPool& kv, Activations& activations, KvGradients& kv_gradients,
+              const float* dhidden);
 
 }  // namespace candor::engine

@@ -13,8 +13,8 @@ using candor::testing::expect_within;
 using candor::testing::golden;
 using candor::testing::golden_tolerance;
 using candor::testing::json_of;
-using candor::testing::lora_key;
-using candor::testing::lora_tensor;
+using candor::testing::lora_tensors;
+using candor::testing::LoraTensor;
 using candor::testing::RowsForward;
 using candor::testing::value_of;
 using candor::testing::worst_difference;
@@ -30,7 +30,8 @@ struct Adapted {
         tensors(value_of(SafetensorsFile::open(golden(folder + "/golden.safetensors")))),
         recorded(json_of(golden(folder + "/golden.json"))),
         batch(candor::testing::read_golden_batch(tensors)),
-        model(bench.load(value_of(files::open_model(golden("models/llama"))))),
+        model(bench.load(
+            value_of(files::open_model(golden(name.starts_with("qwen2") ? "models/qwen2" : "models/llama"))))),
         adapter(
             value_of(adapter_from_peft(*bench.context, model, value_of(files::read_peft_adapter(golden(folder)))))) {}
 
@@ -86,11 +87,10 @@ TEST_P(GoldenAdapters, EveryGradient) {
   const auto gradients = candor::testing::loss_gradients(*a.bench.context, a.model, trainable, a.batch);
   size_t checked = 0;
   for (const LoraPair& pair : a.adapter.pairs)
-    for (const bool is_a : {true, false}) {
-      const std::string key = lora_key(pair, is_a);
-      const auto expected = value_of(a.tensors.floats("grad." + key));
-      expect_within(key, worst_difference(lora_tensor(pair, is_a, gradients.data()), expected),
-                    golden_tolerance(recorded.at(key)[0], recorded.at(key)[1]));
+    for (const LoraTensor& tensor : lora_tensors(pair)) {
+      const auto expected = value_of(a.tensors.floats("grad." + tensor.key));
+      expect_within(tensor.key, worst_difference(tensor.of(gradients.data()), expected),
+                    golden_tolerance(recorded.at(tensor.key)[0], recorded.at(tensor.key)[1]));
       ++checked;
     }
   for (const ParameterTensor& tensor : trainable.tensors) {
@@ -106,7 +106,7 @@ TEST_P(GoldenAdapters, EveryGradient) {
 // What the adapter file says must matter: a scale that is wrong by 1% is far outside of every tolerance.
 TEST_P(GoldenAdapters, TwinWithAWrongScaleIsRejected) {
   Adapted a(name(), level());
-  a.adapter.scale *= 1.01f;
+  for (LoraPair& pair : a.adapter.pairs) pair.scale *= 1.01f;
   pack_adapter(*a.bench.context, a.adapter);
   RowsForward forward(*a.bench.context, a.model, &a.adapter, a.batch.rows, Activations::Keep::kOneLayer);
   EXPECT_GT(
@@ -137,7 +137,8 @@ TEST_P(GoldenAdapters, SavedAgainIsTheSameFile) {
 
 INSTANTIATE_TEST_SUITE_P(All, GoldenAdapters,
                          ::testing::Combine(::testing::Values("lora", "lora_rs", "lora_regex", "lora_layers",
-                                                              "lora_save_head"),
+                                                              "lora_save_head", "lora_patterns", "dora",
+                                                              "pissa_converted"),
                                             ::testing::Values("plain", "")),
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param)) +
@@ -146,10 +147,10 @@ INSTANTIATE_TEST_SUITE_P(All, GoldenAdapters,
 
 // Three steps of torch.optim.AdamW on the same batch. Returns how far the adapter is from torch's, worst of all steps,
 // as a multiple of the tolerance, with the losses and norms checked on the way.
-double worst_adamw_share(const char* level, const AdamwOptions& options, bool report) {
-  Adapted a("lora", level);
-  const auto steps = value_of(SafetensorsFile::open(golden("adapters/lora/optimizer.safetensors")));
-  const json recorded = json_of(golden("adapters/lora/optimizer.json"));
+double worst_adamw_share(const std::string& adapter, const char* level, const AdamwOptions& options, bool report) {
+  Adapted a(adapter, level);
+  const auto steps = value_of(SafetensorsFile::open(golden(a.folder + "/optimizer.safetensors")));
+  const json recorded = json_of(golden(a.folder + "/optimizer.json"));
   AdamwState state = make_adamw(*a.bench.context, trainable_of(a.adapter));
   double worst = 0;
   for (int step = 1; step <= 3; ++step) {
@@ -167,10 +168,9 @@ double worst_adamw_share(const char* level, const AdamwOptions& options, bool re
     const double tolerance = golden_tolerance(recorded.at("max_abs_tensor_diff_float32_vs_float64").at(name), 0.5);
     double difference = 0;
     for (const LoraPair& pair : a.adapter.pairs)
-      for (const bool is_a : {true, false})
-        difference = std::max(
-            difference, worst_difference(lora_tensor(pair, is_a, a.adapter.parameters.data()),
-                                         value_of(steps.floats(fmt::format("{}.{}", name, lora_key(pair, is_a))))));
+      for (const LoraTensor& tensor : lora_tensors(pair))
+        difference = std::max(difference, worst_difference(tensor.of(a.adapter.parameters.data()),
+                                                           value_of(steps.floats(name + "." + tensor.key))));
     if (report) expect_within(name + level, difference, tolerance);
     worst = std::max(worst, difference / tolerance);
   }
@@ -181,7 +181,8 @@ TEST(GoldenAdamw, ThreeSteps) {
   CANDOR_REQUIRE_FILE(golden("adapters/lora/optimizer.safetensors"));
   AdamwOptions options;
   options.weight_decay = 0.01;
-  for (const char* level : {"plain", ""}) worst_adamw_share(level, options, true);
+  for (const char* adapter : {"lora", "dora"})
+    for (const char* level : {"plain", ""}) worst_adamw_share(adapter, level, options, true);
 }
 
 TEST(GoldenAdamw, TwinsAreRejected) {
@@ -192,9 +193,9 @@ TEST(GoldenAdamw, TwinsAreRejected) {
   no_decay.weight_decay = 0;
   other_beta.beta2 = 0.99;
   no_clipping.max_grad_norm = 0;
-  EXPECT_GT(worst_adamw_share("", no_decay, false), 10);
-  EXPECT_GT(worst_adamw_share("", other_beta, false), 10);
-  EXPECT_GT(worst_adamw_share("", no_clipping, false), 10);
+  EXPECT_GT(worst_adamw_share("lora", "", no_decay, false), 10);
+  EXPECT_GT(worst_adamw_share("lora", "", other_beta, false), 10);
+  EXPECT_GT(worst_adamw_share("lora", "", no_clipping, false), 10);
 }
 
 }  // namespace

@@ -79,7 +79,7 @@ TEST_P(GoldenEngine, Derivatives) {
   size_t checked = 0;
   for (const LoraPair& pair : adapter_.pairs)
     for (const bool is_a : {true, false}) {
-      const auto gradient = candor::testing::lora_tensor(pair, is_a, gradients.data());
+      const auto gradient = candor::testing::lora_tensors(pair)[is_a ? 0 : 1].of(gradients.data());
       const auto columns = static_cast<size_t>(is_a ? pair.in : pair.rank);
       double derivative = 0, size = 0;
       for (size_t i = 0; i < gradient.size(); ++i) {

@@ -34,6 +34,7 @@ const Source kSources[] = {
     {"models/llama", "config.legacy.json", "llama"},
     {"models/llama_legacy", "", "llama"},
     {"models/llama_sharded", "", "llama"},
+    {"models/qwen2", "", "qwen2"},
     {"models/llama3_rope", "", "llama3_rope"},
     {"models/llama3_rope", "config.legacy.json", "llama3_rope"},
     {"models/llama_bf16", "", "llama_bf16"},
@@ -152,7 +153,7 @@ TEST_P(GoldenModels, GradientOfEveryLinear) {
   size_t checked = 0;
   for (const LoraPair& pair : adapter.pairs) {
     const std::string name = module_path(pair.layer, pair.linear) + ".weight";
-    const auto db = candor::testing::lora_tensor(pair, false, gradients.data());
+    const auto db = candor::testing::lora_tensors(pair)[1].of(gradients.data());
     std::vector<float> dw;
     for (int64_t row = 0; row < pair.out; ++row)
       dw.insert(dw.end(), db.begin() + row * pair.rank, db.begin() + row * pair.rank + pair.in);

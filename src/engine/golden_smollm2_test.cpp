@@ -15,8 +15,6 @@ namespace {
 using candor::testing::expect_within;
 using candor::testing::golden;
 using candor::testing::json_of;
-using candor::testing::lora_key;
-using candor::testing::lora_tensor;
 using candor::testing::RowsForward;
 using candor::testing::value_of;
 using candor::testing::worst_difference;
@@ -169,14 +167,13 @@ TEST_F(GoldenSmollm2, LoraLogprobsAndGradients) {
   expect_within("loss", std::abs(batch.loss(logprobs) - recorded.at("lora").at("loss").get<double>()), 2e-6);  // 4 ulp
   const auto gradients = candor::testing::loss_gradients(*bench_->context, *model_, trainable_of(adapter), batch);
   for (const LoraPair& pair : adapter.pairs)
-    for (const bool is_a : {true, false}) {
-      const std::string key = lora_key(pair, is_a);
-      const auto expected = value_of(tensors_->floats("grad." + key));
+    for (const auto& tensor : candor::testing::lora_tensors(pair)) {
+      const auto expected = value_of(tensors_->floats("grad." + tensor.key));
       double largest = 0;
       for (float g : expected) largest = std::max(largest, std::abs(static_cast<double>(g)));
       // No float32 difference is recorded here. 30 layers of forward and backward, each with sums of some 1e3 rounded
       // terms: the tiny models lose 2e-6 of a tensor's largest entry in 2 layers of width 32.
-      expect_within(key, worst_difference(lora_tensor(pair, is_a, gradients.data()), expected), 5e-5 * largest);
+      expect_within(tensor.key, worst_difference(tensor.of(gradients.data()), expected), 5e-5 * largest);
     }
 }
 

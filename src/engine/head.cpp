@@ -132,6 +132,22 @@ void block_input_gradient(const Kernels& kernels, const PackedMatrix& head, cons
 
 }  // namespace
 
+HeadOutput HeadOutput::slice(size_t first, size_t count) const {
+  auto cut = [&](const auto& all) {
+    const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first);
+    return std::decay_t<decltype(all)>(begin, begin + static_cast<std::ptrdiff_t>(count));
+  };
+  return {cut(logprobs), cut(entropy), cut(log_sums), cut(argmax)};
+}
+
+void HeadOutput::append(const HeadOutput& more) {
+  auto add = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
+  add(logprobs, more.logprobs);
+  add(entropy, more.entropy);
+  add(log_sums, more.log_sums);
+  add(argmax, more.argmax);
+}
+
 RowStatistics finish(const HeadState& state) {
   const double log_sum = exact_log(state.sum);
   const double maximum = static_cast<double>(state.maximum);

@@ -25,6 +25,9 @@ struct HeadOutput {
   std::vector<float> entropy;    // [rows], nats, of the distribution at τ
   std::vector<double> log_sums;  // [rows], ln Σ exp(z/τ)
   std::vector<int32_t> argmax;   // [rows], the smallest id among the likeliest
+
+  HeadOutput slice(size_t first, size_t count) const;
+  void append(const HeadOutput& more);
 };
 
 // The statistics of one finished row.

@@ -3,116 +3,290 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/dora.h"
 #include "engine/kernels/parallel.h"
 #include "engine/weight_gradients.h"
 
 namespace candor::engine {
 
-void linears_forward(const Context& context, const Adapter* adapter, std::span<const LinearCall> calls, const float* x,
-                     int64_t rows, const RoundedScratch& rounded) {
+const Adapter* adapter_of(std::span<const AdapterRange> adapters, int64_t row) {
+  const auto after = std::partition_point(adapters.begin(), adapters.end(),
+                                          [&](const AdapterRange& range) { return range.end <= row; });
+  return after != adapters.end() && after->begin <= row ? after->adapter : nullptr;
+}
+
+namespace {
+
+// What a range's adapter does to one of the calls.
+struct Adapted {
+  const AdapterRange* range;
+  size_t call;
+  const LoraPair* pair;
+  const float* packed(int64_t offset) const { return range->adapter->packed.data() + offset; }
+  const float* parameters(int64_t offset) const { return range->adapter->parameters.data() + offset; }
+  float* gradients(int64_t offset) const { return range->gradients + offset; }
+  int64_t rows() const { return range->end - range->begin; }
+};
+
+// By range, then by call.
+template <typename Call>
+std::vector<Adapted> adapted_calls(std::span<const AdapterRange> adapters, std::span<const Call> calls) {
+  std::vector<Adapted> all;
+  for (const AdapterRange& range : adapters)
+    for (size_t i = 0; i < calls.size() && range.adapter != nullptr; ++i)
+      if (const LoraPair* pair = range.adapter->find(calls[i].layer, calls[i].linear)) all.push_back({&range, i, pair});
+  return all;
+}
+
+// y += B·u.
+Matmul from_rank(const Adapted& a, const float* u, int64_t u_row, float* y) {
+  const int64_t out = padded(a.pair->out), rank = padded(a.pair->rank);
+  return {.a = u + a.range->begin * u_row,
+          .a_row = u_row,
+          .b = a.packed(a.pair->b_packed),
+          .b_panel = rank * kPanel,
+          .c = y + a.range->begin * out,
+          .c_row = out,
+          .rows = a.rows(),
+          .panels = out / kPanel,
+          .depth = rank,
+          .accumulate = true};
+}
+
+// y = m/n ⊙ y of the rows with DoRA, then the biases.
+void finish_rows(const Context& context, std::span<const Adapted> adapted, std::span<const LinearCall> calls,
+                 int64_t rows) {
+  const bool biased = std::any_of(calls.begin(), calls.end(), [](auto& call) { return !call.weight->bias.empty(); });
+  const bool dora = std::any_of(adapted.begin(), adapted.end(), [](auto& a) { return a.pair->dora(); });
+  if (dora || biased)
+    for_rows(context.pool, rows, [&](int64_t row) {
+      for (const Adapted& a : adapted) {
+        if (!a.pair->dora() || row < a.range->begin || row >= a.range->end) continue;
+        const int64_t out = padded(a.pair->out);
+        const float* gain = a.packed(a.pair->gain);
+        float* y = calls[a.call].y + row * out;
+        for (int64_t j = 0; j < out; ++j) y[j] *= gain[j];
+      }
+      for (const LinearCall& call : calls) {
+        const Buffer& bias = call.weight->bias;
+        if (!bias.empty()) context.kernels.add(bias.data(), bias.size(), call.y + row * bias.size());
+      }
+    });
+}
+
+}  // namespace
+
+void linears_forward(const Context& context, std::span<const AdapterRange> adapters, std::span<const LinearCall> calls,
+                     const float* x, int64_t rows, int64_t u_row, const RoundedScratch& rounded) {
   std::vector<ForwardProduct> base;
+  for (const LinearCall& call : calls) base.push_back({call.weight, call.y});
+  const std::vector<Adapted> adapted = adapted_calls(adapters, calls);
   std::vector<Matmul> first, second;  // what reads x, then what reads u
-  for (const LinearCall& call : calls) {
-    const PackedMatrix& w = *call.weight;
-    base.push_back({call.weight, call.y});
-    if (call.lora == nullptr) continue;
-    const int64_t rank = padded(call.lora->rank);
-    first.push_back({.a = x,
-                     .a_row = padded(w.in),
-                     .b = adapter->packed.data() + call.lora->a_packed,
-                     .b_panel = padded(w.in) * kPanel,
-                     .c = call.u,
-                     .c_row = rank,
-                     .rows = rows,
-                     .panels = rank / kPanel,
-                     .depth = padded(w.in)});
-    second.push_back({.a = call.u,
-                      .a_row = rank,
-                      .b = adapter->packed.data() + call.lora->b_packed,
-                      .b_panel = rank * kPanel,
-                      .c = call.y,
-                      .c_row = padded(w.out),
-                      .rows = rows,
-                      .panels = w.panels(),
-                      .depth = rank,
-                      .accumulate = true});
+  for (const Adapted& a : adapted) {
+    const LinearCall& call = calls[a.call];
+    const int64_t in = padded(a.pair->in);
+    first.push_back({.a = x + a.range->begin * in,
+                     .a_row = in,
+                     .b = a.packed(a.pair->a_packed),
+                     .b_panel = in * kPanel,
+                     .c = call.u + a.range->begin * u_row,
+                     .c_row = u_row,
+                     .rows = a.rows(),
+                     .panels = padded(a.pair->rank) / kPanel,
+                     .depth = in});
+    second.push_back(from_rank(a, call.u, u_row, call.y));
   }
   matrices_forward(context, base, x, rows, rounded, first);
   run_matmuls(context.pool, context.kernels, second);
+  finish_rows(context, adapted, calls, rows);
 }
 
-void linears_backward(const Context& context, const Adapter* adapter, float* gradients,
+namespace {
+
+// W x + s·B(A x) of the calls with DoRA whose y the caller has not kept, in their space for m/n ⊙ dy.
+void compute_again(const Context& context, std::span<const Adapted> dora, std::span<const LinearBackward> calls,
+                   const float* x, int64_t rows, int64_t u_row, const RoundedScratch& rounded) {
+  std::vector<ForwardProduct> base;
+  std::vector<Matmul> second;
+  for (size_t i = 0; i < calls.size(); ++i) {
+    if (calls[i].y != nullptr || std::none_of(dora.begin(), dora.end(), [&](auto& a) { return a.call == i; })) continue;
+    base.push_back({calls[i].weight, calls[i].scaled});
+    for (const Adapted& a : dora)
+      if (a.call == i) second.push_back(from_rank(a, calls[i].u, u_row, calls[i].scaled));
+  }
+  if (base.empty()) return;
+  matrices_forward(context, base, x, rows, rounded);
+  run_matmuls(context.pool, context.kernels, second);
+}
+
+// dm += Σ over the range's rows of dy·v/n with v = W x + s·B(A x), and scaled = m/n ⊙ dy. Where the forward's y is
+// given, v/n is (y − b)/m; where m is 0 that says nothing, and v is computed from x.
+void dora_backward(const Context& context, const Adapted& a, const LinearBackward& call, const float* x,
+                   int64_t u_row) {
+  constexpr int64_t kColumns = 64;
+  const LoraPair& pair = *a.pair;
+  const int64_t out = padded(pair.out), begin = a.range->begin, end = a.range->end;
+  const float *gain = a.packed(pair.gain), *norm = a.packed(pair.norm), *m = a.parameters(pair.magnitude_offset);
+  const float* bias = call.y == nullptr || call.weight->bias.empty() ? nullptr : call.weight->bias.data();
+  float* dm = a.range->gradients == nullptr ? nullptr : a.gradients(pair.magnitude_offset);
+  // First, since the space for `scaled` may be dy's.
+  std::vector<float> row(static_cast<size_t>(padded(pair.in)));
+  for (int64_t j = 0; dm != nullptr && call.y != nullptr && j < pair.out; ++j) {
+    if (m[j] != 0 || norm[j] == 0) continue;
+    call.weight->copy_row(j, row.data());
+    const float* b = a.parameters(pair.b_offset) + j * padded(pair.rank);
+    for (int64_t t = begin; t < end; ++t) {
+      const float v = context.kernels.dot(row.data(), x + t * padded(pair.in), padded(pair.in)) +
+                      context.kernels.dot(b, call.u + t * u_row, padded(pair.rank));
+      dm[j] += call.dy[t * out + j] * v / norm[j];
+    }
+  }
+  const float* v = call.y == nullptr ? call.scaled : call.y;
+  context.pool.run((out + kColumns - 1) / kColumns, [&](int64_t chunk, int) {
+    const int64_t first = chunk * kColumns, count = std::min(kColumns, out - first);
+    float sums[kColumns] = {}, inverse[kColumns] = {}, shift[kColumns] = {};
+    for (int64_t j = 0; j < count; ++j) {
+      const float divisor = call.y == nullptr ? norm[first + j] : m[first + j];
+      inverse[j] = divisor != 0 && norm[first + j] > 0 ? 1.0f / divisor : 0.0f;
+      if (bias != nullptr) shift[j] = bias[first + j];
+      if (dm != nullptr) sums[j] = dm[first + j];
+    }
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t at = t * out + first;
+      for (int64_t block = 0; block < count; block += kPanel) {
+        float dy[kPanel], y[kPanel];
+        std::copy_n(call.dy + at + block, kPanel, dy);
+        std::copy_n(v + at + block, kPanel, y);
+        for (int64_t j = 0; j < kPanel; ++j) sums[block + j] += dy[j] * (y[j] - shift[block + j]) * inverse[block + j];
+        for (int64_t j = 0; j < kPanel; ++j) dy[j] *= gain[first + block + j];
+        std::copy_n(dy, kPanel, call.scaled + at + block);
+      }
+    }
+    if (dm != nullptr) std::copy_n(sums, count, dm + first);
+  });
+}
+
+// What the products with W, A and B see as each call's dy: with DoRA in some row, m/n ⊙ dy of such rows.
+std::vector<const float*> through_magnitudes(const Context& context, std::span<const Adapted> adapted,
+                                             std::span<const LinearBackward> calls, const float* x, int64_t rows,
+                                             int64_t u_row, const RoundedScratch& rounded) {
+  std::vector<const float*> dy;
+  for (const LinearBackward& call : calls) dy.push_back(call.dy);
+  std::vector<Adapted> dora;
+  for (const Adapted& a : adapted)
+    if (a.pair->dora()) dora.push_back(a);
+  compute_again(context, dora, calls, x, rows, u_row, rounded);
+  for (const Adapted& a : dora) {
+    const LinearBackward& call = calls[a.call];
+    dora_backward(context, a, call, x, u_row);
+    dy[a.call] = call.scaled;
+  }
+  for (size_t i = 0; i < calls.size(); ++i) {
+    if (dy[i] == calls[i].dy) continue;
+    const int64_t out = padded(calls[i].weight->out);
+    for_rows(context.pool, rows, [&](int64_t row) {
+      if (std::none_of(dora.begin(), dora.end(),
+                       [&](const Adapted& a) { return a.call == i && a.range->begin <= row && row < a.range->end; }))
+        std::copy_n(calls[i].dy + row * out, out, calls[i].scaled + row * out);
+    });
+  }
+  return dy;
+}
+
+}  // namespace
+
+void linears_backward(const Context& context, std::span<const AdapterRange> adapters,
                       std::span<const LinearBackward> calls, const float* x, int64_t rows, float* dx, float* du,
-                      const RoundedScratch& rounded) {
-  std::vector<Matmul> to_rank, weights, to_input;
+                      int64_t u_row, const RoundedScratch& rounded) {
   std::vector<WeightGradient> whole;
   for (const LinearBackward& call : calls) {
     const PackedMatrix& w = *call.weight;
     if (call.dweight != nullptr) whole.push_back({x, padded(w.in), call.dy, padded(w.out), w.panels(), call.dweight});
     if (call.dbias != nullptr) add_bias_gradient(context, call.dy, rows, padded(w.out), call.dbias);
-    if (call.lora == nullptr) continue;
-    const LoraPair& lora = *call.lora;
-    const int64_t rank = padded(lora.rank), in = padded(lora.in), out = padded(lora.out);
-    to_rank.push_back({.a = call.dy,
+  }
+  const std::vector<Adapted> adapted = adapted_calls(adapters, calls);
+  const std::vector<const float*> dy = through_magnitudes(context, adapted, calls, x, rows, u_row, rounded);
+
+  std::vector<Matmul> to_rank;
+  for (const Adapted& a : adapted) {
+    const int64_t rank = padded(a.pair->rank), out = padded(a.pair->out);
+    to_rank.push_back({.a = dy[a.call] + a.range->begin * out,
                        .a_row = out,
-                       .b = adapter->parameters.data() + lora.b_offset,
+                       .b = a.parameters(a.pair->b_offset),
                        .b_k = rank,
                        .b_panel = kPanel,
-                       .c = du,
-                       .c_row = rank,
-                       .rows = rows,
+                       .c = du + (static_cast<int64_t>(a.call) * rows + a.range->begin) * u_row,
+                       .c_row = u_row,
+                       .rows = a.rows(),
                        .panels = rank / kPanel,
                        .depth = out});
-    weights.push_back({.a = call.dy,
-                       .a_row = 1,
-                       .a_k = out,
-                       .b = call.u,
-                       .b_k = rank,
-                       .b_panel = kPanel,
-                       .c = gradients + lora.b_offset,
-                       .c_row = rank,
-                       .rows = lora.out,
-                       .panels = rank / kPanel,
-                       .depth = rows,
-                       .accumulate = true});
-    weights.push_back({.a = du,
-                       .a_row = 1,
-                       .a_k = rank,
-                       .b = x,
-                       .b_k = in,
-                       .b_panel = kPanel,
-                       .c = gradients + lora.a_offset,
-                       .c_row = in,
-                       .rows = lora.rank,
-                       .panels = in / kPanel,
-                       .depth = rows,
-                       .accumulate = true});
-    to_input.push_back({.a = du,
-                        .a_row = rank,
-                        .b = adapter->parameters.data() + lora.a_offset,
-                        .b_k = in,
-                        .b_panel = kPanel,
-                        .c = dx,
-                        .c_row = in,
-                        .rows = rows,
-                        .panels = in / kPanel,
-                        .depth = rank,
-                        .accumulate = true});
-    du += rows * rank;
   }
   run_matmuls(context.pool, context.kernels, to_rank);
-  if (!to_rank.empty() && adapter->scale != 1.0f)
+  if (std::any_of(adapted.begin(), adapted.end(), [](auto& a) { return a.pair->scale != 1.0f; }))
     for_rows(context.pool, rows, [&](int64_t row) {
-      for (const Matmul& m : to_rank) context.kernels.scale(adapter->scale, m.c_row, m.c + row * m.c_row);
+      for (size_t i = 0; i < adapted.size(); ++i) {
+        const Adapted& a = adapted[i];
+        if (a.range->begin <= row && row < a.range->end)
+          context.kernels.scale(a.pair->scale, padded(a.pair->rank), to_rank[i].c + (row - a.range->begin) * u_row);
+      }
     });
-  run_matmuls(context.pool, context.kernels, weights);
+  // Range after range: two may have the same adapter, and its gradients add up in row order.
+  for (size_t i = 0; i < adapted.size();) {
+    std::vector<Matmul> weights;
+    for (const AdapterRange* range = adapted[i].range; i < adapted.size() && adapted[i].range == range; ++i) {
+      const Adapted& a = adapted[i];
+      if (range->gradients == nullptr) continue;
+      const int64_t rank = padded(a.pair->rank), in = padded(a.pair->in), out = padded(a.pair->out);
+      weights.push_back({.a = dy[a.call] + range->begin * out,
+                         .a_row = 1,
+                         .a_k = out,
+                         .b = calls[a.call].u + range->begin * u_row,
+                         .b_k = u_row,
+                         .b_panel = kPanel,
+                         .c = a.gradients(a.pair->b_offset),
+                         .c_row = rank,
+                         .rows = a.pair->out,
+                         .panels = rank / kPanel,
+                         .depth = a.rows(),
+                         .accumulate = true});
+      weights.push_back({.a = to_rank[i].c,
+                         .a_row = 1,
+                         .a_k = u_row,
+                         .b = x + range->begin * in,
+                         .b_k = in,
+                         .b_panel = kPanel,
+                         .c = a.gradients(a.pair->a_offset),
+                         .c_row = in,
+                         .rows = a.pair->rank,
+                         .panels = in / kPanel,
+                         .depth = a.rows(),
+                         .accumulate = true});
+    }
+    run_matmuls(context.pool, context.kernels, weights);
+  }
   add_weight_gradients(context, whole, rows);
   if (dx == nullptr) return;
+
   std::vector<InputGradient> base;
-  for (const LinearBackward& call : calls) base.push_back({call.weight, call.dy});
+  for (size_t i = 0; i < calls.size(); ++i) base.push_back({calls[i].weight, dy[i]});
   matrices_input_gradient(context, base, rows, dx, rounded);
-  // One after the other: each adds to the same dx.
-  for (const Matmul& m : to_input) run_matmuls(context.pool, context.kernels, {&m, 1});
+  // One after the other: calls add to the same dx.
+  for (size_t i = 0; i < adapted.size(); ++i) {
+    const Adapted& a = adapted[i];
+    const int64_t in = padded(a.pair->in);
+    const Matmul to_input = {.a = to_rank[i].c,
+                             .a_row = u_row,
+                             .b = a.parameters(a.pair->a_offset),
+                             .b_k = in,
+                             .b_panel = kPanel,
+                             .c = dx + a.range->begin * in,
+                             .c_row = in,
+                             .rows = a.rows(),
+                             .panels = in / kPanel,
+                             .depth = padded(a.pair->rank),
+                             .accumulate = true};
+    run_matmuls(context.pool, context.kernels, {&to_input, 1});
+  }
 }
 
 }  // namespace candor::engine

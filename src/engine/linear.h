@@ -1,4 +1,4 @@
-// Linear layers, frozen base plus LoRA: y = W x + b + B·u with u = s·A x, and the backward of it.
+// Linear layers: frozen base plus what each row's adapter adds (adapter.h), and the backward of it.
 #pragma once
 
 #include <cstdint>
@@ -9,32 +9,47 @@
 
 namespace candor::engine {
 
+// The token rows [begin, end) of a batch that go through an adapter. In a batch, ranges are in order and disjoint; rows
+// outside of all have the base alone. Each row's numbers are those it would have by itself.
+struct AdapterRange {
+  int64_t begin = 0, end = 0;
+  const Adapter* adapter = nullptr;
+  float* gradients = nullptr;  // laid out as its parameters; null: a forward pass, or frozen
+};
+// The adapter of a row, or null.
+const Adapter* adapter_of(std::span<const AdapterRange> adapters, int64_t row);
+
 // One layer of several that read the same x.
 struct LinearCall {
   const PackedMatrix* weight = nullptr;
-  const LoraPair* lora = nullptr;  // or nullptr
-  float* y = nullptr;              // [rows, padded(out)]
-  float* u = nullptr;              // [rows, padded(rank)], kept for the backward; only with lora
+  int64_t layer = 0;
+  Linear linear = Linear::kQ;
+  float* y = nullptr;  // [rows, padded(out)]
+  float* u = nullptr;  // [rows, u_row]: s·A x, kept for the backward; only where a row has an adapter for it
 };
 // x: [rows, padded(in)]; the weights may see it rounded, adapters see x itself.
-void linears_forward(const Context& context, const Adapter* adapter, std::span<const LinearCall> calls, const float* x,
-                     int64_t rows, const RoundedScratch& rounded);
+void linears_forward(const Context& context, std::span<const AdapterRange> adapters, std::span<const LinearCall> calls,
+                     const float* x, int64_t rows, int64_t u_row, const RoundedScratch& rounded);
 
 struct LinearBackward {
   const PackedMatrix* weight = nullptr;
-  const LoraPair* lora = nullptr;  // or nullptr
-  const float* dy = nullptr;       // [rows, padded(out)]
-  const float* u = nullptr;        // as the forward left it
-  float* dweight = nullptr;        // as the weight's data; null: frozen
-  float* dbias = nullptr;          // as its bias; null: frozen, or there is none
+  int64_t layer = 0;
+  Linear linear = Linear::kQ;
+  const float* dy = nullptr;  // [rows, padded(out)]
+  const float* u = nullptr;   // as the forward left it
+  float* dweight = nullptr;   // as the weight's data; null: frozen
+  float* dbias = nullptr;     // as its bias; null: frozen, or there is none
+  // Only read where a row has DoRA: y as the forward left it (null: it is computed again), and space for m/n ⊙ dy, both
+  // [rows, padded(out)]. The space may be dy's or y's own; y's only where y is given.
+  const float* y = nullptr;
+  float* scaled = nullptr;
 };
-// Adds the gradients of A and B into `gradients` (laid out as Adapter::parameters), those of weights and biases into
-// dweight and dbias, tokens in row order. Without LoRA in any call, adapter and gradients may be null. Writes dx = sum
-// of the calls' dy·W + du·A, [rows, padded(in)]; dx may be null: nothing below needs it. du: scratch of
-// calls·rows·max_padded_rank floats. Only the dx product with W may see dy rounded; every other gradient sees dy and x
-// themselves.
-void linears_backward(const Context& context, const Adapter* adapter, float* gradients,
+// Adds the gradients of A, B and m into those of each range, those of weights and biases into dweight and dbias, tokens
+// in row order. Writes dx = sum of the calls' dy·W + du·A, [rows, padded(in)]; dx may be null: nothing below needs it.
+// du: scratch of calls·rows·u_row floats. Only the dx product with W may see dy rounded; every other gradient sees dy
+// and x themselves.
+void linears_backward(const Context& context, std::span<const AdapterRange> adapters,
                       std::span<const LinearBackward> calls, const float* x, int64_t rows, float* dx, float* du,
-                      const RoundedScratch& rounded);
+                      int64_t u_row, const RoundedScratch& rounded);
 
 }  // namespace candor::engine

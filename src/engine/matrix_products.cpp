@@ -55,23 +55,14 @@ void matrices_forward(const Context& context, std::span<const ForwardProduct> pr
   const PackedMatrix& any = *products.front().weight;
   if (any.dtype() == Dtype::kBfloat16)
     round_rows(context.pool, context.kernels, x, rows * padded(any.in), scratch.bf16);
-  bool biased = false;
   for (const ForwardProduct& product : products) {
     const PackedMatrix& w = *product.weight;
     if (w.dtype() == Dtype::kFloat32)
       floats.push_back(base_product<Matmul>(w, w.data.data(), x, rows, product.y));
     else
       bf16.push_back(base_product<Bf16Matmul>(w, w.pairs.data(), scratch.bf16, rows, product.y));
-    biased = biased || !w.bias.empty();
   }
   run_matmuls(context.pool, context.kernels, floats, bf16);
-  if (!biased) return;
-  for_rows(context.pool, rows, [&](int64_t row) {
-    for (const ForwardProduct& product : products) {
-      const Buffer& bias = product.weight->bias;
-      if (!bias.empty()) context.kernels.add(bias.data(), bias.size(), product.y + row * bias.size());
-    }
-  });
 }
 
 void matrices_input_gradient(const Context& context, std::span<const InputGradient> gradients, int64_t rows, float* dx,

@@ -1,4 +1,4 @@
-// Products with the base's matrices, in whatever numbers they are: y = W x + b, and dx = dy·W.
+// Products with the base's matrices, in whatever numbers they are: y = W x (without the bias), and dx = dy·W.
 #pragma once
 
 #include <cstdint>

@@ -30,7 +30,7 @@ Shape linear_shape(const files::ModelConfig& c, Linear linear) {
     case Linear::kV:
       return {kv, c.hidden_size, c.attention_bias};
     case Linear::kO:
-      return {c.hidden_size, q, c.attention_bias};
+      return {c.hidden_size, q, c.output_bias};
     case Linear::kGate:
     case Linear::kUp:
       return {c.intermediate_size, c.hidden_size, c.mlp_bias};

@@ -33,8 +33,6 @@ void adamw_step(const Context& context, const AdamwOptions& options, double lear
   const double clip = options.max_grad_norm > 0 ? std::min(1.0, options.max_grad_norm / (norm + 1e-6)) : 1.0;
   const AdamwStep step{learning_rate,        options.beta1, options.beta2, options.epsilon,
                        options.weight_decay, 1.0 - power1,  1.0 - power2,  clip};
-  AdamwStep without_decay = step;
-  without_decay.weight_decay = 0;
   struct Stretch {
     const ParameterTensor* tensor;
     int64_t first;  // of its floats
@@ -46,9 +44,12 @@ void adamw_step(const Context& context, const AdamwOptions& options, double lear
   context.pool.run(static_cast<int64_t>(stretches.size()), [&](int64_t i, int) {
     const auto [tensor, first] = stretches[i];
     const int64_t at = tensor->offset + first;
-    context.kernels.adamw(tensor->decay ? step : without_decay, gradients + at,
-                          std::min(kStretch, tensor->size - first), tensor->values + first, state.m.data() + at,
-                          state.v.data() + at);
+    AdamwStep own = step;
+    if (!tensor->decay) own.weight_decay = 0;
+    if (tensor->group == ParameterGroup::kB) own.learning_rate *= options.b_ratio;
+    if (tensor->group == ParameterGroup::kEmbeddingPair) own.learning_rate *= options.embedding_ratio;
+    context.kernels.adamw(own, gradients + at, std::min(kStretch, tensor->size - first), tensor->values + first,
+                          state.m.data() + at, state.v.data() + at);
   });
   if (trainable.adapter != nullptr) pack_adapter(context, *trainable.adapter);
   if (trainable.model != nullptr) round_master_weights(context, *trainable.model);

@@ -10,6 +10,9 @@ namespace candor::engine {
 struct AdamwOptions {
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.0;
   double max_grad_norm = 1.0;  // 0 = no clipping
+  // LoRA+ (arXiv 2402.12354): what an adapter's B, and DoRA's magnitudes, multiply the learning rate with; and both
+  // matrices of an adapted embedding. 1 = none of it.
+  double b_ratio = 1.0, embedding_ratio = 1.0;
 };
 
 struct AdamwState {

@@ -58,6 +58,17 @@ void PackedMatrix::copy_row(int64_t row, float* to) const {
   for (int64_t k = 0; k < in; ++k) to[k] = bfloat16_to_float(from[k / 2 * (2 * kPanel) + k % 2]);
 }
 
+void PackedMatrix::copy_panel(int64_t panel, float* to) const {
+  if (dtype() == Dtype::kFloat32) {
+    std::copy_n(data.data() + panel * panel_size(), panel_size(), to);
+    return;
+  }
+  const uint16_t* from = pairs.data() + panel * panel_size();
+  for (int64_t k = 0; k < padded(in); ++k)
+    for (int64_t lane = 0; lane < kPanel; ++lane)
+      to[k * kPanel + lane] = bfloat16_to_float(from[k / 2 * (2 * kPanel) + 2 * lane + k % 2]);
+}
+
 void PackedMatrix::copy_trained_row(int64_t row, float* to) const {
   data.empty() ? copy_row(row, to) : copy_float_row(*this, row, to);
 }

@@ -23,6 +23,7 @@ struct PackedMatrix {
   int64_t panels() const { return padded(out) / kPanel; }
   int64_t panel_size() const { return padded(in) * kPanel; }
   void copy_row(int64_t row, float* to) const;          // as it computes; to: in floats
+  void copy_panel(int64_t panel, float* to) const;      // the same of 16 rows, [padded(in)][16]
   void copy_trained_row(int64_t row, float* to) const;  // of the master weights where there are some: what is saved
 };
 

@@ -49,6 +49,7 @@ void PolicyPass::clear() {
   batch_ = {};
   head_rows_.clear();
   value_rows_.clear();
+  groups_.clear();
 }
 
 // inputs: the tokens of each completion that pass through the model.
@@ -83,8 +84,17 @@ std::vector<PolicyPass::StateRows> PolicyPass::append(std::span<const int32_t> p
 
 const HeadOutput& PolicyPass::forward(const Adapter* adapter, std::span<const RolloutGroup> groups,
                                       double temperature) {
+  return forward(std::vector<const Adapter*>(groups.size(), adapter), groups, temperature);
+}
+
+const HeadOutput& PolicyPass::forward(std::span<const Adapter* const> adapters, std::span<const RolloutGroup> groups,
+                                      double temperature) {
+  CHECK(adapters.size() == groups.size());
   clear();
-  for (const RolloutGroup& group : groups) {
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const RolloutGroup& group = groups[g];
+    const int64_t first_token = batch_.tokens();
+    const size_t first_entry = head_rows_.size();
     CHECK(group.masks.empty() || group.masks.size() == group.completions.size());
     std::vector<std::span<const int32_t>> inputs;
     for (const auto& completion : group.completions)
@@ -96,12 +106,32 @@ const HeadOutput& PolicyPass::forward(const Adapter* adapter, std::span<const Ro
       for (size_t t = 0; t < completion.size(); ++t)
         if (group.counts(i, t)) head_rows_.push_back({rows[i].of(static_cast<int64_t>(t)), completion[t]});
     }
+    groups_.push_back({g, first_token, batch_.tokens(), first_entry, head_rows_.size() - first_entry});
   }
-  adapter_ = adapter;
+  adapters_.assign(adapters.begin(), adapters.end());
   temperature_ = temperature;
-  engine::forward(context_, model_, rope_, adapter, batch_, kv_, activations_);
-  output_ = head_forward(context_, head_of(model_, adapter), activations_.hidden(), head_rows_, temperature);
+  const std::vector<Run> all = runs([&](size_t a, size_t b) { return adapters_[a] == adapters_[b]; });
+  std::vector<AdapterRange> ranges;
+  for (const Run& run : all) ranges.push_back({run.begin, run.end, adapters_[run.group]});
+  engine::forward(context_, model_, rope_, ranges, batch_, kv_, activations_);
+  output_ = {};
+  for (const Run& run : all)
+    output_.append(head_forward(context_, head_of(model_, adapters_[run.group]), activations_.hidden(),
+                                std::span(head_rows_).subspan(run.first_entry, run.entries), temperature));
   return output_;
+}
+
+std::vector<PolicyPass::Run> PolicyPass::runs(const std::function<bool(size_t before, size_t group)>& same) const {
+  std::vector<Run> all;
+  for (const Run& group : groups_) {
+    if (all.empty() || !same(all.back().group, group.group)) {
+      all.push_back(group);
+      continue;
+    }
+    all.back().end = group.end;
+    all.back().entries += group.entries;
+  }
+  return all;
 }
 
 const std::vector<float>& PolicyPass::values(const Adapter* adapter, const ScalarHead& head,
@@ -136,12 +166,29 @@ float* PolicyPass::zeroed_dhidden() {
 
 void PolicyPass::backward(const Trainable& trainable, std::span<const float> dlogprob, std::span<const float> dentropy,
                           float* gradients) {
-  CHECK(trainable.adapter == adapter_);
+  backward(std::vector<Trained>(groups_.size(), {&trainable, gradients}), dlogprob, dentropy);
+}
+
+void PolicyPass::backward(std::span<const Trained> trained, std::span<const float> dlogprob,
+                          std::span<const float> dentropy) {
+  CHECK(trained.size() == groups_.size());
   CHECK(dlogprob.size() == head_rows_.size() && dentropy.size() == head_rows_.size());
-  const int64_t head = trainable.weights.head;
-  head_backward(context_, head_of(model_, adapter_), activations_.hidden(), head_rows_, temperature_, output_, dlogprob,
-                dentropy, zeroed_dhidden(), head < 0 ? nullptr : gradients + head);
-  backward_from_hidden(trainable, gradients);
+  if (trained.empty()) return;
+  float* dhidden = zeroed_dhidden();
+  std::vector<TrainedRange> ranges;
+  for (const Run& run : runs([&](size_t a, size_t b) {
+         return trained[a].trainable == trained[b].trainable && trained[a].gradients == trained[b].gradients;
+       })) {
+    const auto [trainable, gradients] = trained[run.group];
+    CHECK(trainable->adapter == adapters_[run.group]);
+    const int64_t head = trainable->weights.head;
+    head_backward(context_, head_of(model_, trainable->adapter), activations_.hidden(),
+                  std::span(head_rows_).subspan(run.first_entry, run.entries), temperature_,
+                  output_.slice(run.first_entry, run.entries), dlogprob.subspan(run.first_entry, run.entries),
+                  dentropy.subspan(run.first_entry, run.entries), dhidden, head < 0 ? nullptr : gradients + head);
+    ranges.push_back({run.begin, run.end, trainable, gradients});
+  }
+  backward_from_hidden(ranges);
 }
 
 void PolicyPass::values_backward(const Trainable& trainable, std::span<const float> dvalues, float* gradients) {
@@ -150,16 +197,17 @@ void PolicyPass::values_backward(const Trainable& trainable, std::span<const flo
   auto gradient = [&](int64_t offset) { return offset < 0 ? nullptr : gradients + offset; };
   scalar_head_backward(context_, *scalar_head_, activations_.hidden(), value_rows_, dvalues, zeroed_dhidden(),
                        gradient(trainable.weights.scalar_weight), gradient(trainable.weights.scalar_bias));
-  if (!only_head) backward_from_hidden(trainable, gradients);
+  const TrainedRange all{0, batch_.tokens(), &trainable, gradients};
+  if (!only_head) backward_from_hidden({&all, 1});
 }
 
-void PolicyPass::backward_from_hidden(const Trainable& trainable, float* gradients) {
+void PolicyPass::backward_from_hidden(std::span<const TrainedRange> trained) {
   kv_gradients_.kv_heads = model_.config.kv_heads;
   kv_gradients_.block = kPageTokens * padded(model_.config.head_dim);
   const int64_t page_count = pages_.empty() ? 0 : *std::max_element(pages_.begin(), pages_.end()) + 1;
   const int64_t needed = page_count * kv_gradients_.kv_heads * 2 * kv_gradients_.block;
   if (kv_gradients_.data.size() < needed) kv_gradients_.data = Buffer(context_.ledger, role_, "kv gradients", needed);
-  engine::backward(context_, model_, trainable, batch_, kv_, activations_, kv_gradients_, dhidden_.data(), gradients);
+  engine::backward(context_, model_, trained, batch_, kv_, activations_, kv_gradients_, dhidden_.data());
 }
 
 }  // namespace candor::engine

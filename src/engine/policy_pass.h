@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -48,10 +49,22 @@ class PolicyPass {
   // model alone.
   const HeadOutput& forward(const Adapter* adapter, std::span<const RolloutGroup> groups, double temperature);
 
+  // The same with an adapter (or null) for each group. Every group's numbers are those that it would have by itself.
+  const HeadOutput& forward(std::span<const Adapter* const> adapters, std::span<const RolloutGroup> groups,
+                            double temperature);
+
   // Derivatives of the loss by each entry of the last forward, which had this adapter, or this model's weights. Adds
   // into `gradients`, laid out as `trainable` says.
   void backward(const Trainable& trainable, std::span<const float> dlogprob, std::span<const float> dentropy,
                 float* gradients);
+
+  // Of a forward with an adapter for each group, all of them given: what is trained of each group, and where its
+  // gradients are added.
+  struct Trained {
+    const Trainable* trainable = nullptr;
+    float* gradients = nullptr;
+  };
+  void backward(std::span<const Trained> groups, std::span<const float> dlogprob, std::span<const float> dentropy);
 
   // Values [entries][labels], one entry per state, completions in order (group by group). A state that completions
   // share (state 0) has an entry in each.
@@ -71,10 +84,18 @@ class PolicyPass {
     int64_t before, first;  // of state 0, the prompt's last token; of state 1
     int64_t of(int64_t state) const { return state == 0 ? before : first + state - 1; }
   };
+  // Neighbouring groups that go through the same adapter: their token rows and their entries.
+  struct Run {
+    size_t group;  // the first of them
+    int64_t begin, end;
+    size_t first_entry, entries;
+  };
+  // Cut where `same` parts a group from the one before.
+  std::vector<Run> runs(const std::function<bool(size_t before, size_t group)>& same) const;
   void clear();
   std::vector<StateRows> append(std::span<const int32_t> prompt, std::span<const std::span<const int32_t>> inputs);
   float* zeroed_dhidden();
-  void backward_from_hidden(const Trainable& trainable, float* gradients);
+  void backward_from_hidden(std::span<const TrainedRange> trained);
 
   const Context& context_;
   const Model& model_;
@@ -89,7 +110,9 @@ class PolicyPass {
   HeadOutput output_;
   std::vector<int64_t> value_rows_;
   std::vector<float> values_;
-  const Adapter* adapter_ = nullptr;
+  std::vector<Run> groups_;               // one of each group
+  std::vector<const Adapter*> adapters_;  // of each group
+  const Adapter* adapter_ = nullptr;      // of values()
   const ScalarHead* scalar_head_ = nullptr;
   double temperature_ = 1.0;
   Buffer dhidden_;

@@ -23,6 +23,14 @@ struct Row {
   std::optional<StopStrings> stops;
 };
 
+// Of all adapters that some row may go through.
+int64_t largest_rank(const Adapter* adapter, std::span<const SampleRequest> requests) {
+  int64_t rank = adapter == nullptr ? 0 : adapter->max_padded_rank;
+  for (const SampleRequest& request : requests)
+    if (request.adapter && *request.adapter != nullptr) rank = std::max(rank, (*request.adapter)->max_padded_rank);
+  return rank;
+}
+
 }  // namespace
 
 PrefixCache::PrefixCache(MemoryLedger& ledger, const Model& model)
@@ -50,8 +58,7 @@ struct Sampler::Impl {
         cache_(cache),
         own_kv_(context.ledger, "sampler", model.config, model.dtype),
         kv_(cache == nullptr ? own_kv_ : cache->kv_),
-        activations_(context, "sampler", model, adapter == nullptr ? 0 : adapter->max_padded_rank,
-                     Activations::Keep::kOneLayer) {
+        activations_(context, "sampler", model, largest_rank(adapter, requests), Activations::Keep::kOneLayer) {
     CHECK(cache == nullptr || (requests.size() == 1 && requests[0].completions == 1));
     for (const SampleRequest& request : requests) {
       CHECK(!request.prompt.empty());
@@ -94,10 +101,12 @@ struct Sampler::Impl {
         admitted.push_back(next_request_++);
       }
       if (admitted.empty()) return;
-      forward(context_, model_, rope_, adapter_, batch, kv_, activations_);
+      std::vector<const Adapter*> adapters;
+      for (const size_t request : admitted) adapters.push_back(adapter_of_request(request));
+      forward(context_, model_, rope_, ranges_of(batch, adapters), batch, kv_, activations_);
       std::vector<int64_t> last;
       for (const Segment& segment : batch.segments) last.push_back(segment.end - 1);
-      compute_logits(last);
+      compute_logits(last, adapters);
       std::vector<Row> fresh;
       std::vector<int64_t> logits_row;
       for (size_t i = 0; i < admitted.size(); ++i) {
@@ -166,14 +175,16 @@ struct Sampler::Impl {
     if (rows_.empty()) return;
     TokenBatch batch;
     std::vector<int64_t> order;
+    std::vector<const Adapter*> adapters;
     for (Row& row : rows_) {
+      adapters.push_back(adapter_of_request(row.place.request));
       if (row.position % kPageTokens == 0) row.pages.push_back(kv_.take());
       const int32_t token = completion_of(row).ids.back();
       order.push_back(batch.tokens());
       batch.append({&token, 1}, row.position++, row.pages);
     }
-    forward(context_, model_, rope_, adapter_, batch, kv_, activations_);
-    compute_logits(order);
+    forward(context_, model_, rope_, ranges_of(batch, adapters), batch, kv_, activations_);
+    compute_logits(order, adapters);
     std::vector<Row> rows = std::move(rows_);
     rows_.clear();
     draw(rows, order);
@@ -182,15 +193,36 @@ struct Sampler::Impl {
 
   Completion& completion_of(const Row& row) { return results_[row.place.request][row.place.completion]; }
 
-  // Logits of these rows of the final hidden states.
-  void compute_logits(const std::vector<int64_t>& hidden_rows) {
+  const Adapter* adapter_of_request(size_t request) const {
+    return requests_[request].adapter ? *requests_[request].adapter : adapter_;
+  }
+
+  // The segments' adapters as ranges of token rows; neighbours under one adapter are one.
+  static std::vector<AdapterRange> ranges_of(const TokenBatch& batch, const std::vector<const Adapter*>& adapters) {
+    std::vector<AdapterRange> ranges;
+    for (size_t i = 0; i < adapters.size(); ++i) {
+      const Segment& segment = batch.segments[i];
+      if (!ranges.empty() && ranges.back().adapter == adapters[i])
+        ranges.back().end = segment.end;
+      else
+        ranges.push_back({segment.begin, segment.end, adapters[i]});
+    }
+    return ranges;
+  }
+
+  // Logits of these rows of the final hidden states, each by its adapter's head.
+  void compute_logits(const std::vector<int64_t>& hidden_rows, const std::vector<const Adapter*>& adapters) {
     const int64_t width = padded(model_.config.hidden_size), rows = static_cast<int64_t>(hidden_rows.size());
     const int64_t vocabulary = padded(model_.config.vocab_size);
     if (hidden_.size() < rows * width) hidden_ = Buffer(context_.ledger, "sampler", "last hidden", rows * width);
     if (logits_.size() < rows * vocabulary) logits_ = Buffer(context_.ledger, "sampler", "logits", rows * vocabulary);
     for (int64_t i = 0; i < rows; ++i)
       std::copy_n(activations_.hidden() + hidden_rows[i] * width, width, hidden_.data() + i * width);
-    head_logits(context_, head_of(model_, adapter_), hidden_.data(), rows, logits_.data());
+    for (int64_t first = 0, end = 0; first < rows; first = end) {
+      while (end < rows && adapters[end] == adapters[first]) ++end;
+      head_logits(context_, head_of(model_, adapters[first]), hidden_.data() + first * width, end - first,
+                  logits_.data() + first * vocabulary);
+    }
   }
 
   // Row i draws from row logits_row[i] of the logits.

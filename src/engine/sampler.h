@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,7 +22,8 @@ namespace candor::engine {
 struct SampleRequest {
   std::vector<int32_t> prompt;  // at least one token
   int64_t completions = 1;
-  int64_t max_new_tokens = 0;  // a bound of its own; 0: the options'
+  int64_t max_new_tokens = 0;                  // a bound of its own; 0: the options'
+  std::optional<const Adapter*> adapter = {};  // instead of the sampler's; null: the model alone
 };
 
 // Per token: `logprobs` of the model at temperature 1, `policy_logprobs` at the sampling temperature (what trains; at

@@ -81,8 +81,8 @@ inline files::ModelFiles random_model_files(const files::ModelConfig& c, uint64_
       bias("self_attn.q_proj", q);
       bias("self_attn.k_proj", kv);
       bias("self_attn.v_proj", kv);
-      bias("self_attn.o_proj", c.hidden_size);
     }
+    if (c.output_bias) bias("self_attn.o_proj", c.hidden_size);
     if (c.mlp_bias) {
       bias("mlp.gate_proj", c.intermediate_size);
       bias("mlp.up_proj", c.intermediate_size);
@@ -108,9 +108,10 @@ struct Bench {
   Model random_model(uint64_t seed = 1, const files::ModelConfig& c = tiny_config()) {
     return load(random_model_files(c, seed));
   }
-  // All seven linear layers; B is drawn too, so that the adapter does something.
-  Adapter random_adapter(const Model& model, int64_t rank = 4, uint64_t seed = 7) {
+  // All seven linear layers; B is drawn too, so that the adapter does something, and DoRA's magnitudes are moved.
+  Adapter random_adapter(const Model& model, int64_t rank = 4, uint64_t seed = 7, bool dora = false) {
     files::LoraConfig config;
+    config.use_dora = dora;
     config.r = rank;
     config.alpha = 2.0 * static_cast<double>(rank);
     config.target_modules = {"all-linear"};
@@ -123,6 +124,9 @@ struct Bench {
               0.1 *
               (2.0 * random_uniform({seed, RngStream::kData, 1, static_cast<uint32_t>(i)}, row * pair.rank + k) - 1));
     }
+    for (const LoraPair& pair : adapter.pairs)
+      for (int64_t i = 0; dora && i < pair.out; ++i)  // off the norms, with which they begin
+        adapter.parameters[pair.magnitude_offset + i] *= 1.0f + 0.03f * static_cast<float>(i % 11 - 5);
     pack_adapter(*context, adapter);
     return adapter;
   }

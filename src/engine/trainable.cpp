@@ -8,8 +8,9 @@ namespace candor::engine {
 
 namespace {
 
-void append(Trainable& trainable, std::string name, float* values, int64_t size, bool decay) {
-  trainable.tensors.push_back({std::move(name), values, size, trainable.floats, decay});
+void append(Trainable& trainable, std::string name, float* values, int64_t size, bool decay,
+            ParameterGroup group = ParameterGroup::kOther) {
+  trainable.tensors.push_back({std::move(name), values, size, trainable.floats, decay, group});
   trainable.floats += size;
 }
 
@@ -39,9 +40,13 @@ Trainable trainable_of(Adapter& adapter, ScalarHead* scalar_head) {
   Trainable trainable;
   trainable.adapter = &adapter;
   for (const LoraPair& pair : adapter.pairs) {
-    const std::string path = "base_model.model." + module_path(pair.layer, pair.linear);
+    const std::string path = "base_model.model." + pair.module;
     append(trainable, path + ".lora_A.weight", adapter.parameters.data() + pair.a_offset, pair.a_size(), true);
-    append(trainable, path + ".lora_B.weight", adapter.parameters.data() + pair.b_offset, pair.b_size(), true);
+    append(trainable, path + ".lora_B.weight", adapter.parameters.data() + pair.b_offset, pair.b_size(), true,
+           ParameterGroup::kB);
+    if (pair.dora())
+      append(trainable, path + ".lora_magnitude_vector", adapter.parameters.data() + pair.magnitude_offset,
+             padded(pair.out), true, ParameterGroup::kB);
   }
   auto whole = [&](const char* name, std::optional<PackedMatrix>& copy, int64_t& offset) {
     if (!copy) return;

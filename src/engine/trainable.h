@@ -16,12 +16,16 @@
 
 namespace candor::engine {
 
+// What LoRA+ tells apart: B and DoRA's magnitudes; both matrices of an adapted embedding; all else.
+enum class ParameterGroup { kOther, kB, kEmbeddingPair };
+
 struct ParameterTensor {
   std::string name;  // Hugging Face's or PEFT's
   float* values = nullptr;
   int64_t size = 0;    // floats
   int64_t offset = 0;  // into gradients and moments
   bool decay = true;   // weight decay applies: not to norms and biases, as Transformers' Trainer has it
+  ParameterGroup group = ParameterGroup::kOther;
 };
 
 // Where in a gradient buffer the gradients of whole weights lie; -1: not trained.

@@ -48,21 +48,21 @@ Result<std::vector<float>> rope_divisors(const GgufFile& file, int64_t head_dim)
 }
 
 Result<RopeConfig> rope_from_gguf(const GgufFile& file, const ModelConfig& config) {
-  const std::string name = file.path().string();
+  const std::string name = file.path().string(), at = config.family + ".";
   RopeConfig rope;
-  rope.theta = TRY(file.number("llama.rope.freq_base"))
+  rope.theta = TRY(file.number(at + "rope.freq_base"))
   .value_or(10000.0);
-  const int64_t dimensions = TRY(file.integer("llama.rope.dimension_count"))
+  const int64_t dimensions = TRY(file.integer(at + "rope.dimension_count"))
   .value_or(config.head_dim);
   if (dimensions != config.head_dim) {
-    return error("[{}] llama.rope.dimension_count {} differs from the head width {}, which is not supported yet.", name,
+    return error("[{}] {}rope.dimension_count {} differs from the head width {}, which is not supported yet.", name, at,
                  dimensions, config.head_dim);
   }
   rope.frequency_divisors = TRY(rope_divisors(file, config.head_dim));
-  const std::optional<double> old_factor = TRY(file.number("llama.rope.scale_linear"));
-  std::string type = TRY(file.string("llama.rope.scaling.type"))
+  const std::optional<double> old_factor = TRY(file.number(at + "rope.scale_linear"));
+  std::string type = TRY(file.string(at + "rope.scaling.type"))
   .value_or(old_factor.value_or(1.0) != 1.0 ? "linear" : "none");
-  const double factor = TRY(file.number("llama.rope.scaling.factor"))
+  const double factor = TRY(file.number(at + "rope.scaling.factor"))
   .value_or(old_factor.value_or(1.0));
   if (type == "none" || factor == 0) return rope;
   if (type == "linear") {
@@ -71,19 +71,19 @@ Result<RopeConfig> rope_from_gguf(const GgufFile& file, const ModelConfig& confi
     return rope;
   }
   if (type != "yarn") {
-    return error("[{}] llama.rope.scaling.type \"{}\" is not supported: none, linear and yarn are.", name, type);
+    return error("[{}] {}rope.scaling.type \"{}\" is not supported: none, linear and yarn are.", name, at, type);
   }
   rope.type = RopeType::kYarn;
   rope.factor = factor;
-  rope.original_max_positions = TRY(file.number("llama.rope.scaling.original_context_length"))
+  rope.original_max_positions = TRY(file.number(at + "rope.scaling.original_context_length"))
   .value_or(static_cast<double>(config.max_positions));
-  rope.beta_fast = TRY(file.number("llama.rope.scaling.yarn_beta_fast"))
+  rope.beta_fast = TRY(file.number(at + "rope.scaling.yarn_beta_fast"))
   .value_or(rope.beta_fast);
-  rope.beta_slow = TRY(file.number("llama.rope.scaling.yarn_beta_slow"))
+  rope.beta_slow = TRY(file.number(at + "rope.scaling.yarn_beta_slow"))
   .value_or(rope.beta_slow);
-  const double attention = TRY(file.number("llama.rope.scaling.attn_factor"))
+  const double attention = TRY(file.number(at + "rope.scaling.attn_factor"))
   .value_or(1.0);
-  if (!(factor > 0)) return error("[{}] llama.rope.scaling.factor is {}; above 0 is expected.", name, factor);
+  if (!(factor > 0)) return error("[{}] {}rope.scaling.factor is {}; above 0 is expected.", name, at, factor);
   rope.attention_factor = attention * (factor > 1 ? 0.1 * exact_log(factor) + 1 : 1);
   return rope;
 }
@@ -104,44 +104,46 @@ Result<ModelConfig> config_from_gguf(const GgufFile& file) {
   ModelConfig config;
   const std::optional<std::string> architecture = TRY(file.string("general.architecture"));
   if (!architecture) return error("[{}] has no metadata key \"general.architecture\": it holds no model.", name);
-  if (*architecture != "llama") {
-    return error("[{}] architecture \"{}\" is not supported yet: llama is.", name, *architecture);
+  if (*architecture != "llama" && *architecture != "qwen2") {
+    return error("[{}] architecture \"{}\" is not supported yet: llama and qwen2 are.", name, *architecture);
   }
   config.family = *architecture;
-  if (TRY(file.integer("llama.expert_count")).value_or(0) > 0) {
+  const std::string at = config.family + ".";  // opens the model's own keys
+  if (TRY(file.integer(at + "expert_count")).value_or(0) > 0) {
     return error("[{}] holds a mixture of experts, which is not supported yet.", name);
   }
-  config.layers = TRY(required_integer(file, "llama.block_count"));
-  config.hidden_size = TRY(required_integer(file, "llama.embedding_length"));
-  config.max_positions = TRY(required_integer(file, "llama.context_length"));
-  const std::optional<int64_t> intermediate = TRY(per_layer_integer(file, "llama.feed_forward_length"));
-  const std::optional<int64_t> heads = TRY(per_layer_integer(file, "llama.attention.head_count"));
+  config.layers = TRY(required_integer(file, at + "block_count"));
+  config.hidden_size = TRY(required_integer(file, at + "embedding_length"));
+  config.max_positions = TRY(required_integer(file, at + "context_length"));
+  const std::optional<int64_t> intermediate = TRY(per_layer_integer(file, at + "feed_forward_length"));
+  const std::optional<int64_t> heads = TRY(per_layer_integer(file, at + "attention.head_count"));
   if (!intermediate || !heads) {
-    return error("[{}] has no metadata key \"llama.{}\".", name,
+    return error("[{}] has no metadata key \"{}{}\".", name, at,
                  heads ? "feed_forward_length" : "attention.head_count");
   }
   config.intermediate_size = *intermediate;
   config.heads = *heads;
-  config.kv_heads = TRY(per_layer_integer(file, "llama.attention.head_count_kv"))
+  config.kv_heads = TRY(per_layer_integer(file, at + "attention.head_count_kv"))
   .value_or(config.heads);
-  const std::optional<double> eps = TRY(file.number("llama.attention.layer_norm_rms_epsilon"));
-  if (!eps) return error("[{}] has no metadata key \"llama.attention.layer_norm_rms_epsilon\".", name);
+  const std::optional<double> eps = TRY(file.number(at + "attention.layer_norm_rms_epsilon"));
+  if (!eps) return error("[{}] has no metadata key \"{}attention.layer_norm_rms_epsilon\".", name, at);
   config.norm_eps = *eps;
-  const std::optional<int64_t> key_length = TRY(file.integer("llama.attention.key_length"));
+  const std::optional<int64_t> key_length = TRY(file.integer(at + "attention.key_length"));
   if (!key_length && (config.heads < 1 || config.hidden_size % config.heads != 0)) {
-    return error("[{}] llama.embedding_length {} is no multiple of llama.attention.head_count {}.", name,
-                 config.hidden_size, config.heads);
+    return error("[{}] {}embedding_length {} is no multiple of {}attention.head_count {}.", name, at,
+                 config.hidden_size, at, config.heads);
   }
   config.head_dim = key_length ? *key_length : config.hidden_size / config.heads;
-  if (TRY(file.integer("llama.attention.value_length")).value_or(config.head_dim) != config.head_dim) {
+  if (TRY(file.integer(at + "attention.value_length")).value_or(config.head_dim) != config.head_dim) {
     return error("[{}] keys and values of different widths are not supported yet.", name);
   }
   const GgufArray* tokens = TRY(file.array("tokenizer.ggml.tokens"));
-  const std::optional<int64_t> vocab_size = TRY(file.integer("llama.vocab_size"));
-  if (!vocab_size && tokens == nullptr) return error("[{}] has no metadata key \"llama.vocab_size\".", name);
+  const std::optional<int64_t> vocab_size = TRY(file.integer(at + "vocab_size"));
+  if (!vocab_size && tokens == nullptr) return error("[{}] has no metadata key \"{}vocab_size\".", name, at);
   config.vocab_size = vocab_size ? *vocab_size : static_cast<int64_t>(tokens->count);
   config.tied_head = file.find_tensor("output.weight") == nullptr;
   config.attention_bias = file.find_tensor("blk.0.attn_q.bias") != nullptr;
+  config.output_bias = file.find_tensor("blk.0.attn_output.bias") != nullptr;
   config.mlp_bias = file.find_tensor("blk.0.ffn_gate.bias") != nullptr;
   TRY(check_config(config, name));  // sizes first: the rest is held against them
   config.rope = TRY(rope_from_gguf(file, config));

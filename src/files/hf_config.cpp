@@ -11,10 +11,10 @@ namespace candor::files {
 
 namespace {
 
-constexpr std::array<std::string_view, 26> kKnownFamilies = {
-    "mistral",     "mixtral",     "qwen2",  "qwen2_moe", "qwen3",   "qwen3_moe", "gemma",      "gemma2", "gemma3",
-    "gemma3_text", "phi",         "phi3",   "smollm3",   "olmo",    "olmo2",     "exaone4",    "gpt2",   "gpt_neox",
-    "deepseek_v2", "deepseek_v3", "falcon", "cohere",    "granite", "opt",       "starcoder2", "llama4"};
+constexpr std::array<std::string_view, 25> kKnownFamilies = {
+    "mistral",     "mixtral", "qwen2_moe", "qwen3",   "qwen3_moe", "gemma",      "gemma2", "gemma3",   "gemma3_text",
+    "phi",         "phi3",    "smollm3",   "olmo",    "olmo2",     "exaone4",    "gpt2",   "gpt_neox", "deepseek_v2",
+    "deepseek_v3", "falcon",  "cohere",    "granite", "opt",       "starcoder2", "llama4"};
 
 // Reads typed fields of one object; the first fault is kept, so that a struct can be filled in a row.
 class Fields {
@@ -174,19 +174,20 @@ Result<ModelConfig> config_from_json(const Json& json, const std::string& name) 
   config.family = fields.string("model_type", "");
   TRY(fields.result());
   if (config.family.empty()) return error("[{}] has no \"model_type\".", name);
-  if (config.family != "llama") {
+  const bool qwen2 = config.family == "qwen2";
+  if (config.family != "llama" && !qwen2) {
     const bool known = std::find(kKnownFamilies.begin(), kKnownFamilies.end(), config.family) != kKnownFamilies.end();
-    return error("[{}] model_type \"{}\" is {}: llama is.", name, config.family,
+    return error("[{}] model_type \"{}\" is {}: llama and qwen2 are.", name, config.family,
                  known ? "not supported yet" : "unknown");
   }
   if (const Json* list = fields.find("architectures"); list != nullptr && list->is_array() && !list->empty()) {
     const Json& first = list->front();
-    if (first == "LlamaForSequenceClassification") {
+    const std::string model = qwen2 ? "Qwen2" : "Llama";
+    if (first == model + "ForSequenceClassification") {
       config.labels = TRY(labels_from_json(json, name));
-    } else if (first.is_string() && first != "LlamaForCausalLM" && first != "LlamaModel") {
-      return error(
-          "[{}] architecture \"{}\" is not supported yet: LlamaForCausalLM and LlamaForSequenceClassification are.",
-          name, first.get<std::string>());
+    } else if (first.is_string() && first != model + "ForCausalLM" && first != model + "Model") {
+      return error("[{}] architecture \"{}\" is not supported yet: {}ForCausalLM and {}ForSequenceClassification are.",
+                   name, first.get<std::string>(), model, model);
     }
   }
   if (fields.find("quantization_config") != nullptr) {
@@ -197,7 +198,8 @@ Result<ModelConfig> config_from_json(const Json& json, const std::string& name) 
   }
   const std::string activation = fields.string("hidden_act", "silu");
   if (activation != "silu" && activation != "swish") {
-    fields.fail(fmt::format("[{}] hidden_act \"{}\" is not supported in a llama model: silu is.", name, activation));
+    fields.fail(fmt::format("[{}] hidden_act \"{}\" is not supported in a {} model: silu is.", name, activation,
+                            config.family));
   }
   config.hidden_size = fields.required_integer("hidden_size");
   config.intermediate_size = fields.required_integer("intermediate_size");
@@ -205,12 +207,20 @@ Result<ModelConfig> config_from_json(const Json& json, const std::string& name) 
   config.heads = fields.required_integer("num_attention_heads");
   config.kv_heads = fields.integer("num_key_value_heads", config.heads);
   config.vocab_size = fields.required_integer("vocab_size");
-  config.max_positions = fields.integer("max_position_embeddings", 2048);
+  config.max_positions = fields.integer("max_position_embeddings", qwen2 ? 32768 : 2048);
   config.norm_eps = fields.number("rms_norm_eps", 1e-6);
   config.initializer_range = fields.number("initializer_range", config.initializer_range);
   config.tied_head = fields.boolean("tie_word_embeddings", false);
-  config.attention_bias = fields.boolean("attention_bias", false);
-  config.mlp_bias = fields.boolean("mlp_bias", false);
+  config.attention_bias = qwen2 || fields.boolean("attention_bias", false);  // qwen2's code has no key for it
+  config.output_bias = !qwen2 && config.attention_bias;
+  config.mlp_bias = !qwen2 && fields.boolean("mlp_bias", false);
+  if (qwen2 && fields.boolean("use_sliding_window", false))
+    fields.fail(fmt::format("[{}] use_sliding_window true is not supported yet.", name));
+  if (const Json* types = fields.find("layer_types"); types != nullptr && types->is_array())
+    for (const Json& type : *types)
+      if (type != "full_attention")
+        fields.fail(
+            fmt::format("[{}] layer_types holds layers without full attention, which is not supported yet.", name));
   config.head_dim = fields.integer("head_dim", 0);
   TRY(fields.result());
   if (fields.find("head_dim") == nullptr) {
@@ -222,12 +232,12 @@ Result<ModelConfig> config_from_json(const Json& json, const std::string& name) 
   }
   config.rope = TRY(rope_from_json(json, config.max_positions, name));
   TRY(check_config(config, name));  // before the ids: they are held against the vocabulary's size
-  // Transformers' defaults for a llama config that does not say: 1 begins, 2 ends; null means none.
+  // Transformers' defaults for a llama config that does not say: 1 begins, 2 ends; null means none, as in qwen2's.
   auto ids = [&](const char* key, const Json& otherwise) {
     return token_ids_from_json(json.contains(key) ? json[key] : otherwise, config.vocab_size, name);
   };
-  config.eos_ids = TRY(ids("eos_token_id", config.vocab_size > 2 ? Json(2) : Json()));
-  const std::vector<int32_t> bos = TRY(ids("bos_token_id", Json(config.vocab_size > 1 ? Json(1) : Json())));
+  config.eos_ids = TRY(ids("eos_token_id", config.vocab_size > 2 && !qwen2 ? Json(2) : Json()));
+  const std::vector<int32_t> bos = TRY(ids("bos_token_id", config.vocab_size > 1 && !qwen2 ? Json(1) : Json()));
   if (!bos.empty()) config.bos_id = bos.front();
   const Json* pad = fields.find("pad_token_id");  // −1 stands for none in old files
   if (pad != nullptr && *pad != -1) {

@@ -83,7 +83,8 @@ TEST(HfConfig, AbsentKeysHaveTransformersDefaults) {
 }
 
 TEST(HfConfig, RefusesWhatWouldChangeTheResult) {
-  EXPECT_EQ(refusal("model_type", "gemma2"), "[config.json] model_type \"gemma2\" is not supported yet: llama is.");
+  EXPECT_EQ(refusal("model_type", "gemma2"),
+            "[config.json] model_type \"gemma2\" is not supported yet: llama and qwen2 are.");
   EXPECT_EQ(refusal("model_type", nullptr), "[config.json] has no \"model_type\".");
   EXPECT_EQ(refusal("vocab_size", nullptr), "[config.json] has no \"vocab_size\".");
   EXPECT_EQ(refusal("hidden_size", 7.5), "[config.json] \"hidden_size\" is 7.5; a whole number is expected.");

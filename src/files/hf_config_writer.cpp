@@ -74,8 +74,8 @@ Json rope_json(const RopeConfig& rope) {
 Result<Json> new_config(const ModelConfig& config, FloatType type, const std::string& name) {
   RopeConfig rope = config.rope;
   if (!rope.frequency_divisors.empty()) rope = TRY(rope_of_divisors(config, name));
-  Json json = {{"architectures", Json::array({"LlamaForCausalLM"})},
-               {"model_type", "llama"},
+  Json json = {{"architectures", Json::array({config.family == "qwen2" ? "Qwen2ForCausalLM" : "LlamaForCausalLM"})},
+               {"model_type", config.family},
                {"torch_dtype", name_of(type)},
                {"hidden_size", config.hidden_size},
                {"intermediate_size", config.intermediate_size},
@@ -89,9 +89,11 @@ Result<Json> new_config(const ModelConfig& config, FloatType type, const std::st
                {"rms_norm_eps", config.norm_eps},
                {"rope_theta", rope.theta},
                {"rope_scaling", rope_json(rope)},
-               {"attention_bias", config.attention_bias},
-               {"mlp_bias", config.mlp_bias},
                {"tie_word_embeddings", config.tied_head}};
+  if (config.family == "llama") {
+    json["attention_bias"] = config.attention_bias;
+    json["mlp_bias"] = config.mlp_bias;
+  }
   json["bos_token_id"] = config.bos_id ? Json(*config.bos_id) : Json();
   json["eos_token_id"] = config.eos_ids.empty()       ? Json()
                          : config.eos_ids.size() == 1 ? Json(config.eos_ids.front())

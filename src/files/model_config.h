@@ -23,12 +23,13 @@ struct RopeConfig {
 };
 
 struct ModelConfig {
-  std::string family;  // "llama"
+  std::string family;  // "llama" or "qwen2"
   int64_t hidden_size = 0, intermediate_size = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, vocab_size = 0;
   int64_t max_positions = 0;  // context length in tokens
   double norm_eps = 1e-6;
   bool tied_head = false;       // lm_head is the embedding
-  bool attention_bias = false;  // q, k, v and o have biases
+  bool attention_bias = false;  // q, k and v have biases
+  bool output_bias = false;     // o has one
   bool mlp_bias = false;        // gate, up and down have biases
   // A sequence classifier (reward model) has score.weight [labels, hidden] in the language head's place; 0: it has none.
   int64_t labels = 0;

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "base/atomic_file.h"
 #include "files/peft_config.h"
@@ -21,8 +22,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kPrefix = "base_model.model.", kA = ".lora_A.weight", kB = ".lora_B.weight";
-constexpr const char* kBaseKey = "candor.base_sha256";
+constexpr std::string_view kPrefix = "base_model.model.";
+constexpr const char *kBaseKey = "candor.base_sha256", *kFrozenKey = "candor.frozen_rank";
+
+// The tensors of a module, as they stand in the file.
+struct Found {
+  const TensorInfo *a = nullptr, *b = nullptr, *magnitude = nullptr;
+};
+struct Ending {
+  std::string_view text;  // of the name
+  const TensorInfo* Found::*tensor;
+  std::vector<float> LoraTensors::*values;
+};
+constexpr Ending kLinearEndings[] = {{".lora_A.weight", &Found::a, &LoraTensors::a},
+                                     {".lora_B.weight", &Found::b, &LoraTensors::b},
+                                     {".lora_magnitude_vector", &Found::magnitude, &LoraTensors::magnitude}};
+constexpr Ending kEmbeddingEndings[] = {{".lora_embedding_A", &Found::a, &LoraTensors::a},
+                                        {".lora_embedding_B", &Found::b, &LoraTensors::b}};
 
 // Python's re.fullmatch.
 Result<bool> matches_whole(const std::string& pattern, std::string_view text) {
@@ -35,7 +51,7 @@ Result<bool> matches_whole(const std::string& pattern, std::string_view text) {
   if (!compiled) {
     PCRE2_UCHAR reason[160] = {};
     pcre2_get_error_message(code, reason, sizeof(reason));
-    return error("[target_modules] \"{}\" is no regular expression: {} at character {}.", pattern,
+    return error("[adapter] \"{}\" is no regular expression: {} at character {}.", pattern,
                  reinterpret_cast<const char*>(reason), place);
   }
   const std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> limits(
@@ -47,30 +63,35 @@ Result<bool> matches_whole(const std::string& pattern, std::string_view text) {
   const int found = pcre2_match(compiled.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, 0,
                                 match.get(), limits.get());
   if (found >= 0 || found == PCRE2_ERROR_NOMATCH) return found >= 0;
-  return error("[target_modules] \"{}\" takes too long on \"{}\". Write a simpler expression or list the names.",
-               pattern, text);
+  return error("[adapter] \"{}\" takes too long on \"{}\". Write a simpler expression or list the names.", pattern,
+               text);
 }
 
 bool ends_in_name(std::string_view path, std::string_view name) {
   return path.size() > name.size() && path.ends_with(name) && path[path.size() - name.size() - 1] == '.';
 }
 
-// The first part that is a number, has two parts before it and one after: "model.layers.3.mlp.up_proj" gives 3.
-std::optional<int64_t> layer_number(std::string_view path) {
-  for (int part = 0; !path.empty(); ++part) {
-    const size_t dot = path.find('.');
-    if (dot == std::string_view::npos) return std::nullopt;
+// The first part that is a number, has two parts before it and one after: "model.layers.3.mlp.up_proj" gives 3. With a
+// pattern: what stands before the number, behind the path's beginning or a dot, must match it.
+Result<std::optional<int64_t>> layer_number(std::string_view path, const std::string* pattern) {
+  for (size_t begin = 0, part = 0;; ++part) {
+    const size_t dot = path.find('.', begin);
+    if (dot == std::string_view::npos) return std::optional<int64_t>();
     int64_t number = 0;
-    const auto [end, failure] = std::from_chars(path.data(), path.data() + dot, number);
-    if (part >= 2 && dot > 0 && failure == std::errc() && end == path.data() + dot && number >= 0) return number;
-    path.remove_prefix(dot + 1);
+    const auto [end, failure] = std::from_chars(path.data() + begin, path.data() + dot, number);
+    const bool is_number = dot > begin && failure == std::errc() && end == path.data() + dot && number >= 0;
+    if (is_number && pattern == nullptr && part >= 2) return std::optional(number);
+    if (is_number && pattern != nullptr && part >= 1 &&
+        TRY(matches_whole(fmt::format("(?:|.*\\.)(?:{})", *pattern), path.substr(0, begin - 1))))
+      return std::optional(number);
+    begin = dot + 1;
   }
-  return std::nullopt;
 }
 
 }  // namespace
 
 Result<bool> target_matches(const LoraConfig& config, std::string_view module) {
+  if (is_saved_module(config, module)) return false;
   if (!config.target_regex.empty()) return matches_whole(config.target_regex, module);
   const auto& names = config.target_modules;
   const auto& layers = config.layers_to_transform;
@@ -78,20 +99,42 @@ Result<bool> target_matches(const LoraConfig& config, std::string_view module) {
     if (!layers.empty()) {
       return error("[layers_to_transform] has no effect with all-linear in PEFT. List the modules in target_modules.");
     }
-    return module != "lm_head" && !ends_in_name(module, "lm_head");
+    return module != "lm_head" && !ends_in_name(module, "lm_head") && !is_adapted_embedding(module);
   }
   if (std::find(names.begin(), names.end(), module) != names.end()) return true;
   if (std::none_of(names.begin(), names.end(), [&](const std::string& name) { return ends_in_name(module, name); })) {
     return false;
   }
   if (layers.empty()) return true;
-  const std::optional<int64_t> layer = layer_number(module);
+  std::optional<int64_t> layer;
+  if (config.layers_pattern.empty()) layer = TRY(layer_number(module, nullptr));
+  for (size_t i = 0; i < config.layers_pattern.size() && !layer; ++i)
+    layer = TRY(layer_number(module, &config.layers_pattern[i]));
   return layer && std::find(layers.begin(), layers.end(), *layer) != layers.end();
 }
 
-double lora_scale(const LoraConfig& config) {
-  const auto r = static_cast<double>(config.r);
-  return config.alpha / (config.use_rslora ? std::sqrt(r) : r);
+namespace {
+
+// What the first matching pattern says, or `otherwise`.
+template <typename Number>
+Result<Number> by_pattern(const std::vector<std::pair<std::string, Number>>& patterns, std::string_view module,
+                          Number otherwise) {
+  for (const auto& [pattern, number] : patterns)
+    if (TRY(matches_whole(fmt::format("(?:.*\\.)?(?:{})", pattern), module))) return number;
+  return otherwise;
+}
+
+}  // namespace
+
+Result<PairSettings> pair_settings(const LoraConfig& config, std::string_view module) {
+  const int64_t rank = TRY(by_pattern(config.rank_pattern, module, config.r));
+  const double alpha = TRY(by_pattern(config.alpha_pattern, module, config.alpha));
+  const auto r = static_cast<double>(rank);
+  return PairSettings{rank, alpha / (config.use_rslora ? std::sqrt(r) : r)};
+}
+
+bool is_adapted_embedding(std::string_view module) {
+  return module == "embed_tokens" || ends_in_name(module, "embed_tokens");
 }
 
 bool is_saved_module(const LoraConfig& config, std::string_view module) {
@@ -118,35 +161,54 @@ Result<std::vector<float>> finite_values(const SafetensorsFile& file, const Tens
                values[static_cast<size_t>(bad)], bad / row);
 }
 
-// The two matrices of a module, as they stand in the file.
-struct Pair {
-  const TensorInfo *a = nullptr, *b = nullptr;
-};
-
-// What a tensor is that is neither a matrix of a linear layer nor named by modules_to_save.
+// A tensor that is neither one of kEndings nor named by modules_to_save.
 Error unknown_tensor(std::string_view name, const std::string& file) {
-  const char* what = name.find(".lora_embedding_") != std::string_view::npos ? "adapts an embedding"
-                     : name.ends_with(".base_layer.weight")     ? "is the base of an adapted embedding or head"
-                     : name.ends_with(".lora_magnitude_vector") ? "is DoRA's"
-                                                                : nullptr;
-  if (what != nullptr) return error("[{}] tensor \"{}\" {}, which is not supported yet.", file, name, what);
-  return error("[{}] tensor \"{}\" is no LoRA matrix of a linear layer; others are not supported yet.", file, name);
+  return error("[{}] tensor \"{}\" is no LoRA matrix of a linear layer or embedding; others are not supported yet.",
+               file, name);
 }
 
-Result<void> check_pair(const LoraConfig& config, const std::string& module, const Pair& pair,
-                        const std::string& file) {
-  if (pair.a == nullptr || pair.b == nullptr)
-    return error("[{}] module \"{}\" has only one of lora_A and lora_B.", file, module);
-  const int64_t r = config.r;
-  if (pair.a->shape[0] != r || pair.b->shape[1] != r) {
+std::span<const Ending> endings_of(std::string_view module) {
+  return is_adapted_embedding(module) ? std::span<const Ending>(kEmbeddingEndings) : kLinearEndings;
+}
+
+Result<LoraTensors> read_pair(const LoraConfig& config, const std::string& module, const Found& found,
+                              const SafetensorsFile& file) {
+  const std::string name = file.path().string();
+  if (found.a == nullptr || found.b == nullptr)
+    return error("[{}] module \"{}\" has only one of lora_A and lora_B.", name, module);
+  const int64_t r = TRY(pair_settings(config, module))
+  .rank;
+  const auto &a = found.a->shape, &b = found.b->shape;
+  if (a.size() != 2 || b.size() != 2 || a[0] != r || b[1] != r) {
     return error(
         "[{}] module \"{}\" has A [{}] and B [{}]; rank {} of adapter_config.json asks for A [{}, in] and B "
         "[out, {}].",
-        file, module, fmt::join(pair.a->shape, ", "), fmt::join(pair.b->shape, ", "), r, r, r);
+        name, module, fmt::join(a, ", "), fmt::join(b, ", "), r, r, r);
   }
-  if (TRY(target_matches(config, module))) return {};
-  return error("[{}] holds tensors for \"{}\", which target_modules of adapter_config.json does not name.", file,
-               module);
+  if ((found.magnitude != nullptr) != config.use_dora)
+    return error("[{}] module \"{}\" has {}lora_magnitude_vector, and use_dora of adapter_config.json is {}.", name,
+                 module, found.magnitude != nullptr ? "a " : "no ", config.use_dora);
+  if (found.magnitude != nullptr && found.magnitude->shape != std::vector<int64_t>{b[0]})
+    return error("[{}] module \"{}\" has a lora_magnitude_vector [{}] beside B [{}].", name, module,
+                 fmt::join(found.magnitude->shape, ", "), fmt::join(b, ", "));
+  if (!TRY(target_matches(config, module)))
+    return error("[{}] holds tensors for \"{}\", which target_modules of adapter_config.json does not name.", name,
+                 module);
+  LoraTensors pair{.module = module, .rank = r, .in = a[1], .out = b[0]};
+  for (const Ending& ending : endings_of(module))
+    if (const TensorInfo* tensor = found.*ending.tensor) pair.*ending.values = TRY(finite_values(file, *tensor));
+  return pair;
+}
+
+// A number in the metadata that this program writes; 0 where there is none.
+Result<int64_t> metadata_number(const SafetensorsFile& file, const char* key) {
+  const auto found = file.metadata().find(key);
+  if (found == file.metadata().end()) return 0;
+  int64_t number = 0;
+  const std::string& text = found->second;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failure == std::errc() && end == text.data() + text.size() && number >= 0) return number;
+  return error("[{}] metadata \"{}\" is \"{}\"; a whole number is expected.", file.path().string(), key, text);
 }
 
 bool holds_weights_of(const PeftAdapter& adapter, const std::string& name) {
@@ -185,7 +247,8 @@ Result<PeftAdapter> read_peft_adapter(const fs::path& directory) {
   const SafetensorsFile file = TRY(SafetensorsFile::open(model));
   if (const auto mark = file.metadata().find(kBaseKey); mark != file.metadata().end())
     adapter.config.base_fingerprint = mark->second;
-  std::map<std::string, Pair, std::less<>> pairs;
+  adapter.config.frozen_rank = TRY(metadata_number(file, kFrozenKey));
+  std::map<std::string, Found, std::less<>> found;
   for (const TensorInfo& tensor : file.tensors()) {
     const std::string_view name = tensor.name;
     const std::string_view in_base = name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : "";
@@ -193,17 +256,23 @@ Result<PeftAdapter> read_peft_adapter(const fs::path& directory) {
       adapter.saved_weights.push_back({ std::string(in_base), tensor.shape, TRY(finite_values(file, tensor)) });
       continue;
     }
-    const bool is_a = in_base.ends_with(kA);
-    if (!(is_a || in_base.ends_with(kB)) || tensor.shape.size() != 2) return unknown_tensor(name, model.string());
-    Pair& pair = pairs[std::string(in_base.substr(0, in_base.size() - kA.size()))];
-    (is_a ? pair.a : pair.b) = &tensor;
+    if (in_base.ends_with(".base_layer.weight")) continue;
+    const Ending* known = nullptr;
+    for (const std::span<const Ending> endings :
+         {std::span<const Ending>(kLinearEndings), std::span<const Ending>(kEmbeddingEndings)})
+      for (const Ending& ending : endings)
+        if (in_base.ends_with(ending.text)) known = &ending;
+    if (known == nullptr) return unknown_tensor(name, model.string());
+    const std::string_view module = in_base.substr(0, in_base.size() - known->text.size());
+    const auto endings = endings_of(module);
+    if (known < endings.data() || known >= endings.data() + endings.size()) return unknown_tensor(name, model.string());
+    found[std::string(module)].*known->tensor = &tensor;
   }
-  for (const auto& [module, pair] : pairs) {
-    TRY(check_pair(adapter.config, module, pair, model.string()));
-    LoraTensors tensors{module, adapter.config.r, pair.a->shape[1], pair.b->shape[0], {}, {}};
-    tensors.a = TRY(finite_values(file, *pair.a));
-    tensors.b = TRY(finite_values(file, *pair.b));
-    adapter.pairs.push_back(std::move(tensors));
+  for (const auto& [module, tensors] : found) {
+    adapter.pairs.push_back(TRY(read_pair(adapter.config, module, tensors, file)));
+    if (adapter.pairs.back().rank < adapter.config.frozen_rank)
+      return error("[{}] metadata \"{}\" is {}, above the rank of \"{}\".", model.string(), kFrozenKey,
+                   adapter.config.frozen_rank, module);
   }
   if (adapter.pairs.empty()) return error("[{}] holds no LoRA matrices.", model.string());
   std::sort(adapter.saved_weights.begin(), adapter.saved_weights.end(),
@@ -218,14 +287,21 @@ PeftFiles encode_peft_adapter(const PeftAdapter& adapter) {
   std::vector<std::string> modules;
   for (const LoraTensors& pair : adapter.pairs) {
     modules.push_back(pair.module);
-    tensors.push_back({fmt::format("{}{}{}", kPrefix, pair.module, kA), {pair.rank, pair.in}, pair.a});
-    tensors.push_back({fmt::format("{}{}{}", kPrefix, pair.module, kB), {pair.out, pair.rank}, pair.b});
+    for (const Ending& ending : endings_of(pair.module)) {
+      const std::vector<float>& values = pair.*ending.values;
+      if (values.empty()) continue;
+      const std::vector<int64_t> shape = ending.values == &LoraTensors::a   ? std::vector<int64_t>{pair.rank, pair.in}
+                                         : ending.values == &LoraTensors::b ? std::vector<int64_t>{pair.out, pair.rank}
+                                                                            : std::vector<int64_t>{pair.out};
+      tensors.push_back({fmt::format("{}{}{}", kPrefix, pair.module, ending.text), shape, values});
+    }
   }
   for (const FloatTensor& weight : adapter.saved_weights) {
     tensors.push_back({fmt::format("{}{}", kPrefix, weight.name), weight.shape, weight.values});
   }
   SafetensorsMetadata metadata;
   if (!adapter.config.base_fingerprint.empty()) metadata[kBaseKey] = adapter.config.base_fingerprint;
+  if (adapter.config.frozen_rank > 0) metadata[kFrozenKey] = fmt::to_string(adapter.config.frozen_rank);
   return {lora_config_to_json(adapter.config, modules), encode_safetensors(tensors, metadata)};
 }
 

@@ -12,32 +12,57 @@
 
 namespace candor::files {
 
+// What A and B begin with (PEFT's init_lora_weights).
+enum class LoraInit {
+  kDefault,   // true: A uniform in ±1/sqrt(in), B zero; of an embedding A zero, B normal
+  kGaussian,  // "gaussian": A normal with deviation 1/r, B zero
+  kRandom,    // false: B uniform in ±1/sqrt(r) too, so that the start is not the base model
+  kPissa      // "pissa": the principal singular vectors (arXiv 2404.02948); read from a file: see PeftAdapter
+};
+
 struct LoraConfig {
   int64_t r = 8;
   double alpha = 8;
-  bool use_rslora = false;                   // scale alpha/sqrt(r) instead of alpha/r
-  double dropout = 0;                        // kept for the file; training here refuses more than 0 in RL
+  bool use_rslora = false;  // scale alpha/sqrt(r) instead of alpha/r
+  bool use_dora = false;    // arXiv 2402.09353
+  LoraInit init = LoraInit::kDefault;
+  double dropout = 0;  // kept for the file; training here refuses more than 0 in RL
+  // Other ranks and alphas by module: a regular expression for the end of its path, and the number. The first that
+  // matches counts, in each list on its own.
+  std::vector<std::pair<std::string, int64_t>> rank_pattern;
+  std::vector<std::pair<std::string, double>> alpha_pattern;
   std::vector<std::string> target_modules;   // names; {"all-linear"} = every linear layer but the head
   std::string target_regex;                  // instead of the list: matched against the whole module path
   std::vector<int64_t> layers_to_transform;  // empty = all
+  std::vector<std::string> layers_pattern;   // regular expressions for what stands before the layer's number
   std::string base_model_name_or_path;
   std::vector<std::string> modules_to_save;  // names of modules that are trained whole: "lm_head", "score"
   // base_fingerprint() of the model that it was trained on; empty where it is not known (PEFT's own adapters). In the
   // file it is "candor.base_sha256" of the safetensors' metadata, which PEFT does not look at.
   std::string base_fingerprint;
+  // The last ranks of every pair, of which A and B are never trained: the start of PiSSA, taken off again. In the file
+  // "candor.frozen_rank" of the metadata.
+  int64_t frozen_rank = 0;
 };
 
-// alpha/r, or alpha/sqrt(r) with rsLoRA (arXiv 2312.03732).
-double lora_scale(const LoraConfig& config);
+struct PairSettings {
+  int64_t rank = 0;
+  double scale = 0;  // alpha/r, or alpha/sqrt(r) with rsLoRA (arXiv 2312.03732)
+};
+// Of the module at this path. Error: a pattern that is no regular expression, or exceeds PCRE2's match limits.
+Result<PairSettings> pair_settings(const LoraConfig& config, std::string_view module);
 
-// One adapted module: y += scale·B(A x).
+// One adapted module: y += scale·B(A x), or with magnitudes DoRA. Of an embedding, `in` is the vocabulary and x a one.
 struct LoraTensors {
   std::string module;  // "model.layers.0.self_attn.q_proj"
   int64_t rank = 0, in = 0, out = 0;
-  std::vector<float> a;  // [rank, in]
-  std::vector<float> b;  // [out, rank]
+  std::vector<float> a = {};          // [rank, in]
+  std::vector<float> b = {};          // [out, rank]
+  std::vector<float> magnitude = {};  // [out] with use_dora; otherwise empty
 };
 
+// Of a file with config.init kPissa the pairs belong to the residual base W − s·B0·A0, as PEFT saves them:
+// engine::adapter_from_peft makes plain LoRA of them.
 struct PeftAdapter {
   LoraConfig config;
   std::vector<LoraTensors> pairs;
@@ -48,16 +73,19 @@ struct PeftAdapter {
 
 // Whether PEFT would adapt the linear layer at this module path: a list matches a path that equals a name or ends in
 // "." + name (and then looks at layers_to_transform, unless it equals it), a regular expression the whole path,
-// "all-linear" everything but the head. Error: the expression is malformed or exceeds PCRE2's match limits; all-linear
-// together with layers_to_transform, which PEFT would ignore.
+// "all-linear" every linear layer but the head. What modules_to_save names is never adapted. Error: the expression is
+// malformed or exceeds PCRE2's match limits; all-linear together with layers_to_transform, which PEFT would ignore.
 Result<bool> target_matches(const LoraConfig& config, std::string_view module);
+
+// Whether a pair of this module adapts an embedding: A is [rank, vocabulary], B [hidden, rank].
+bool is_adapted_embedding(std::string_view module);
 
 // Whether modules_to_save names the module at this path: the path equals a name or ends in "." + name.
 bool is_saved_module(const LoraConfig& config, std::string_view module);
 
 // Reads both files. Error: names the file and the key, tensor or shape that is wrong, not supported yet, or unknown (an
 // unknown key that is null, false or empty changes nothing and is ignored). Pairs come sorted by module, saved weights
-// by name.
+// by name. The base's own weights, which PEFT adds where the embedding is a target, are passed over.
 Result<PeftAdapter> read_peft_adapter(const std::filesystem::path& directory);
 
 // The two files as PEFT's save_pretrained writes them, for a folder that is written with others (a checkpoint). The

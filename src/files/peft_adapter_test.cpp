@@ -35,7 +35,8 @@ std::vector<std::string> llama_modules() {
 TEST(PeftAdapter, ReadsConfigAndTensorsAndTargetsTheSameModules) {
   CANDOR_REQUIRE_FILE(golden("adapters/lora/adapter_config.json"));
   const std::pair<const char*, size_t> cases[] = {{"lora", 14},       {"lora_rs", 14},    {"lora_regex", 3},
-                                                  {"lora_layers", 3}, {"qwen2_lora", 14}, {"pissa_converted", 14}};
+                                                  {"lora_layers", 3}, {"qwen2_lora", 14}, {"pissa_converted", 14},
+                                                  {"dora", 14},       {"pissa", 14}};
   for (const auto& [name, pairs] : cases) {
     SCOPED_TRACE(name);
     const auto folder = golden(std::string("adapters/") + name);
@@ -67,7 +68,7 @@ TEST(PeftAdapter, ReadsConfigAndTensorsAndTargetsTheSameModules) {
 TEST(PeftAdapter, WritesWhatPeftWrites) {
   CANDOR_REQUIRE_FILE(golden("adapters/lora/adapter_config.json"));
   const ScratchFolder folder;
-  for (const char* name : {"lora", "lora_rs", "lora_regex", "lora_layers", "lora_save_head"}) {
+  for (const char* name : {"lora", "lora_rs", "lora_regex", "lora_layers", "lora_save_head", "dora", "lora_patterns"}) {
     SCOPED_TRACE(name);
     const auto original = golden(std::string("adapters/") + name);
     auto adapter = read_peft_adapter(original);
@@ -190,13 +191,10 @@ TEST(PeftAdapter, AllLinearIsWrittenAsNames) {
 }
 
 TEST(PeftAdapter, RefusesByNameWhatItDoesNotCompute) {
-  CANDOR_REQUIRE_FILE(golden("adapters/dora/adapter_config.json"));
+  CANDOR_REQUIRE_FILE(golden("adapters/gpt2_lora/adapter_config.json"));
   const std::pair<const char*, const char*> cases[] = {
-      {"dora", "\"use_dora\" is true, which is not supported yet."},
       {"gpt2_lora", "\"fan_in_fan_out\" is true, which is not supported yet."},
-      {"lora_embed", "base_layer.weight\" is the base of an adapted embedding or head, which is not supported yet."},
-      {"lora_patterns", "\"alpha_pattern\" is {"},
-      {"pissa", "init_lora_weights is \"pissa\", which is not supported yet"}};
+      {"gpt2_dora", "\"fan_in_fan_out\" is true, which is not supported yet."}};
   for (const auto& [name, message] : cases) {
     auto adapter = read_peft_adapter(golden(std::string("adapters/") + name));
     ASSERT_FALSE(adapter) << name;
@@ -237,6 +235,44 @@ TEST(PeftAdapter, UnknownKeysCountOnlyWhenTheyAreSet) {
   EXPECT_THAT(message("modules_to_save", {3}), HasSubstr("modules_to_save is [3]; a list of names is expected."));
   EXPECT_THAT(message("layers_to_transform", "1"), HasSubstr("layers_to_transform is \"1\""));
   EXPECT_EQ(message("target_modules", "ALL-LINEAR"), "");
+  EXPECT_EQ(message("init_lora_weights", "gaussian"), "");
+  EXPECT_THAT(message("init_lora_weights", "olora"), HasSubstr("belongs to changed base weights"));
+  EXPECT_THAT(message("use_dora", true),
+              HasSubstr("has no lora_magnitude_vector, and use_dora of adapter_config.json"));
+  EXPECT_THAT(message("use_dora", 1), HasSubstr("use_dora is 1; true or false is expected."));
+  EXPECT_THAT(message("rank_pattern", {{"q_proj", 5}}), HasSubstr("\"model.layers.0.self_attn.q_proj\" has A [4, 32]"));
+  EXPECT_THAT(message("rank_pattern", {{"q_proj", 0}}), HasSubstr("regular expressions with ranks are expected."));
+  EXPECT_THAT(message("rank_pattern", {{"(", 4}}), HasSubstr("\"(?:.*\\.)?(?:()\" is no regular expression"));
+  EXPECT_THAT(message("alpha_pattern", {3}), HasSubstr("regular expressions with numbers are expected."));
+}
+
+// From the first match in the file's order, rank and alpha each on its own; and back.
+TEST(PairSettings, FollowPeftsPatterns) {
+  LoraConfig config;
+  config.r = 4;
+  config.alpha = 8;
+  config.rank_pattern = {{"z_proj", 2}, {"^model.layers.0.self_attn.o_proj", 3}, {"layers\\.1\\..*", 6}, {"o_proj", 5}};
+  config.alpha_pattern = {{"o_proj", 12}};
+  auto rank = [&](const char* module) { return pair_settings(config, module)->rank; };
+  EXPECT_EQ(rank("model.layers.0.self_attn.o_proj"), 3);
+  EXPECT_EQ(rank("model.layers.1.self_attn.o_proj"), 6);
+  EXPECT_EQ(rank("model.layers.2.self_attn.o_proj"), 5);
+  EXPECT_EQ(rank("model.layers.2.self_attn.no_proj"), 4);  // a suffix, but not of whole names
+  EXPECT_EQ(rank("z_proj"), 2);
+  EXPECT_EQ(pair_settings(config, "model.layers.0.self_attn.o_proj")->scale, 4);
+  EXPECT_EQ(pair_settings(config, "z_proj")->scale, 4);
+  config.use_rslora = true;
+  EXPECT_EQ(pair_settings(config, "model.layers.2.self_attn.q_proj")->scale, 4);
+  PeftAdapter adapter;
+  adapter.config = config;
+  adapter.config.target_modules = {"z_proj"};
+  adapter.pairs = {{"a.z_proj", 2, 1, 1, {1, 2}, {3, 4}}};
+  const ScratchFolder folder;
+  ASSERT_TRUE(write_peft_adapter(folder / "adapter", adapter));
+  const auto again = read_peft_adapter(folder / "adapter");
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->config.rank_pattern, config.rank_pattern);
+  EXPECT_EQ(again->config.alpha_pattern, config.alpha_pattern);
 }
 
 TEST(TargetMatches, FollowsPeftsRules) {
@@ -251,6 +287,14 @@ TEST(TargetMatches, FollowsPeftsRules) {
   EXPECT_TRUE(*target_matches(config, "model.layers.0.mlp.up_proj"));  // named in full: the layers do not count
   EXPECT_TRUE(*target_matches(config, "model.layers.1.mlp.experts.0.q_proj"));
   EXPECT_FALSE(*target_matches(config, "layers.1.q_proj"));  // PEFT wants something before "layers."
+
+  config.layers_pattern = {"h", "experts"};  // none of them stands before the first number
+  EXPECT_FALSE(*target_matches(config, "model.layers.1.self_attn.q_proj"));
+  EXPECT_TRUE(*target_matches(config, "model.layers.0.mlp.experts.1.q_proj"));
+  config.layers_pattern = {"layers"};
+  EXPECT_TRUE(*target_matches(config, "layers.1.q_proj"));
+  config.modules_to_save = {"q_proj"};
+  EXPECT_FALSE(*target_matches(config, "layers.1.q_proj"));  // trained whole, not adapted
 
   config = {};
   config.target_regex = ".*\\.(q|v)_proj";

@@ -1,6 +1,7 @@
 #include "files/peft_merge.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <string_view>
 
@@ -12,26 +13,38 @@ namespace {
 
 constexpr std::string_view kWeight = ".weight", kHead = "lm_head.weight", kEmbedding = "model.embed_tokens.weight";
 
-// Rows [begin, end) of W + scale·B·A, in place of those of W.
-void add_product(const LoraTensors& pair, double scale, int64_t begin, int64_t end, float* rows) {
-  std::vector<double> sum(static_cast<size_t>(pair.in));
-  for (int64_t row = begin; row < end; ++row, rows += pair.in) {
-    std::fill(sum.begin(), sum.end(), 0.0);
-    for (int64_t j = 0; j < pair.rank; ++j) {
-      const double b = scale * static_cast<double>(pair.b[static_cast<size_t>(row * pair.rank + j)]);
-      const float* a = pair.a.data() + j * pair.in;
-      for (int64_t k = 0; k < pair.in; ++k) sum[static_cast<size_t>(k)] += b * static_cast<double>(a[k]);
-    }
-    for (int64_t k = 0; k < pair.in; ++k)
-      rows[k] = static_cast<float>(static_cast<double>(rows[k]) + sum[static_cast<size_t>(k)]);
+// Row `row` of W, in double, plus that of scale·B·A. Of an embedding W's rows are the columns of B·A.
+void add_product(const LoraTensors& pair, double scale, int64_t row, std::vector<double>& sum) {
+  const bool embedding = is_adapted_embedding(pair.module);
+  for (int64_t j = 0; j < pair.rank; ++j) {
+    const double factor = scale * static_cast<double>(embedding ? pair.a[static_cast<size_t>(j * pair.in + row)]
+                                                                : pair.b[static_cast<size_t>(row * pair.rank + j)]);
+    for (size_t k = 0; k < sum.size(); ++k)
+      sum[k] += factor * static_cast<double>(embedding ? pair.b[k * static_cast<size_t>(pair.rank) + j]
+                                                       : pair.a[static_cast<size_t>(j * pair.in) + k]);
   }
+}
+
+// DoRA: the row in the direction that it has and of the length that was learnt; one without a direction stays zero.
+void set_length(double length, std::vector<double>& row) {
+  double squares = 0;
+  for (const double value : row) squares += value * value;
+  const double factor = squares > 0 ? length / std::sqrt(squares) : 0.0;
+  for (double& value : row) value *= factor;
 }
 
 TensorSource merged(TensorSource weight, const LoraTensors& pair, double scale) {
   return {weight.name, weight.shape,
-          [read = std::move(weight.read_rows), &pair, scale](int64_t begin, int64_t end, float* out) -> Result<void> {
+          [read = std::move(weight.read_rows), width = weight.shape[1], &pair, scale](int64_t begin, int64_t end,
+                                                                                      float* out) -> Result<void> {
             TRY(read(begin, end, out));
-            add_product(pair, scale, begin, end, out);
+            for (int64_t row = begin; row < end; ++row, out += width) {
+              std::vector<double> sum(out, out + width);
+              add_product(pair, scale, row, sum);
+              if (!pair.magnitude.empty())
+                set_length(static_cast<double>(pair.magnitude[static_cast<size_t>(row)]), sum);
+              std::copy(sum.begin(), sum.end(), out);
+            }
             return {};
           }};
 }
@@ -52,10 +65,10 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
-// A linear layer of the base that the config names must have its pair in the file.
+// A linear layer or embedding of the base that the config names must have its pair in the file.
 Result<void> check_targets(const ModelFiles& base, const PeftAdapter& adapter) {
   for (const WeightInfo& weight : base.weights->weights()) {
-    if (weight.shape.size() != 2 || weight.name == kEmbedding) continue;
+    if (weight.shape.size() != 2) continue;
     const std::string module = weight.name.substr(0, weight.name.size() - kWeight.size());
     const bool held = std::any_of(adapter.pairs.begin(), adapter.pairs.end(),
                                   [&](const LoraTensors& pair) { return pair.module == module; });
@@ -70,10 +83,17 @@ Result<void> check_targets(const ModelFiles& base, const PeftAdapter& adapter) {
 
 Result<std::vector<TensorSource>> merged_weights(const ModelFiles& base, const PeftAdapter& adapter) {
   TRY(check_targets(base, adapter));
+  if (adapter.config.init == LoraInit::kPissa)
+    return error("[adapter] init_lora_weights is \"pissa\": its pairs belong to another base than {}, the residual.",
+                 base.path.string());
   std::vector<TensorSource> weights = weight_sources(*base.weights);
-  const bool unties = base.config.tied_head && !adapter.saved_weights.empty() &&
-                      std::any_of(adapter.saved_weights.begin(), adapter.saved_weights.end(),
-                                  [](const FloatTensor& w) { return w.name == kHead || w.name == kEmbedding; });
+  auto of_vocabulary = [](const std::string& name) { return name == kHead || name == kEmbedding; };
+  const bool unties =
+      base.config.tied_head && (std::any_of(adapter.saved_weights.begin(), adapter.saved_weights.end(),
+                                            [&](const FloatTensor& weight) { return of_vocabulary(weight.name); }) ||
+                                std::any_of(adapter.pairs.begin(), adapter.pairs.end(), [&](const LoraTensors& pair) {
+                                  return of_vocabulary(pair.module + std::string(kWeight));
+                                }));
   if (unties) {
     const auto embedding = std::find_if(weights.begin(), weights.end(), [](auto& w) { return w.name == kEmbedding; });
     TensorSource head = *embedding;
@@ -88,11 +108,13 @@ Result<std::vector<TensorSource>> merged_weights(const ModelFiles& base, const P
     if (found == by_name.end())
       return other_base(base, fmt::format("the adapter changes {}, which the base lacks", pair.module));
     TensorSource& weight = *found->second;
-    if (weight.shape != std::vector<int64_t>{pair.out, pair.in}) {
+    const bool embedding = is_adapted_embedding(pair.module);
+    if (weight.shape !=
+        (embedding ? std::vector<int64_t>{pair.in, pair.out} : std::vector<int64_t>{pair.out, pair.in})) {
       return other_base(base, fmt::format("the adapter changes {} as [{}, {}], which is {} in the base", pair.module,
                                           pair.out, pair.in, shape_text(weight.shape)));
     }
-    weight = merged(std::move(weight), pair, lora_scale(adapter.config));
+    weight = merged(std::move(weight), pair, TRY(pair_settings(adapter.config, pair.module)).scale);
   }
   for (const FloatTensor& saved : adapter.saved_weights) {
     const auto found = by_name.find(saved.name);

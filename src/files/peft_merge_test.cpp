@@ -30,6 +30,10 @@ PeftAdapter adapter_of(const std::string& name) {
   return std::move(*adapter);
 }
 
+std::string base_of(const std::string& adapter) {
+  return adapter.starts_with("qwen2") ? "models/qwen2" : "models/llama";
+}
+
 using Weights = std::map<std::string, std::vector<float>>;
 
 // Each weight read in two parts, as a writer may.
@@ -66,7 +70,7 @@ class Merged : public ::testing::TestWithParam<const char*> {};
 TEST_P(Merged, AgreesWithPeft) {
   const std::string name = GetParam();
   CANDOR_REQUIRE_FILE(golden("adapters/" + name + "/golden.safetensors"));
-  const ModelFiles base = opened("models/llama");
+  const ModelFiles base = opened(base_of(name));
   PeftAdapter adapter = adapter_of(name);
   const auto file = SafetensorsFile::open(golden("adapters/" + name + "/golden.safetensors"));
   const Weights merged = merged_values(base, adapter), plain = values_of(weight_sources(*base.weights));
@@ -94,7 +98,7 @@ TEST_P(Merged, AgreesWithPeft) {
 TEST_P(Merged, TwinWithAWrongScaleIsRejected) {
   const std::string name = GetParam();
   CANDOR_REQUIRE_FILE(golden("adapters/" + name + "/golden.safetensors"));
-  const ModelFiles base = opened("models/llama");
+  const ModelFiles base = opened(base_of(name));
   PeftAdapter adapter = adapter_of(name);
   adapter.config.use_rslora = !adapter.config.use_rslora;
   const auto file = SafetensorsFile::open(golden("adapters/" + name + "/golden.safetensors"));
@@ -106,7 +110,18 @@ TEST_P(Merged, TwinWithAWrongScaleIsRejected) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Merged,
-                         ::testing::Values("lora", "lora_rs", "lora_regex", "lora_layers", "lora_save_head"));
+                         ::testing::Values("lora", "lora_rs", "lora_regex", "lora_layers", "lora_save_head",
+                                           "lora_patterns", "lora_embed", "dora", "qwen2_lora", "qwen2_dora"));
+
+TEST(Merge, ARowOfMagnitudeZeroIsZero) {
+  CANDOR_REQUIRE_FILE(golden("adapters/dora/adapter_config.json"));
+  const ModelFiles base = opened("models/llama");
+  PeftAdapter adapter = adapter_of("dora");
+  LoraTensors& pair = adapter.pairs.front();
+  pair.magnitude[0] = 0;
+  const Weights merged = merged_values(base, adapter);
+  for (int64_t k = 0; k < pair.in; ++k) EXPECT_EQ(merged.at(pair.module + ".weight")[static_cast<size_t>(k)], 0);
+}
 
 // With a tied head PEFT trains a copy of the one and leaves the other as it was.
 TEST(Merge, ASavedModuleOfATiedModelUntiesIt) {

@@ -9,6 +9,7 @@ namespace candor::files {
 std::vector<ExpectedWeight> expected_weights(const ModelConfig& c) {
   std::vector<ExpectedWeight> weights;
   const int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
+  const RowOrder rotated = c.family == "llama" ? RowOrder::kRopePairs : RowOrder::kPlain;
   weights.push_back({"model.embed_tokens.weight", "token_embd.weight", {c.vocab_size, c.hidden_size}});
   for (int64_t layer = 0; layer < c.layers; ++layer) {
     auto norm = [&](const char* name, const char* gguf) {
@@ -24,10 +25,10 @@ std::vector<ExpectedWeight> expected_weights(const ModelConfig& c) {
       if (bias) weights.push_back({hf + ".bias", block + ".bias", {out}, rows});
     };
     norm("input_layernorm", "attn_norm");
-    linear("self_attn.q_proj", "attn_q", q, c.hidden_size, c.attention_bias, RowOrder::kRopePairs);
-    linear("self_attn.k_proj", "attn_k", kv, c.hidden_size, c.attention_bias, RowOrder::kRopePairs);
+    linear("self_attn.q_proj", "attn_q", q, c.hidden_size, c.attention_bias, rotated);
+    linear("self_attn.k_proj", "attn_k", kv, c.hidden_size, c.attention_bias, rotated);
     linear("self_attn.v_proj", "attn_v", kv, c.hidden_size, c.attention_bias);
-    linear("self_attn.o_proj", "attn_output", c.hidden_size, q, c.attention_bias);
+    linear("self_attn.o_proj", "attn_output", c.hidden_size, q, c.output_bias);
     norm("post_attention_layernorm", "ffn_norm");
     linear("mlp.gate_proj", "ffn_gate", c.intermediate_size, c.hidden_size, c.mlp_bias);
     linear("mlp.up_proj", "ffn_up", c.intermediate_size, c.hidden_size, c.mlp_bias);

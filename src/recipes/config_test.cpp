@@ -112,8 +112,10 @@ TEST(Config, TrlKeysAreNotedOrRefused) {
   EXPECT_EQ(given->notes[0],
             "[r.yaml:1] report_to has no meaning here and changes nothing: the run folder holds metrics.jsonl, "
             "summary.json and report.html.");
-  EXPECT_EQ(message_of("use_dora: true"),
-            "[r.yaml:1] use_dora = true would change results and is not supported: DoRA. Remove the key.");
+  EXPECT_EQ(
+      message_of("label_smoothing_factor: 0.1"),
+      "[r.yaml:1] label_smoothing_factor = 0.1 would change results and is not supported: label smoothing. Remove "
+      "the key.");
   EXPECT_THAT(message_of("sync_ref_model: true"), HasSubstr("sync_ref_model = true would change results"));
 }
 

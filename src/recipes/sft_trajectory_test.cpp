@@ -181,7 +181,7 @@ TEST_P(SftTrajectory, EveryStepIsTrls) {
 
 INSTANTIATE_TEST_SUITE_P(Sft, SftTrajectory,
                          ::testing::Combine(::testing::Values("sft_lora", "sft_dft_lora", "sft_lora_packed",
-                                                              "sft_rslora", "sft_full", "sft_full_cosine"),
+                                                              "sft_rslora", "sft_dora", "sft_full", "sft_full_cosine"),
                                             ::testing::Values("plain", "")),
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param)) +
@@ -279,7 +279,7 @@ TEST_P(SftRun, AResumeReachesTheSameBytes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Sft, SftRun, ::testing::Values("sft_lora", "sft_lora_packed", "sft_full"));
+INSTANTIATE_TEST_SUITE_P(Sft, SftRun, ::testing::Values("sft_lora", "sft_lora_packed", "sft_dora", "sft_full"));
 
 }  // namespace
 }  // namespace candor::recipes

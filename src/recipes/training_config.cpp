@@ -1,6 +1,7 @@
 #include "recipes/training_config.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 namespace candor::recipes {
@@ -17,9 +18,38 @@ Result<void> check_evaluation(TrainingConfig& c, const Given& given, std::string
 
 void choose_adapter(TrainingConfig& c, const Given& given) {
   const bool any_lora = std::any_of(given.keys.begin(), given.keys.end(), [](const auto& entry) {
-    return entry.first.starts_with("lora_") || entry.first == "use_rslora" || entry.first == "adapter_name_or_path";
+    const std::string& key = entry.first;
+    return key.starts_with("lora") || key == "use_rslora" || key == "use_dora" || key == "init_lora_weights" ||
+           key == "adapter_name_or_path";
   });
   if (any_lora && !given.has("use_peft")) c.use_peft = true;
+}
+
+// "PATTERN=NUMBER", cut at the last "=".
+Result<std::pair<std::string, double>> pattern_of(const std::string& text, const char* key, std::string_view recipe) {
+  const size_t at = text.rfind('=');
+  double number = 0;
+  const char* end = text.data() + text.size();
+  if (at != std::string::npos && at > 0) {
+    const auto [stop, failure] = std::from_chars(text.data() + at + 1, end, number);
+    if (failure == std::errc() && stop == end && std::isfinite(number)) return std::pair(text.substr(0, at), number);
+  }
+  return error("[{}] {}: expected PATTERN=NUMBER, as in q_proj=4, got \"{}\".", recipe, key, text);
+}
+
+Result<void> check_adapter(const TrainingConfig& c, std::string_view recipe) {
+  for (const std::string& text : c.lora_alpha_pattern) TRY(pattern_of(text, "lora_alpha_pattern", recipe));
+  for (const std::string& text : c.lora_rank_pattern)
+    if (const double rank = TRY(pattern_of(text, "lora_rank_pattern", recipe)).second;
+        rank != std::floor(rank) || rank < 1 || rank > 4096)
+      return error("[{}] lora_rank_pattern: expected a rank from 1 to 4096, got \"{}\".", recipe, text);
+  for (const double layer : c.lora_layers_to_transform)
+    if (layer != std::floor(layer))
+      return error("[{}] lora_layers_to_transform: expected whole numbers, got {}.", recipe, layer);
+  if (!c.lora_layers_pattern.empty() && c.lora_layers_to_transform.empty())
+    return error("[{}] lora_layers_pattern says where layers are numbered, but lora_layers_to_transform is empty.",
+                 recipe);
+  return {};
 }
 
 }  // namespace
@@ -42,6 +72,7 @@ Result<void> resolve_training(TrainingConfig& c, const Given& given, std::string
   if (c.warmup_steps >= 1 && c.warmup_steps != std::floor(c.warmup_steps))
     return error("[{}] warmup_steps: expected whole steps, or a share of the run below 1, got {}.", recipe,
                  c.warmup_steps);
+  TRY(check_adapter(c, recipe));
   if (c.resume_from_checkpoint != "false" && c.overwrite_output_dir)
     return error("[{}] resume_from_checkpoint {} and overwrite_output_dir true contradict one another. Remove one.",
                  recipe, c.resume_from_checkpoint);
@@ -68,6 +99,18 @@ files::LoraConfig lora_config(const TrainingConfig& config) {
   lora.r = config.lora_r;
   lora.alpha = config.lora_alpha;
   lora.use_rslora = config.use_rslora;
+  lora.use_dora = config.use_dora;
+  lora.init = config.init_lora_weights == "gaussian" ? files::LoraInit::kGaussian
+              : config.init_lora_weights == "false"  ? files::LoraInit::kRandom
+                                                     : files::LoraInit::kDefault;
+  for (const std::string& text : config.lora_rank_pattern)  // checked when the keys were read
+    if (const auto pattern = pattern_of(text, "lora_rank_pattern", ""))
+      lora.rank_pattern.emplace_back(pattern->first, static_cast<int64_t>(pattern->second));
+  for (const std::string& text : config.lora_alpha_pattern)
+    if (const auto pattern = pattern_of(text, "lora_alpha_pattern", "")) lora.alpha_pattern.push_back(*pattern);
+  for (const double layer : config.lora_layers_to_transform)
+    lora.layers_to_transform.push_back(static_cast<int64_t>(layer));
+  lora.layers_pattern = config.lora_layers_pattern;
   lora.modules_to_save = config.lora_modules_to_save;
   lora.base_model_name_or_path = config.model_name_or_path;
   const TextOrList& targets = config.lora_target_modules;
@@ -89,7 +132,13 @@ algorithms::Schedule learning_schedule(const TrainingConfig& config, int64_t ste
 }
 
 engine::AdamwOptions adamw_options(const TrainingConfig& config) {
-  return {config.adam_beta1, config.adam_beta2, config.adam_epsilon, config.weight_decay, config.max_grad_norm};
+  engine::AdamwOptions options{config.adam_beta1, config.adam_beta2, config.adam_epsilon, config.weight_decay,
+                               config.max_grad_norm};
+  if (!config.loraplus_lr_ratio) return options;
+  options.b_ratio = *config.loraplus_lr_ratio;
+  // With a schedule both fall together, as the groups of one PyTorch optimizer do.
+  options.embedding_ratio = config.learning_rate > 0 ? config.loraplus_lr_embedding / config.learning_rate : 0.0;
+  return options;
 }
 
 int64_t micro_batch_tokens(const TrainingConfig& config) {

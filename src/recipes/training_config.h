@@ -53,7 +53,15 @@ struct TrainingConfig {
   double lora_dropout = 0.0;
   TextOrList lora_target_modules = {.is_list = false, .items = {"all-linear"}};
   bool use_rslora = false;
+  bool use_dora = false;
   std::vector<std::string> lora_modules_to_save;
+  // PEFT's, which TRL's ModelConfig does not pass on.
+  std::string init_lora_weights = "true";
+  std::vector<std::string> lora_rank_pattern, lora_alpha_pattern;  // "q_proj=4"
+  std::vector<double> lora_layers_to_transform;                    // whole numbers
+  std::vector<std::string> lora_layers_pattern;
+  std::optional<double> loraplus_lr_ratio;
+  double loraplus_lr_embedding = 1e-6;
 
   // Speed and memory.
   int64_t threads = 0;             // 0: the cores this process may use

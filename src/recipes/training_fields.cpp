@@ -54,7 +54,7 @@ void add_optimizer(FieldList& list, TrainingConfig& c) {
 }
 
 void add_adapter(FieldList& list, TrainingConfig& c) {
-  list.section(Heading::kResults, "Adapter (LoRA)");
+  list.section(Heading::kResults, "Adapter (LoRA, DoRA)");
   list.add("use_peft", &c.use_peft, "train an adapter; true by itself where an lora_* key is given");
   list.add("lora_r", &c.lora_r, "rank", {.range = between(1, 4096)});
   list.add("lora_alpha", &c.lora_alpha, "the adapter is scaled by alpha / r", {.range = above(0)});
@@ -63,8 +63,24 @@ void add_adapter(FieldList& list, TrainingConfig& c) {
   list.add("lora_target_modules", &c.lora_target_modules,
            "all-linear, a list of names, or a regular expression on module paths");
   list.add("use_rslora", &c.use_rslora, "scale by alpha / sqrt(r)");
+  list.add("use_dora", &c.use_dora, "train the length of each row of W + BA apart from its direction");
   list.add("lora_modules_to_save", &c.lora_modules_to_save, "whole weights that train beside the adapter",
            {.choices = {"lm_head", "embed_tokens"}});
+  list.add("init_lora_weights", &c.init_lora_weights,
+           "what A and B begin with: true is PEFT's uniform A and zero B, false a random B too",
+           {.choices = {"true", "false", "gaussian"}, .other_names = {{"True", "true"}, {"False", "false"}}});
+  list.add("lora_rank_pattern", &c.lora_rank_pattern,
+           "other ranks by module: PATTERN=RANK, a regular expression for the end of its path; the first counts");
+  list.add("lora_alpha_pattern", &c.lora_alpha_pattern, "other alphas by module: PATTERN=ALPHA");
+  list.add("lora_layers_to_transform", &c.lora_layers_to_transform, "the layers to adapt, from 0; empty takes all",
+           {.range = between(0, 4096)});
+  list.add("lora_layers_pattern", &c.lora_layers_pattern,
+           "what stands before the layer's number in a path, where PEFT's own guess is wrong");
+  list.add("loraplus_lr_ratio", &c.loraplus_lr_ratio,
+           "LoRA+: B, and DoRA's lengths, learn this many times faster than A",
+           {.range = above(0), .without = "one rate for all"});
+  list.add("loraplus_lr_embedding", &c.loraplus_lr_embedding, "LoRA+: the learning rate of adapters on the embedding",
+           {.range = at_least(0)});
 }
 
 void add_best_model(FieldList& list, TrainingConfig& c, const std::vector<std::string>& metrics) {

@@ -18,7 +18,7 @@ void add_shared(std::vector<TrlKey>& keys) {
   supported({"max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"});
   supported({"learning_rate", "lr_scheduler_type", "warmup_steps", "warmup_ratio", "adam_beta1", "adam_beta2",
              "adam_epsilon", "weight_decay", "max_grad_norm"});
-  supported({"use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora",
+  supported({"use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora", "use_dora",
              "lora_modules_to_save"});
   supported({"logging_steps", "eval_steps", "eval_strategy", "eval_on_start", "save_strategy", "save_steps",
              "save_total_limit"});
@@ -81,7 +81,6 @@ void add_shared(std::vector<TrlKey>& keys) {
   refused("bnb_4bit_quant_type", "int4 base weights", {"nf4"});
   refused("use_bnb_nested_quant", "int4 base weights", {"false"});
   refused("bnb_4bit_quant_storage", "int4 base weights", {"null"});
-  refused("use_dora", "DoRA", {"false"});
   refused("lora_target_parameters", "adapters on bare parameters", {"null"});
   refused("optim", "another optimizer than AdamW", {"adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw"});
   refused("optim_args", "settings of another optimizer", {"null"});

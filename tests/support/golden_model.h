@@ -236,19 +236,30 @@ inline std::vector<float> unpacked(const float* panels, int64_t out, int64_t in)
   return rows;
 }
 
-// One tensor of an adapter's flat buffer (parameters or gradients), without padding: A [rank, in] or B [out, rank].
-inline std::vector<float> lora_tensor(const engine::LoraPair& pair, bool is_a, const float* flat) {
-  const int64_t rows = is_a ? pair.rank : pair.out, columns = is_a ? pair.in : pair.rank;
-  const float* from = flat + (is_a ? pair.a_offset : pair.b_offset);
-  std::vector<float> out;
-  for (int64_t row = 0; row < rows; ++row, from += engine::padded(columns)) out.insert(out.end(), from, from + columns);
-  return out;
-}
+// One tensor of an adapter, as PEFT names and shapes it: where it lies in a flat buffer (parameters or gradients).
+struct LoraTensor {
+  std::string key;
+  int64_t offset = 0, rows = 0, columns = 0;
 
-// PEFT's key of that tensor.
-inline std::string lora_key(const engine::LoraPair& pair, bool is_a) {
-  return fmt::format("base_model.model.{}.lora_{}.weight", engine::module_path(pair.layer, pair.linear),
-                     is_a ? "A" : "B");
+  // Without padding.
+  std::vector<float> of(const float* flat) const {
+    std::vector<float> out;
+    for (int64_t row = 0; row < rows; ++row) {
+      const float* from = flat + offset + row * engine::padded(columns);
+      out.insert(out.end(), from, from + columns);
+    }
+    return out;
+  }
+};
+
+inline std::vector<LoraTensor> lora_tensors(const engine::LoraPair& pair) {
+  const std::string path = "base_model.model." + pair.module;
+  const bool embedding = pair.module == "model.embed_tokens";
+  std::vector<LoraTensor> tensors = {
+      {path + (embedding ? ".lora_embedding_A" : ".lora_A.weight"), pair.a_offset, pair.rank, pair.in},
+      {path + (embedding ? ".lora_embedding_B" : ".lora_B.weight"), pair.b_offset, pair.out, pair.rank}};
+  if (pair.dora()) tensors.push_back({path + ".lora_magnitude_vector", pair.magnitude_offset, 1, pair.out});
+  return tensors;
 }
 
 }  // namespace candor::testing

@@ -1,0 +1,18 @@
+// The row norms that DoRA divides by, of W + s·B·A without ever holding it:
+// n² = |W|² + 2s·rowsum(Uᵀ⊙B) + s²·rowsum((B·AAᵀ)⊙B) with U = A·Wᵀ, row by row, clamped at 0.
+// W is what the base computes with, dequantized; A is not rounded.
+#pragma once
+
+#include "engine/adapter.h"
+
+namespace candor::engine {
+
+// |W|² of every row [out], in double and rounded once.
+void row_squares(const Context& context, const PackedMatrix& weight, float* squares);
+
+// n of every row [out], for A and B as they stand in the adapter's parameters; `squares` are row_squares of the base.
+// Runs on one thread.
+void adapted_row_norms(const Kernels& kernels, const LoraPair& pair, const float* parameters, const float* squares,
+                       float* norms);
+
+}  // namespace candor::engine
