@@ -13,22 +13,6 @@ static_assert(std::endian::native == std::endian::little, "the files are little-
 
 namespace {
 
-enum ValueType : uint32_t {
-  kUint8 = 0,
-  kInt8 = 1,
-  kUint16 = 2,
-  kInt16 = 3,
-  kUint32 = 4,
-  kInt32 = 5,
-  kFloat32 = 6,
-  kBool = 7,
-  kString = 8,
-  kArray = 9,
-  kUint64 = 10,
-  kInt64 = 11,
-  kFloat64 = 12,
-};
-
 // Far above any real file (a few thousand tensors, some fifty values): bounds the memory of entries kept in maps.
 constexpr uint64_t kMostTensors = 1 << 20, kMostValues = 1 << 16;
 
@@ -47,25 +31,25 @@ T load(const char* bytes) {
 
 GgufValue fixed_value(uint32_t type, const char* bytes) {
   switch (type) {
-    case kUint8:
+    case kGgufUint8:
       return uint64_t{load<uint8_t>(bytes)};
-    case kInt8:
+    case kGgufInt8:
       return int64_t{load<int8_t>(bytes)};
-    case kUint16:
+    case kGgufUint16:
       return uint64_t{load<uint16_t>(bytes)};
-    case kInt16:
+    case kGgufInt16:
       return int64_t{load<int16_t>(bytes)};
-    case kUint32:
+    case kGgufUint32:
       return uint64_t{load<uint32_t>(bytes)};
-    case kInt32:
+    case kGgufInt32:
       return int64_t{load<int32_t>(bytes)};
-    case kFloat32:
+    case kGgufFloat32:
       return double{load<float>(bytes)};
-    case kBool:
+    case kGgufBool:
       return load<uint8_t>(bytes) != 0;
-    case kUint64:
+    case kGgufUint64:
       return load<uint64_t>(bytes);
-    case kInt64:
+    case kGgufInt64:
       return load<int64_t>(bytes);
     default:
       return load<double>(bytes);
@@ -131,9 +115,10 @@ class GgufParser {
       return error("[{}] has the metadata key \"{}\" twice.", name_, key);
     }
     const std::string what = fmt::format("the value of metadata key \"{}\"", key);
-    if (type == kString) {
+    const uint64_t begin = position_;
+    if (type == kGgufString) {
       result_.metadata_.emplace_back(std::move(key), TRY(string(what)));
-    } else if (type == kArray) {
+    } else if (type == kGgufArray) {
       result_.metadata_.emplace_back(std::move(key), TRY(array(what)));
     } else if (fixed_bytes(type) != 0) {
       char bytes[8];
@@ -142,6 +127,7 @@ class GgufParser {
     } else {
       return error("[{}] metadata key \"{}\" has the unknown value type {}.", name_, key, type);
     }
+    result_.value_places_.push_back({static_cast<GgufValueType>(type), begin, position_});
     return {};
   }
 
@@ -150,8 +136,9 @@ class GgufParser {
     array.item_type = TRY((number<uint32_t>(what)));
     array.count = TRY((number<uint64_t>(what)));
     const uint64_t item_bytes = fixed_bytes(array.item_type);
-    if (array.item_type == kArray) return error("[{}] {} is an array of arrays, which is not supported.", name_, what);
-    if (item_bytes == 0 && array.item_type != kString) {
+    if (array.item_type == kGgufArray)
+      return error("[{}] {} is an array of arrays, which is not supported.", name_, what);
+    if (item_bytes == 0 && array.item_type != kGgufString) {
       return error("[{}] {} is an array of the unknown type {}.", name_, what, array.item_type);
     }
     // A string takes at least its length.
@@ -302,7 +289,7 @@ Result<GgufFile> GgufFile::open(const std::filesystem::path& path) {
 
 std::optional<std::vector<int64_t>> GgufArray::integers() const {
   const uint64_t size = fixed_bytes(item_type);
-  if (size == 0 || item_type == kBool) return std::nullopt;
+  if (size == 0 || item_type == kGgufBool) return std::nullopt;
   std::vector<int64_t> values;
   for (uint64_t i = 0; i < count; ++i) {
     const GgufValue value = fixed_value(item_type, bytes.data() + i * size);
@@ -319,12 +306,22 @@ std::optional<std::vector<int64_t>> GgufArray::integers() const {
 }
 
 std::optional<std::vector<double>> GgufArray::floats() const {
-  if (item_type != kFloat32 && item_type != kFloat64) return std::nullopt;
+  if (item_type != kGgufFloat32 && item_type != kGgufFloat64) return std::nullopt;
   std::vector<double> values;
   for (uint64_t i = 0; i < count; ++i) {
     values.push_back(std::get<double>(fixed_value(item_type, bytes.data() + i * fixed_bytes(item_type))));
   }
   return values;
+}
+
+Result<std::vector<GgufEntry>> GgufFile::entries() const {
+  std::vector<GgufEntry> entries;
+  for (size_t i = 0; i < metadata_.size(); ++i) {
+    const auto& [type, begin, end] = value_places_[i];
+    GgufEntry& entry = entries.emplace_back(GgufEntry{metadata_[i].first, type, std::string(end - begin, '\0')});
+    TRY(file_.read(begin, entry.bytes.data(), entry.bytes.size()));
+  }
+  return entries;
 }
 
 const GgufValue* GgufFile::find_value(std::string_view key) const {

@@ -21,6 +21,23 @@
 
 namespace candor::files {
 
+// As in the file.
+enum GgufValueType : uint32_t {
+  kGgufUint8 = 0,
+  kGgufInt8 = 1,
+  kGgufUint16 = 2,
+  kGgufInt16 = 3,
+  kGgufUint32 = 4,
+  kGgufInt32 = 5,
+  kGgufFloat32 = 6,
+  kGgufBool = 7,
+  kGgufString = 8,
+  kGgufArray = 9,
+  kGgufUint64 = 10,
+  kGgufInt64 = 11,
+  kGgufFloat64 = 12,
+};
+
 // Items of a fixed size stay in the file's bytes until they are asked for; arrays of arrays are refused.
 struct GgufArray {
   uint32_t item_type = 0;  // ggml's number of the value type
@@ -34,6 +51,13 @@ struct GgufArray {
 
 // All unsigned types widen to uint64_t, all signed ones to int64_t, both floats to double.
 using GgufValue = std::variant<uint64_t, int64_t, double, bool, std::string, GgufArray>;
+
+// A key and its value as the file's bytes have them, to be written again as they are (gguf_writer.h).
+struct GgufEntry {
+  std::string key;
+  GgufValueType type = kGgufUint8;
+  std::string bytes;  // of the value: a number, or a length and what it counts
+};
 
 struct GgufTensor {
   std::string name;
@@ -54,6 +78,7 @@ class GgufFile {
   uint64_t alignment() const { return alignment_; }
   const std::vector<std::pair<std::string, GgufValue>>& metadata() const { return metadata_; }  // in file order
   const std::vector<GgufTensor>& tensors() const { return tensors_; }                           // in file order
+  Result<std::vector<GgufEntry>> entries() const;           // the metadata as bytes, in file order
   const GgufValue* find_value(std::string_view key) const;  // nullptr: not in this file
   const GgufTensor* find_tensor(std::string_view name) const;
 
@@ -71,6 +96,11 @@ class GgufFile {
   uint32_t version_ = 0;
   uint64_t alignment_ = 32;
   std::vector<std::pair<std::string, GgufValue>> metadata_;
+  struct Place {
+    GgufValueType type;
+    uint64_t begin, end;
+  };
+  std::vector<Place> value_places_;  // of the values, by their number in metadata_
   std::vector<GgufTensor> tensors_;
   std::map<std::string, size_t, std::less<>> value_index_, tensor_index_;
 };

@@ -23,6 +23,10 @@ Result<ModelConfig> config_from_json(const Json& json, const std::string& name);
 // divisors of rope_freqs.weight are read into the config.
 Result<ModelConfig> config_from_gguf(const GgufFile& file);
 
+// What Llama 3's rule (Transformers' rope type llama3) divides the frequency of dimension pair `i` by: GGUF keeps
+// these.
+double llama3_divisor(const RopeConfig& rope, int64_t i, int64_t head_dim);
+
 // The text of a config.json for weights of `type` and the facts of `config`, which are the source's, but for
 // `tied_head`: the source's own config.json with what must change; of a GGUF source a new one. Error: rope_freqs.weight
 // divides the frequencies in a way that no config.json can say.

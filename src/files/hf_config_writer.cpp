@@ -12,16 +12,6 @@ namespace candor::files {
 
 namespace {
 
-// What Llama 3's rule (Transformers' rope type llama3) divides the frequency of dimension pair `i` by.
-double llama3_divisor(const RopeConfig& rope, int64_t i, int64_t head_dim) {
-  const double frequency = exact_pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
-  const double turns = rope.original_max_positions * frequency / (2 * std::numbers::pi);
-  if (turns > rope.high_freq_factor) return 1;
-  if (turns < rope.low_freq_factor) return rope.factor;
-  const double smooth = (turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
-  return 1 / ((1 - smooth) / rope.factor + smooth);
-}
-
 // GGUF keeps the divisors and not the numbers that they come from. These are looked for among those of Meta's models.
 Result<RopeConfig> rope_of_divisors(const ModelConfig& config, const std::string& name) {
   const std::vector<float>& divisors = config.rope.frequency_divisors;
@@ -103,6 +93,15 @@ Result<Json> new_config(const ModelConfig& config, FloatType type, const std::st
 }
 
 }  // namespace
+
+double llama3_divisor(const RopeConfig& rope, int64_t i, int64_t head_dim) {
+  const double frequency = exact_pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
+  const double turns = rope.original_max_positions * frequency / (2 * std::numbers::pi);
+  if (turns > rope.high_freq_factor) return 1;
+  if (turns < rope.low_freq_factor) return rope.factor;
+  const double smooth = (turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
+  return 1 / ((1 - smooth) / rope.factor + smooth);
+}
 
 Result<std::string> config_json_text(const ModelFiles& source, const ModelConfig& config, FloatType type) {
   Json json;

@@ -117,16 +117,19 @@ Result<text::GgufVocabulary> vocabulary_of(const GgufFile& file) {
   return vocabulary;
 }
 
+Result<std::string> chat_template_source(const fs::path& directory) {
+  Json tokenizer_config;
+  if (Result<Json> json = read_json_file(directory / "tokenizer_config.json")) tokenizer_config = std::move(*json);
+  return template_of(directory, tokenizer_config);
+}
+
 void attach_text(const fs::path& directory, ModelFiles& model) {
   set_tokenizer(tokenizer_of(directory), (directory / "tokenizer.json").string(), model);
-  Json tokenizer_config;
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
-    Result<Json> json = read_json_file(directory / name);
-    if (!json) continue;  // optional files; a damaged one shows as a template that is missing
-    add_special_tokens(*json, model.special_tokens);
-    if (tokenizer_config.is_null()) tokenizer_config = std::move(*json);
+    // Optional files; a damaged one shows as a template that is missing.
+    if (const Result<Json> json = read_json_file(directory / name)) add_special_tokens(*json, model.special_tokens);
   }
-  set_template(template_of(directory, tokenizer_config), model);
+  set_template(chat_template_source(directory), model);
 }
 
 void attach_text(const GgufFile& file, ModelFiles& model) {

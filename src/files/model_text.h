@@ -16,6 +16,9 @@ namespace candor::files {
 void attach_text(const std::filesystem::path& directory, ModelFiles& model);
 void attach_text(const GgufFile& file, ModelFiles& model);
 
+// The source of a directory's chat template. Error: there is none, or a file that cannot be read.
+Result<std::string> chat_template_source(const std::filesystem::path& directory);
+
 // The tokenizer.ggml.* keys of a GGUF file. Error: it holds no tokenizer, or a key of another kind.
 Result<text::GgufVocabulary> vocabulary_of(const GgufFile& file);
 

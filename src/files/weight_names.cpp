@@ -51,6 +51,11 @@ int64_t rope_pair_row(int64_t row, int64_t head_dim) {
   return row - in_head + (in_head < half ? 2 * in_head : 2 * (in_head - half) + 1);
 }
 
+int64_t rope_half_row(int64_t row, int64_t head_dim) {
+  const int64_t in_head = row % head_dim;
+  return row - in_head + in_head / 2 + (in_head % 2 == 0 ? 0 : head_dim / 2);
+}
+
 int64_t first_non_finite(const float* values, int64_t count) {
   // Without a branch in the loop, so that it vectorizes: an exponent of all ones is NaN or infinity.
   auto non_finite = [&](int64_t i) {

@@ -30,6 +30,9 @@ bool is_ignored_weight(const ModelConfig& config, std::string_view name);
 // rows 0, 1, 2, 3, … are Hugging Face's 0, d/2, 1, d/2 + 1, …
 int64_t rope_pair_row(int64_t row, int64_t head_dim);
 
+// The other way round: Hugging Face's row that lies in row `row` of a permuted tensor.
+int64_t rope_half_row(int64_t row, int64_t head_dim);
+
 // The first index of a value that is NaN or infinite; −1 where all are finite.
 int64_t first_non_finite(const float* values, int64_t count);
 

@@ -56,6 +56,10 @@ const GgufPreRule* find_pre_rule(std::string_view name) {
   return found == std::end(kRules) ? nullptr : found;
 }
 
+std::span<const GgufPreRule> pre_rules() {
+  return kRules;
+}
+
 std::string known_pre_rules() {
   std::string names;
   for (const GgufPreRule& rule : kRules) names.append(names.empty() ? "" : ", ").append(rule.name);

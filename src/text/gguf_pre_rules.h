@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -24,6 +25,7 @@ struct GgufPreRule {
 };
 
 const GgufPreRule* find_pre_rule(std::string_view name);  // nullptr: not known
+std::span<const GgufPreRule> pre_rules();                 // all, without aliases
 std::string known_pre_rules();                            // their names, for a message
 
 // tokenizer.ggml.token_type
