@@ -19,6 +19,7 @@ constexpr std::array kVerbs = {
     Verb{"data", "VERB ROWS ...", "files of rows: validate, stats, split, convert, dedup", data},
     Verb{"tokenize", "MODEL ROWS", "token ids of texts and conversations, and back", tokenize},
     Verb{"merge", "MODEL", "an adapter put into its base, as a Hugging Face directory", merge},
+    Verb{"quantize", "MODEL", "a model in 8 or 4 bits, as a GGUF file", quantize},
     Verb{"inspect", "PATH", "what a model, an adapter, a file or a run's folder holds", inspect},
     Verb{"report", "RUN", "writes the page of a run: report.html in its folder", report},
     Verb{"runs", "list|show|compare|...", "what ran on this machine: list, show, compare, delete, add", runs},

@@ -22,6 +22,7 @@ int grpo(const Words& words);
 int inspect(const Words& words);
 int merge(const Words& words);
 int pretrain(const Words& words);
+int quantize(const Words& words);
 int quickstart(const Words& words);
 int report(const Words& words);
 int runs(const Words& words);
