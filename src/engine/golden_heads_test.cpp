@@ -103,8 +103,8 @@ TEST_P(GoldenHeads, ScoresLossAndEveryGradientOfASequenceClassifier) {
   const json recorded = json_of(golden("models/llama_reward/golden.json"));
   const auto batch = candor::testing::read_golden_batch(tensors);
   Bench bench(2, GetParam());
-  Role reward = value_of(role_of_model(
-      *bench.context, "reward", value_of(files::open_model(golden("models/llama_reward"))), Dtype::kFloat32, nullptr));
+  Role reward = value_of(role_of_model(*bench.context, "reward",
+                                       value_of(files::open_model(golden("models/llama_reward"))), Dtype::kFloat32));
   ASSERT_TRUE(reward.head);
   PolicyPass pass(*bench.context, "reward", *reward.model, 0, PolicyPass::Keep::kAllLayers);
   auto groups = candor::testing::value_groups(batch.rows);

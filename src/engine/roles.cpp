@@ -1,6 +1,6 @@
 #include "engine/roles.h"
 
-#include <algorithm>
+#include <vector>
 
 #include "base/check.h"
 
@@ -16,16 +16,14 @@ std::string take_head_name(files::LoraConfig& config) {
 }
 
 // Adapter and head of a file, on the role's model.
-Result<void> read_peft(const Context& context, const files::PeftAdapter& saved, Role& role) {
-  files::PeftAdapter without_head = saved;
-  if (const std::string name = take_head_name(without_head.config); !name.empty()) {
+Result<void> read_peft(const Context& context, files::PeftAdapter saved, Role& role) {
+  if (const std::string name = take_head_name(saved.config); !name.empty()) {
     role.head = TRY(scalar_head_of(context, *role.model, name, saved.saved_weights));
-    const std::vector<files::FloatTensor> of_head = scalar_head_tensors(*role.head);
-    std::erase_if(without_head.saved_weights, [&](const files::FloatTensor& tensor) {
-      return std::any_of(of_head.begin(), of_head.end(), [&](const auto& head) { return head.name == tensor.name; });
+    std::erase_if(saved.saved_weights, [&](const files::FloatTensor& tensor) {
+      return tensor.name == name + ".weight" || tensor.name == name + ".bias";
     });
   }
-  role.adapter = TRY(adapter_from_peft(context, *role.model, without_head));
+  role.adapter = TRY(adapter_from_peft(context, *role.model, saved));
   return {};
 }
 
@@ -51,15 +49,14 @@ Result<Role> make_role(const Context& context, std::string name, const Model& ba
   return role;
 }
 
-Result<Role> role_from_peft(const Context& context, std::string name, const Model& base,
-                            const files::PeftAdapter& saved) {
+Result<Role> role_from_peft(const Context& context, std::string name, const Model& base, files::PeftAdapter saved) {
   Role role = base_role(context, std::move(name), base);
-  TRY(read_peft(role.in(context), saved, role));
+  TRY(read_peft(role.in(context), std::move(saved), role));
   return role;
 }
 
 Result<Role> role_of_model(const Context& context, std::string name, const files::ModelFiles& files,
-                           std::optional<Dtype> dtype, const files::PeftAdapter* saved) {
+                           std::optional<Dtype> dtype, std::optional<files::PeftAdapter> saved) {
   Role role;
   role.name = std::move(name);
   role.ledger = std::make_unique<MemoryLedger>(context.ledger, role.name);
@@ -67,7 +64,7 @@ Result<Role> role_of_model(const Context& context, std::string name, const files
   role.own_model = std::make_unique<Model>(TRY(load_body(own, files, dtype)));
   role.model = role.own_model.get();
   if (files.config.labels > 0) role.head = TRY(read_score_head(own, *role.model, files));
-  if (saved != nullptr) TRY(read_peft(own, *saved, role));
+  if (saved) TRY(read_peft(own, std::move(*saved), role));
   return role;
 }
 

@@ -38,13 +38,12 @@ Result<Role> make_role(const Context& context, std::string name, const Model& ba
                        uint64_t seed);
 
 // An adapter as it was saved, with the scalar head that it may hold. Error: as adapter_from_peft and scalar_head_of.
-Result<Role> role_from_peft(const Context& context, std::string name, const Model& base,
-                            const files::PeftAdapter& saved);
+Result<Role> role_from_peft(const Context& context, std::string name, const Model& base, files::PeftAdapter saved);
 
 // A model of its own, with the score head that a sequence classifier has, and an adapter (whose head takes the place of
-// that) or null.
+// that), if it is given one.
 Result<Role> role_of_model(const Context& context, std::string name, const files::ModelFiles& files,
-                           std::optional<Dtype> dtype, const files::PeftAdapter* saved);
+                           std::optional<Dtype> dtype, std::optional<files::PeftAdapter> saved = std::nullopt);
 
 // For saving: the adapter and, as one of modules_to_save, the scalar head. The role must have an adapter.
 files::PeftAdapter role_to_peft(const Role& role);

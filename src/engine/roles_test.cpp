@@ -140,7 +140,7 @@ TEST(Roles, AModelOfItsOwnIsCountedUnderItsRole) {
   const Model base = bench.random_model();
   const auto before = bytes_by_role(bench.ledger);
   const auto files = value_of(files::open_model(golden("models/llama_reward")));
-  const Role reward = value_of(role_of_model(*bench.context, "reward", files, Dtype::kBfloat16, nullptr));
+  const Role reward = value_of(role_of_model(*bench.context, "reward", files, Dtype::kBfloat16));
   EXPECT_EQ(reward.model, reward.own_model.get());
   EXPECT_EQ(reward.model->dtype, Dtype::kBfloat16);
   ASSERT_TRUE(reward.head);
@@ -148,8 +148,16 @@ TEST(Roles, AModelOfItsOwnIsCountedUnderItsRole) {
   EXPECT_EQ(with.at("weights"), before.at("weights"));
   EXPECT_EQ(bench.ledger.bytes(), before.at("weights") + with.at("reward"));
 
-  const Role judge = value_of(role_of_model(
-      *bench.context, "judge", value_of(files::open_model(golden("models/llama"))), Dtype::kFloat32, nullptr));
+  // An adapter's head takes the place of the model's; an adapter without one leaves it.
+  for (const auto& [modules, same] : {std::pair{std::vector<std::string>{"score"}, false}, {{}, true}}) {
+    const Role other = value_of(make_role(*bench.context, "other", *reward.model, lora(modules), 9));
+    const Role again = value_of(role_of_model(*bench.context, "again", files, Dtype::kBfloat16, role_to_peft(other)));
+    ASSERT_TRUE(again.adapter && again.head);
+    EXPECT_EQ(again.head->weight[0] == reward.head->weight[0], same);
+  }
+
+  const Role judge = value_of(
+      role_of_model(*bench.context, "judge", value_of(files::open_model(golden("models/llama"))), Dtype::kFloat32));
   EXPECT_FALSE(judge.head);
 
   // Whoever reads and writes text has no use for it.
