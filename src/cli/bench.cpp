@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/bench_cost.h"
+#include "cli/bench_roles.h"
 #include "cli/bench_works.h"
 #include "cli/exit_code.h"
 #include "cli/options.h"
@@ -52,6 +53,11 @@ Result<Json> run_bench(const ModelOptions& options) {
               {"grpo_step_tflop", step.gflop * 1e-3},
               {"grpo_step_fraction", fraction(step)},
               {"peak_bytes", peak_resident_bytes()}};
+}
+
+Result<Json> run_roles(const ModelOptions& options) {
+  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype));
+  return measure_roles(*session, 16);
 }
 
 void print_bench(const Json& b) {
@@ -127,14 +133,22 @@ int bench(const Words& words) {
   model.add_dtype(options.app);
   model.add_threads(options.app);
   model.add_json(options.app, "one JSON object instead of a table");
-  bool cost = false, generation = false;
+  bool cost = false, generation = false, roles = false;
   options.app.add_flag("--generation", generation, "instead: prefill, and decoding of 1, 16 and 32 rows");
   options.app.add_flag("--cost", cost, "instead: a training step's time against tokens, rows, rank and width");
+  options.app.add_flag("--roles", roles,
+                       "instead: the memory of a policy, a reference, a reward model and a critic on one shared base, "
+                       "against four bases (which are loaded)");
   if (const auto over = options.parse(words)) return *over;
-  const auto figures = cost ? run_cost(model) : generation ? run_generation(model) : run_bench(model);
+  const auto figures = roles        ? run_roles(model)
+                       : cost       ? run_cost(model)
+                       : generation ? run_generation(model)
+                                    : run_bench(model);
   if (!figures) return fail(figures.error());
   if (model.json)
     fmt::print("{}\n", files::json_line(*figures));
+  else if (roles)
+    print_roles(*figures);
   else if (cost)
     print_cost(*figures);
   else if (generation)

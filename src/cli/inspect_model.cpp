@@ -59,6 +59,7 @@ Json config_json(const files::ModelConfig& config) {
               {"vocab_size", config.vocab_size},
               {"context_tokens", config.max_positions},
               {"tied_head", config.tied_head},
+              {"labels", config.labels},
               {"attention_bias", config.attention_bias},
               {"mlp_bias", config.mlp_bias},
               {"norm_eps", config.norm_eps},

@@ -129,8 +129,10 @@ void model_lines(const Json& facts, const std::string& path, Screen& screen) {
                             text_of(model, "head_dim")));
     screen.line("context", fmt::format("{} tokens (rope {}, theta {})", text_of(model, "context_tokens"),
                                        text_of(model, "rope"), text_of(model, "rope_theta")));
-    screen.line("vocabulary", fmt::format("{} tokens, head {}", text_of(model, "vocab_size"),
-                                          at(model, "tied_head") == true ? "tied to the embedding" : "of its own"));
+    std::string head = at(model, "tied_head") == true ? "tied to the embedding" : "of its own";
+    const bool classifier = number_of(model, "labels") > 0;
+    if (classifier) head = fmt::format("a score of {} label(s)", text_of(model, "labels"));
+    screen.line("vocabulary", fmt::format("{} tokens, head {}", text_of(model, "vocab_size"), head));
     std::string ends;
     for (const Json& token : at(facts, "end_tokens")) ends += (ends.empty() ? "" : ", ") + token_text(token);
     screen.line("tokens", fmt::format("begin {}, end {}, padding {}", token_text(at(facts, "begin_token")),
@@ -146,7 +148,7 @@ void model_lines(const Json& facts, const std::string& path, Screen& screen) {
   for (const char* key : {"general.organization", "general.name", "general.license"})
     if (metadata.is_object() && metadata.contains(key)) origin += (origin.empty() ? "" : ", ") + shown(metadata[key]);
   screen.line("made from", origin);
-  if (facts.contains("not_supported")) return;
+  if (facts.contains("not_supported") || number_of(at(facts, "model"), "labels") > 0) return;
   screen.command(fmt::format("candor generate {} ROWS.jsonl", path));
   screen.command(fmt::format("candor grpo RECIPE.yaml --model_name_or_path {}", path));
 }

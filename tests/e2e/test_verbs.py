@@ -250,3 +250,15 @@ class Bench(Case):
     def test_json(self):
         out = json.loads(self.ok("bench", self.model, "--json").out)
         self.assertIn("roof", json.dumps(out))
+
+    def test_roles(self):
+        out = json.loads(self.ok("bench", self.model, "--roles", "--json").out)
+        self.assertEqual([row["role"] for row in out["shared"]], ["base", "policy", "reward", "critic", "reference"])
+        base, policy, reward, critic, reference = (row["ledger_bytes"] for row in out["shared"])
+        self.assertEqual(reference, 0)
+        self.assertEqual(reward, critic)
+        self.assertGreater(reward, policy)  # a head
+        self.assertEqual(out["shared_total"]["ledger_bytes"], base + policy + 2 * reward)
+        self.assertEqual(out["separate_total"]["ledger_bytes"], 4 * base + policy + 2 * reward)
+        for row in (*out["shared"], *out["separate"]):  # what the system says: whole pages, and a little of the heap
+            self.assertAlmostEqual(row["rss_anon_bytes"], row["ledger_bytes"], delta=4 << 20)
