@@ -136,9 +136,20 @@ std::vector<PolicyPass::Run> PolicyPass::runs(const std::function<bool(size_t be
 
 const std::vector<float>& PolicyPass::values(const Adapter* adapter, const ScalarHead& head,
                                              std::span<const ValueGroup> groups) {
+  return values(std::vector<const Adapter*>(groups.size(), adapter),
+                std::vector<const ScalarHead*>(groups.size(), &head), groups);
+}
+
+const std::vector<float>& PolicyPass::values(std::span<const Adapter* const> adapters,
+                                             std::span<const ScalarHead* const> heads,
+                                             std::span<const ValueGroup> groups) {
+  CHECK(adapters.size() == groups.size() && heads.size() == groups.size());
   clear();
-  for (const ValueGroup& group : groups) {
-    CHECK(group.states.size() == group.completions.size());
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const ValueGroup& group = groups[g];
+    const int64_t first_token = batch_.tokens();
+    const size_t first_entry = value_rows_.size();
+    CHECK(group.states.size() == group.completions.size() && heads[g]->labels == heads[0]->labels);
     std::vector<std::span<const int32_t>> inputs;
     for (size_t i = 0; i < group.completions.size(); ++i) {
       int64_t read = 0;
@@ -149,11 +160,20 @@ const std::vector<float>& PolicyPass::values(const Adapter* adapter, const Scala
     const std::vector<StateRows> rows = append(group.prompt, inputs);
     for (size_t i = 0; i < group.completions.size(); ++i)
       for (const int64_t state : group.states[i]) value_rows_.push_back(rows[i].of(state));
+    groups_.push_back({g, first_token, batch_.tokens(), first_entry, value_rows_.size() - first_entry});
   }
-  adapter_ = adapter;
-  scalar_head_ = &head;
-  engine::forward(context_, model_, rope_, adapter, batch_, kv_, activations_);
-  values_ = scalar_head_forward(context_, head, activations_.hidden(), value_rows_);
+  adapters_.assign(adapters.begin(), adapters.end());
+  scalar_heads_.assign(heads.begin(), heads.end());
+  std::vector<AdapterRange> ranges;
+  for (const Run& run : runs([&](size_t a, size_t b) { return adapters_[a] == adapters_[b]; }))
+    ranges.push_back({run.begin, run.end, adapters_[run.group]});
+  engine::forward(context_, model_, rope_, ranges, batch_, kv_, activations_);
+  values_.clear();
+  for (const Run& run : runs([&](size_t a, size_t b) { return scalar_heads_[a] == scalar_heads_[b]; })) {
+    const std::vector<float> part = scalar_head_forward(context_, *scalar_heads_[run.group], activations_.hidden(),
+                                                        std::span(value_rows_).subspan(run.first_entry, run.entries));
+    values_.insert(values_.end(), part.begin(), part.end());
+  }
   return values_;
 }
 
@@ -192,13 +212,33 @@ void PolicyPass::backward(std::span<const Trained> trained, std::span<const floa
 }
 
 void PolicyPass::values_backward(const Trainable& trainable, std::span<const float> dvalues, float* gradients) {
-  const bool only_head = trainable.adapter == nullptr && trainable.model == nullptr;
-  CHECK(only_head || trainable.adapter == adapter_);
-  auto gradient = [&](int64_t offset) { return offset < 0 ? nullptr : gradients + offset; };
-  scalar_head_backward(context_, *scalar_head_, activations_.hidden(), value_rows_, dvalues, zeroed_dhidden(),
-                       gradient(trainable.weights.scalar_weight), gradient(trainable.weights.scalar_bias));
-  const TrainedRange all{0, batch_.tokens(), &trainable, gradients};
-  if (!only_head) backward_from_hidden({&all, 1});
+  values_backward(std::vector<Trained>(groups_.size(), {&trainable, gradients}), dvalues);
+}
+
+void PolicyPass::values_backward(std::span<const Trained> trained, std::span<const float> dvalues) {
+  CHECK(trained.size() == groups_.size() && dvalues.size() == values_.size());
+  if (trained.empty()) return;
+  auto only_head = [](const Trainable& t) { return t.adapter == nullptr && t.model == nullptr; };
+  float* dhidden = zeroed_dhidden();
+  std::vector<TrainedRange> ranges;
+  for (const Run& run : runs([&](size_t a, size_t b) {
+         return trained[a].trainable == trained[b].trainable && trained[a].gradients == trained[b].gradients &&
+                scalar_heads_[a] == scalar_heads_[b];
+       })) {
+    const auto [trainable, gradients] = trained[run.group];
+    CHECK(only_head(*trainable) == only_head(*trained[0].trainable));
+    CHECK(only_head(*trainable) || trainable->adapter == adapters_[run.group]);
+    const ScalarHead& head = *scalar_heads_[run.group];
+    const auto labels = static_cast<size_t>(head.labels);
+    const WeightOffsets& at = trainable->weights;
+    scalar_head_backward(context_, head, activations_.hidden(),
+                         std::span(value_rows_).subspan(run.first_entry, run.entries),
+                         dvalues.subspan(run.first_entry * labels, run.entries * labels), dhidden,
+                         at.scalar_weight < 0 ? nullptr : gradients + at.scalar_weight,
+                         at.scalar_bias < 0 ? nullptr : gradients + at.scalar_bias);
+    ranges.push_back({run.begin, run.end, trainable, gradients});
+  }
+  if (!only_head(*trained[0].trainable)) backward_from_hidden(ranges);
 }
 
 void PolicyPass::backward_from_hidden(std::span<const TrainedRange> trained) {

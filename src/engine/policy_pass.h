@@ -70,9 +70,15 @@ class PolicyPass {
   // share (state 0) has an entry in each.
   const std::vector<float>& values(const Adapter* adapter, const ScalarHead& head, std::span<const ValueGroup> groups);
 
+  // The same with an adapter (or null) and a head for each group: an ensemble of K reward models is K groups of the
+  // same tokens. The heads have the same number of labels.
+  const std::vector<float>& values(std::span<const Adapter* const> adapters, std::span<const ScalarHead* const> heads,
+                                   std::span<const ValueGroup> groups);
+
   // Derivatives of the loss by the values of the last call, [entries][labels]. Adds into `gradients`, as backward does;
-  // where only the head is trained, nothing is computed below it.
+  // where only heads are trained, nothing is computed below them.
   void values_backward(const Trainable& trainable, std::span<const float> dvalues, float* gradients);
+  void values_backward(std::span<const Trained> groups, std::span<const float> dvalues);
 
   // What the last forward left, token rows in batch order.
   Activations& activations() { return activations_; }
@@ -112,8 +118,7 @@ class PolicyPass {
   std::vector<float> values_;
   std::vector<Run> groups_;               // one of each group
   std::vector<const Adapter*> adapters_;  // of each group
-  const Adapter* adapter_ = nullptr;      // of values()
-  const ScalarHead* scalar_head_ = nullptr;
+  std::vector<const ScalarHead*> scalar_heads_;
   double temperature_ = 1.0;
   Buffer dhidden_;
 };

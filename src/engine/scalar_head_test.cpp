@@ -242,6 +242,48 @@ TEST(ScalarHead, GradientsAreThoseOfFiniteDifferences) {
   }
 }
 
+// Three reward models with an adapter and a head each: one pass over all of them gives what each gives by itself.
+TEST(ScalarHead, AnEnsembleIsOnePass) {
+  for (const Dtype dtype : {Dtype::kFloat32, Dtype::kBfloat16}) {
+    Bench bench(2, "", dtype);
+    const Model model = bench.random_model();
+    const Work work = some_work();
+    const auto groups = work.groups();
+    std::vector<Adapter> adapters;
+    std::vector<ScalarHead> heads;
+    for (uint64_t member = 0; member < 3; ++member) {
+      adapters.push_back(bench.random_adapter(model, 4, 7 + member));
+      heads.push_back(make_value_head(*bench.context, model, member));
+    }
+    PolicyPass pass(*bench.context, "reward", model, adapters[0].max_padded_rank, PolicyPass::Keep::kAllLayers);
+    std::vector<Trainable> trainables;
+    std::vector<std::vector<float>> alone, together;
+    std::vector<float> values;
+    for (size_t member = 0; member < 3; ++member) {
+      trainables.push_back(trainable_of(adapters[member], &heads[member]));
+      const std::vector<float> own = pass.values(&adapters[member], heads[member], groups);
+      values.insert(values.end(), own.begin(), own.end());
+      alone.emplace_back(static_cast<size_t>(trainables[member].gradient_floats));
+      pass.values_backward(trainables[member], own, alone[member].data());
+      together.emplace_back(alone[member].size());
+    }
+    std::vector<const Adapter*> of_adapters;
+    std::vector<const ScalarHead*> of_heads;
+    std::vector<PolicyPass::Trained> trained;
+    std::vector<ValueGroup> all;
+    for (size_t member = 0; member < 3; ++member)
+      for (const ValueGroup& group : groups) {
+        all.push_back(group);
+        of_adapters.push_back(&adapters[member]);
+        of_heads.push_back(&heads[member]);
+        trained.push_back({&trainables[member], together[member].data()});
+      }
+    EXPECT_EQ(pass.values(of_adapters, of_heads, all), values);
+    pass.values_backward(trained, values);
+    EXPECT_EQ(together, alone);
+  }
+}
+
 // A head alone on the frozen base: its gradients are those that it has beside an adapter, and nothing below is
 // computed.
 TEST(ScalarHead, TrainsAlone) {
