@@ -35,7 +35,8 @@ def score(model, ids):
 
 def missing_keys(model, adapter_dir):
     """Tensors of the file that PEFT did not put into the model as they are."""
-    loaded = {name.replace(".default", ""): tensor for name, tensor in model.state_dict().items()}
+    loaded = {name.replace(".default", "").replace("lora_magnitude_vector.weight", "lora_magnitude_vector"): tensor
+              for name, tensor in model.state_dict().items()}
     saved = load_file(f"{adapter_dir}/adapter_model.safetensors")
     return [name for name, tensor in saved.items()
             if name not in loaded or not torch.equal(loaded[name], tensor.to(loaded[name].dtype))], len(saved)

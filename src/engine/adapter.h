@@ -19,19 +19,29 @@
 
 namespace candor::engine {
 
+// Where a pair sits. Of an embedding `in` is the vocabulary: x is a one in the token's place, A x one of A's columns.
+enum class Site { kLinear, kEmbedding, kHead };
+
 struct LoraPair {
+  Site site = Site::kLinear;
   std::string module;  // "model.layers.0.self_attn.q_proj"
-  int64_t layer = 0;
+  int64_t layer = 0;   // with the next, of a linear layer
   Linear linear = Linear::kQ;
   int64_t rank = 0, in = 0, out = 0;
+  // PiSSA: as many ranks more, with A and B as they began, taken off again, so that the base stays the base:
+  // y = W x + s·(B A − B0 A0) x. Otherwise 0.
+  int64_t start_rank = 0;
   float scale = 1.0f;
   const PackedMatrix* base = nullptr;                         // the matrix that it adapts
   int64_t a_offset = 0, b_offset = 0, magnitude_offset = -1;  // into Adapter::parameters and every gradient buffer
   int64_t a_packed = 0, b_packed = 0, gain = -1, norm = -1;   // into Adapter::packed; the last two with DoRA
+  int64_t start_a = 0, start_b = 0;                           // into Adapter::start
   int64_t base_squares = -1;                                  // the same
   int64_t a_size() const { return padded(rank) * padded(in); }
   int64_t b_size() const { return padded(out) * padded(rank); }
   bool dora() const { return magnitude_offset >= 0; }
+  // What goes through the forward pass: the trained ranks, then those of the start, each padded.
+  int64_t all_ranks() const { return padded(rank) + padded(start_rank); }
 };
 
 // Whole weights with values of the adapter's own, which take the place of the base's (PEFT's modules_to_save). Float32
@@ -43,12 +53,14 @@ struct SavedModules {
 // Refers to matrices of the model it was made for, which must stay where they are.
 struct Adapter {
   files::LoraConfig config;
-  std::vector<LoraPair> pairs;                       // by layer, then in the order of Linear
+  std::vector<LoraPair> pairs;                       // by layer, in the order of Linear; then embedding, head
   std::vector<std::array<int32_t, kLinears>> index;  // [layer][linear] -> pair, or -1
+  int32_t embedding_index = -1, head_index = -1;
   SavedModules saved;
   Buffer parameters;  // what is trained of the pairs
-  // What follows from them, which pack_adapter() refreshes: of each pair s·A and B as panels; with DoRA m/n [out], n
-  // [out], and the base's squared row norms [out].
+  Buffer start;       // A0 and −B0 of each pair with a start, laid out as its A and B
+  // What follows from them, which pack_adapter() refreshes: of each pair s·A and B of all ranks as panels; with DoRA
+  // m/n [out], n [out], and the base's squared row norms [out].
   Buffer packed;
   int64_t trainable = 0;  // parameters without padding, saved modules included
   int64_t max_padded_rank = 0;
@@ -57,6 +69,8 @@ struct Adapter {
     const int32_t i = index[layer][static_cast<int>(linear)];
     return i < 0 ? nullptr : &pairs[i];
   }
+  const LoraPair* embedding_pair() const { return embedding_index < 0 ? nullptr : &pairs[embedding_index]; }
+  const LoraPair* head_pair() const { return head_index < 0 ? nullptr : &pairs[head_index]; }
 };
 
 // What a role computes with; adapter may be null.
@@ -80,6 +94,10 @@ Result<Adapter> adapter_from_peft(const Context& context, const Model& model, co
 // Whether an adapter was trained on this model's weights, as far as its file says (LoraConfig::base_fingerprint; PEFT's
 // own say nothing). adapter_from_peft asks only for the shapes: that another base is meant is the user's to say.
 Result<void> check_base(const Model& model, const files::PeftAdapter& saved);
+
+// The config under which a PiSSA adapter is saved, and held: plain LoRA with twice the ranks at the same scale, the
+// last half of them frozen.
+files::LoraConfig doubled_ranks(files::LoraConfig config);
 
 // For saving: pairs in their order, then the saved modules.
 files::PeftAdapter adapter_to_peft(const Adapter& adapter);

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "engine/embedding.h"
 #include "engine/forward.h"
 #include "engine/weight_gradients.h"
 
@@ -44,7 +45,7 @@ void undo_rotation(const Context& context, const files::ModelConfig& c, int64_t 
 
 void backward(const Context& context, const Model& model, std::span<const TrainedRange> trained,
               const TokenBatch& batch, KvPool& kv, Activations& activations, KvGradients& kv_gradients,
-              const float* dhidden) {
+              const float* dhidden, const Dropout* dropout) {
   const files::ModelConfig& c = model.config;
   const Kernels& kernels = context.kernels;
   const int64_t tokens = batch.tokens(), hidden = padded(c.hidden_size), inner = padded(c.intermediate_size);
@@ -61,7 +62,8 @@ void backward(const Context& context, const Model& model, std::span<const Traine
     const Adapter* adapter = range.trainable->adapter;
     adapters.push_back({range.begin, range.end, adapter, range.gradients});
     dora = dora || (adapter != nullptr && adapter->config.use_dora);
-    embedding = embedding || range.trainable->weights.embedding >= 0;
+    embedding = embedding || range.trainable->weights.embedding >= 0 ||
+                (adapter != nullptr && adapter->embedding_pair() != nullptr);
   }
   const bool stretched = c.rope.type == files::RopeType::kYarn;  // the rotation also multiplies, and is not undone
   auto gradient = [&](int64_t offset) { return offset < 0 ? nullptr : gradients + offset; };
@@ -79,8 +81,8 @@ void backward(const Context& context, const Model& model, std::span<const Traine
   for (int64_t l = c.layers - 1; l >= 0; --l) {
     const LayerWeights& weights = model.layers[l];
     const LayerActivations a = activations.layer(l);
-    // y and scaled: for DoRA (linear.h).
-    auto call = [&](Linear linear, const float* dy, const float* y, float* scaled) {
+    // y, scaled and beside: for DoRA (linear.h). What o and down add to the residual stream is its difference.
+    auto call = [&](Linear linear, const float* dy, const float* y, float* scaled, const float* beside = nullptr) {
       const int i = static_cast<int>(linear);
       return LinearBackward{&weights[linear],
                             l,
@@ -90,15 +92,8 @@ void backward(const Context& context, const Model& model, std::span<const Traine
                             gradient(at.layers[l].weight[i]),
                             gradient(at.layers[l].bias[i]),
                             y,
+                            beside,
                             scaled};
-    };
-    // What a block added to the residual stream, where a gradient needs it.
-    auto added = [&](const float* after, const float* before) {
-      if (dora)
-        for_rows(context.pool, tokens, [&](int64_t t) {
-          for (int64_t j = t * hidden; j < (t + 1) * hidden; ++j) s.projected[j] = after[j] - before[j];
-        });
-      return s.projected;
     };
 
     for_rows(context.pool, tokens, [&](int64_t t) {
@@ -106,15 +101,15 @@ void backward(const Context& context, const Model& model, std::span<const Traine
       kernels.rms_norm(a.middle + t * hidden, weights.mlp_norm.data(), epsilon, c.hidden_size, s.normed + t * hidden);
     });
     const float* output = l + 1 < c.layers ? activations.layer(l + 1).input : activations.final_input();
-    const LinearBackward down[] = {call(Linear::kDown, s.dx, added(output, a.middle), s.projected)};
-    linears_backward(context, adapters, down, s.act, tokens, s.dact, s.du, s.u_row, s.rounded);
+    const LinearBackward down[] = {call(Linear::kDown, s.dx, output, s.projected, a.middle)};
+    linears_backward(context, adapters, down, s.act, tokens, s.dact, s.du, s.u_row, s.rounded, dropout);
     for_rows(context.pool, tokens, [&](int64_t t) {
       kernels.silu_mul_backward(a.gate + t * inner, a.up + t * inner, s.dact + t * inner, inner, s.dgate + t * inner,
                                 s.dup + t * inner);
     });
     const LinearBackward gate_up[] = {call(Linear::kGate, s.dgate, a.gate, s.dgate),
                                       call(Linear::kUp, s.dup, a.up, s.dup)};
-    linears_backward(context, adapters, gate_up, s.normed, tokens, s.dh, s.du, s.u_row, s.rounded);
+    linears_backward(context, adapters, gate_up, s.normed, tokens, s.dh, s.du, s.u_row, s.rounded, dropout);
     norm_gradient(at.layers[l].mlp_norm, a.middle, a.mlp_factor, s.dh);
     for_rows(context.pool, tokens, [&](int64_t t) {
       kernels.rms_norm_backward(a.middle + t * hidden, weights.mlp_norm.data(), a.mlp_factor[t], s.dh + t * hidden,
@@ -123,8 +118,8 @@ void backward(const Context& context, const Model& model, std::span<const Traine
                        s.normed + t * hidden);
     });
 
-    const LinearBackward o[] = {call(Linear::kO, s.dx, added(a.middle, a.input), s.projected)};
-    linears_backward(context, adapters, o, a.attention, tokens, s.dattention, s.du, s.u_row, s.rounded);
+    const LinearBackward o[] = {call(Linear::kO, s.dx, a.middle, s.projected, a.input)};
+    linears_backward(context, adapters, o, a.attention, tokens, s.dattention, s.du, s.u_row, s.rounded, dropout);
     kv_gradients.data.fill_zero();
     attention_backward(context, c, batch, kv, l, {a.q, a.attention, a.log_sum}, s.dattention, s.dq, kv_gradients,
                        s.attention);
@@ -134,7 +129,8 @@ void backward(const Context& context, const Model& model, std::span<const Traine
                                   call(Linear::kK, s.dk, nullptr, s.k), call(Linear::kV, s.dv, nullptr, s.v)};
     // Below the first layer only its norm and the embedding are left to be trained.
     const bool needed = l > 0 || embedding || at.layers[0].attention_norm >= 0;
-    linears_backward(context, adapters, qkv, s.normed, tokens, needed ? s.dh : nullptr, s.du, s.u_row, s.rounded);
+    linears_backward(context, adapters, qkv, s.normed, tokens, needed ? s.dh : nullptr, s.du, s.u_row, s.rounded,
+                     dropout);
     if (!needed) return;
     norm_gradient(at.layers[l].attention_norm, a.input, a.attention_factor, s.dh);
     for_rows(context.pool, tokens, [&](int64_t t) {
@@ -142,6 +138,7 @@ void backward(const Context& context, const Model& model, std::span<const Traine
                                 s.dh + t * hidden, c.hidden_size, s.dx + t * hidden);
     });
   }
+  embed_backward(context, adapters, batch.ids, s.dx, s.du, s.u_row);
   for (const TrainedRange& range : trained)
     if (const int64_t offset = range.trainable->weights.embedding; offset >= 0)
       add_embedding_gradient(context, std::span(batch.ids).subspan(range.begin, range.end - range.begin),

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/check.h"
+#include "engine/embedding.h"
 
 namespace candor::engine {
 
@@ -50,7 +50,7 @@ void store_keys(const Context& context, const files::ModelConfig& c, const Token
 }  // namespace
 
 void forward(const Context& context, const Model& model, const Rope& rope, std::span<const AdapterRange> adapters,
-             const TokenBatch& batch, KvPool& kv, Activations& activations) {
+             const TokenBatch& batch, KvPool& kv, Activations& activations, const Dropout* dropout) {
   const files::ModelConfig& c = model.config;
   const Widths w = widths_of(c);
   const Kernels& kernels = context.kernels;
@@ -59,11 +59,7 @@ void forward(const Context& context, const Model& model, const Rope& rope, std::
   const Activations::Scratch& s = activations.scratch();
   const auto epsilon = static_cast<float>(c.norm_eps);
   compute_angles(context, rope, batch, s);
-  float* x = activations.layer(0).input;
-  for_rows(context.pool, tokens, [&](int64_t t) {
-    CHECK(batch.ids[t] >= 0 && batch.ids[t] < c.vocab_size);
-    embedding_of(model, adapter_of(adapters, t)).copy_row(batch.ids[t], x + t * w.hidden);
-  });
+  embed(context, model, adapters, batch.ids, activations.layer(0).input, activations.layer(0).u[0], s.u_row);
 
   for (int64_t l = 0; l < c.layers; ++l) {
     const LayerWeights& weights = model.layers[l];
@@ -78,11 +74,11 @@ void forward(const Context& context, const Model& model, const Rope& rope, std::
                                                c.hidden_size, s.normed + t * w.hidden);
     });
     const LinearCall qkv[] = {call(Linear::kQ, a.q), call(Linear::kK, s.k), call(Linear::kV, s.v)};
-    linears_forward(context, adapters, qkv, s.normed, tokens, s.u_row, s.rounded);
+    linears_forward(context, adapters, qkv, s.normed, tokens, s.u_row, s.rounded, dropout);
     store_keys(context, c, batch, kv, l, a.q, s);
     attention_forward(context, c, batch, kv, l, {a.q, a.attention, a.log_sum}, s.attention);
     const LinearCall o[] = {call(Linear::kO, s.projected)};
-    linears_forward(context, adapters, o, a.attention, tokens, s.u_row, s.rounded);
+    linears_forward(context, adapters, o, a.attention, tokens, s.u_row, s.rounded, dropout);
 
     for_rows(context.pool, tokens, [&](int64_t t) {
       float* middle = a.middle + t * w.hidden;
@@ -92,12 +88,12 @@ void forward(const Context& context, const Model& model, const Rope& rope, std::
           kernels.rms_norm(middle, weights.mlp_norm.data(), epsilon, c.hidden_size, s.normed + t * w.hidden);
     });
     const LinearCall gate_up[] = {call(Linear::kGate, a.gate), call(Linear::kUp, a.up)};
-    linears_forward(context, adapters, gate_up, s.normed, tokens, s.u_row, s.rounded);
+    linears_forward(context, adapters, gate_up, s.normed, tokens, s.u_row, s.rounded, dropout);
     for_rows(context.pool, tokens, [&](int64_t t) {
       kernels.silu_mul(a.gate + t * w.inner, a.up + t * w.inner, w.inner, s.act + t * w.inner);
     });
     const LinearCall down[] = {call(Linear::kDown, s.projected)};
-    linears_forward(context, adapters, down, s.act, tokens, s.u_row, s.rounded);
+    linears_forward(context, adapters, down, s.act, tokens, s.u_row, s.rounded, dropout);
     for_rows(context.pool, tokens, [&](int64_t t) {
       float* out = output + t * w.hidden;
       std::copy_n(a.middle + t * w.hidden, w.hidden, out);

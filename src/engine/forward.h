@@ -68,8 +68,9 @@ class Activations {
 
 // Runs the batch through the model: writes keys and values into kv, and the final hidden states of every token into
 // `activations`. adapters: which token rows have which; rows without are the base model's, bit for bit.
+// dropout: of a training pass; null otherwise.
 void forward(const Context& context, const Model& model, const Rope& rope, std::span<const AdapterRange> adapters,
-             const TokenBatch& batch, KvPool& kv, Activations& activations);
+             const TokenBatch& batch, KvPool& kv, Activations& activations, const Dropout* dropout = nullptr);
 
 // The same with one adapter for all rows, or none (null).
 inline void forward(const Context& context, const Model& model, const Rope& rope, const Adapter* adapter,
@@ -91,6 +92,6 @@ struct TrainedRange {
 // kv_gradients: one layer's worth for the pages of kv; its contents do not matter.
 void backward(const Context& context, const Model& model, std::span<const TrainedRange> trained,
               const TokenBatch& batch, KvPool& kv, Activations& activations, KvGradients& kv_gradients,
-              const float* dhidden);
+              const float* dhidden, const Dropout* dropout = nullptr);
 
 }  // namespace candor::engine

@@ -165,7 +165,7 @@ RowStatistics row_statistics(const Kernels& kernels, const float* logits, int64_
 }
 
 HeadOutput head_forward(const Context& context, const PackedMatrix& head, const float* hidden,
-                        std::span<const HeadRow> rows, double temperature) {
+                        std::span<const HeadRow> rows, double temperature, const std::optional<HeadAdapter>& adapter) {
   CHECK(temperature > 0);
   const auto inverse = static_cast<float>(1.0 / temperature);
   HeadOutput out;
@@ -179,10 +179,14 @@ HeadOutput head_forward(const Context& context, const PackedMatrix& head, const 
     const int64_t n = chunk.end - chunk.begin;
     HeadInput input;
     input.gather(context.kernels, head, hidden, rows.subspan(chunk.begin, n));
+    const std::vector<float> u =
+        adapter ? adapter->down(context.kernels, input.hidden.data(), n) : std::vector<float>();
     std::vector<float> logits(n * kVocabularyBlock);
     std::vector<HeadState> states(n, initial_head_state());
     for (int64_t first = 0; first < head.out; first += kVocabularyBlock) {
       const int64_t count = block_logits(context.kernels, head, input, 0, n, first, logits.data());
+      if (adapter)
+        adapter->up(context.kernels, u.data(), n, first, padded(count) / kPanel, logits.data(), kVocabularyBlock);
       for (int64_t i = 0; i < n; ++i)
         context.kernels.head_block(logits.data() + i * kVocabularyBlock, count, first, inverse,
                                    rows[chunk.begin + i].target, &states[i]);
@@ -200,7 +204,8 @@ HeadOutput head_forward(const Context& context, const PackedMatrix& head, const 
 
 void head_backward(const Context& context, const PackedMatrix& head, const float* hidden, std::span<const HeadRow> rows,
                    double temperature, const HeadOutput& forward, std::span<const float> dlogprob,
-                   std::span<const float> dentropy, float* dhidden, float* dweight) {
+                   std::span<const float> dentropy, float* dhidden, float* dweight,
+                   const std::optional<HeadAdapter>& adapter) {
   const auto inverse = static_cast<float>(1.0 / temperature);
   const int64_t width = padded(head.in);
   std::vector<int64_t> live;
@@ -216,11 +221,17 @@ void head_backward(const Context& context, const PackedMatrix& head, const float
   input.gather(context.kernels, head, hidden, live_rows);
   std::vector<float> logits(count * kVocabularyBlock);
   std::vector<double> gradients(count * width, 0.0);
+  std::vector<float> u;
+  if (adapter) u = adapter->down(context.kernels, input.hidden.data(), count);
+  std::vector<double> du(u.size(), 0.0);
   // d logits of one chunk of rows over one vocabulary block, and their part of d hidden.
   auto backward_block = [&](const Chunk& chunk, int64_t first) {
     const int64_t n = chunk.end - chunk.begin;
     float* block = logits.data() + chunk.begin * kVocabularyBlock;
     const int64_t ids = block_logits(context.kernels, head, input, chunk.begin, n, first, block);
+    const int64_t at_rank = adapter ? chunk.begin * adapter->rank() : 0;
+    if (adapter)
+      adapter->up(context.kernels, u.data() + at_rank, n, first, padded(ids) / kPanel, block, kVocabularyBlock);
     for (int64_t i = 0; i < n; ++i) {
       const int64_t row = live[chunk.begin + i];
       float* of_row = block + i * kVocabularyBlock;
@@ -229,28 +240,38 @@ void head_backward(const Context& context, const PackedMatrix& head, const float
       std::fill(of_row + ids, of_row + padded(ids), 0.0f);
     }
     block_input_gradient(context.kernels, head, block, n, first, ids, gradients.data() + chunk.begin * width);
+    if (adapter)
+      adapter->block_backward(context.kernels, block, kVocabularyBlock, n, first, padded(ids), du.data() + at_rank);
   };
   const auto chunk_count = static_cast<int64_t>(chunks.size());
-  if (dweight == nullptr) {
+  if (dweight == nullptr && !adapter) {
     context.pool.run(chunk_count, [&](int64_t c, int) {
       for (int64_t first = 0; first < head.out; first += kVocabularyBlock) backward_block(chunks[c], first);
     });
   } else {
-    // The head's gradient adds all rows of a block, so the blocks pass one after the other.
+    // The gradients of the head and of its adapter add all rows of a block, so the blocks pass one after the other.
     for (int64_t first = 0; first < head.out; first += kVocabularyBlock) {
       context.pool.run(chunk_count, [&](int64_t c, int) { backward_block(chunks[c], first); });
-      const int64_t panels = padded(std::min(kVocabularyBlock, head.out - first)) / kPanel;
-      const WeightGradient block{input.hidden.data(), width,  logits.data(),
-                                 kVocabularyBlock,    panels, dweight + first * width};
+      const int64_t ids = std::min(kVocabularyBlock, head.out - first);
+      if (adapter) adapter->add_b_gradient(context, logits.data(), kVocabularyBlock, count, first, ids, u.data());
+      if (dweight == nullptr) continue;
+      const WeightGradient block{input.hidden.data(),    width, logits.data(), kVocabularyBlock, padded(ids) / kPanel,
+                                 dweight + first * width};
       add_weight_gradients(context, {&block, 1}, count);
     }
+  }
+  if (adapter) {
+    std::vector<float> through(static_cast<size_t>(count * width));
+    adapter->finish_backward(context, du, input.hidden.data(), count, through.data());
+    for (size_t i = 0; i < through.size(); ++i) gradients[i] += static_cast<double>(through[i]);
   }
   for (int64_t i = 0; i < count; ++i)
     for (int64_t j = 0; j < width; ++j)
       dhidden[live_rows[i].hidden_row * width + j] += static_cast<float>(gradients[i * width + j]);
 }
 
-void head_logits(const Context& context, const PackedMatrix& head, const float* hidden, int64_t rows, float* logits) {
+void head_logits(const Context& context, const PackedMatrix& head, const float* hidden, int64_t rows, float* logits,
+                 const std::optional<HeadAdapter>& adapter) {
   const int64_t width = padded(head.in);
   if (head.dtype() == Dtype::kBfloat16) {
     std::vector<uint16_t> rounded(static_cast<size_t>(rows * width));
@@ -264,17 +285,22 @@ void head_logits(const Context& context, const PackedMatrix& head, const float* 
                              .rows = rows,
                              .panels = head.panels(),
                              .depth = width};
-    return run_matmuls(context.pool, context.kernels, {}, {&product, 1});
+    run_matmuls(context.pool, context.kernels, {}, {&product, 1});
+  } else {
+    const Matmul product{.a = hidden,
+                         .a_row = width,
+                         .b = head.data.data(),
+                         .b_panel = head.panel_size(),
+                         .c = logits,
+                         .c_row = padded(head.out),
+                         .rows = rows,
+                         .panels = head.panels(),
+                         .depth = width};
+    run_matmuls(context.pool, context.kernels, {&product, 1});
   }
-  const Matmul product{.a = hidden,
-                       .a_row = width,
-                       .b = head.data.data(),
-                       .b_panel = head.panel_size(),
-                       .c = logits,
-                       .c_row = padded(head.out),
-                       .rows = rows,
-                       .panels = head.panels(),
-                       .depth = width};
+  if (!adapter) return;
+  const std::vector<float> u = adapter->down(context.kernels, hidden, rows);
+  const Matmul product = adapter->up_product(u.data(), rows, 0, head.panels(), logits, padded(head.out));
   run_matmuls(context.pool, context.kernels, {&product, 1});
 }
 

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/head_adapter.h"
 #include "engine/model.h"
 
 namespace candor::engine {
@@ -42,9 +43,11 @@ RowStatistics finish(const HeadState& state);
 RowStatistics row_statistics(const Kernels& kernels, const float* logits, int64_t vocabulary, float inverse_temperature,
                              int64_t target);
 
-// head: [vocabulary, hidden]; hidden: [*, padded(hidden)].
+// head: [vocabulary, hidden]; hidden: [*, padded(hidden)]. adapter: what a LoRA pair adds to the logits, here and
+// below.
 HeadOutput head_forward(const Context& context, const PackedMatrix& head, const float* hidden,
-                        std::span<const HeadRow> rows, double temperature);
+                        std::span<const HeadRow> rows, double temperature,
+                        const std::optional<HeadAdapter>& adapter = std::nullopt);
 
 // d loss / d logprob and d loss / d entropy of each row -> adds into dhidden [*, padded(hidden)]. Rows that share a
 // hidden state add in the order of `rows`. Where dweight is not null, the head's own gradient is added into it, laid
@@ -52,9 +55,11 @@ HeadOutput head_forward(const Context& context, const PackedMatrix& head, const 
 // skipped.
 void head_backward(const Context& context, const PackedMatrix& head, const float* hidden, std::span<const HeadRow> rows,
                    double temperature, const HeadOutput& forward, std::span<const float> dlogprob,
-                   std::span<const float> dentropy, float* dhidden, float* dweight);
+                   std::span<const float> dentropy, float* dhidden, float* dweight,
+                   const std::optional<HeadAdapter>& adapter = std::nullopt);
 
 // Whole rows of logits [rows, padded(vocabulary)] for the sampler.
-void head_logits(const Context& context, const PackedMatrix& head, const float* hidden, int64_t rows, float* logits);
+void head_logits(const Context& context, const PackedMatrix& head, const float* hidden, int64_t rows, float* logits,
+                 const std::optional<HeadAdapter>& adapter = std::nullopt);
 
 }  // namespace candor::engine

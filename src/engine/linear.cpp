@@ -1,6 +1,7 @@
 #include "engine/linear.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "engine/dora.h"
@@ -24,6 +25,7 @@ struct Adapted {
   const LoraPair* pair;
   const float* packed(int64_t offset) const { return range->adapter->packed.data() + offset; }
   const float* parameters(int64_t offset) const { return range->adapter->parameters.data() + offset; }
+  const float* start(int64_t offset) const { return range->adapter->start.data() + offset; }
   float* gradients(int64_t offset) const { return range->gradients + offset; }
   int64_t rows() const { return range->end - range->begin; }
 };
@@ -38,9 +40,16 @@ std::vector<Adapted> adapted_calls(std::span<const AdapterRange> adapters, std::
   return all;
 }
 
+// The mask of what A reads, where there is one.
+std::optional<DropoutMask> mask_of(const Adapted& a, const Dropout* dropout) {
+  const double probability = a.range->adapter->config.dropout;
+  if (dropout == nullptr || probability == 0) return std::nullopt;
+  return DropoutMask{*dropout, probability, static_cast<uint32_t>(a.pair - a.range->adapter->pairs.data())};
+}
+
 // y += B·u.
 Matmul from_rank(const Adapted& a, const float* u, int64_t u_row, float* y) {
-  const int64_t out = padded(a.pair->out), rank = padded(a.pair->rank);
+  const int64_t out = padded(a.pair->out), rank = a.pair->all_ranks();
   return {.a = u + a.range->begin * u_row,
           .a_row = u_row,
           .b = a.packed(a.pair->b_packed),
@@ -77,7 +86,8 @@ void finish_rows(const Context& context, std::span<const Adapted> adapted, std::
 }  // namespace
 
 void linears_forward(const Context& context, std::span<const AdapterRange> adapters, std::span<const LinearCall> calls,
-                     const float* x, int64_t rows, int64_t u_row, const RoundedScratch& rounded) {
+                     const float* x, int64_t rows, int64_t u_row, const RoundedScratch& rounded,
+                     const Dropout* dropout) {
   std::vector<ForwardProduct> base;
   for (const LinearCall& call : calls) base.push_back({call.weight, call.y});
   const std::vector<Adapted> adapted = adapted_calls(adapters, calls);
@@ -92,9 +102,15 @@ void linears_forward(const Context& context, std::span<const AdapterRange> adapt
                      .c = call.u + a.range->begin * u_row,
                      .c_row = u_row,
                      .rows = a.rows(),
-                     .panels = padded(a.pair->rank) / kPanel,
+                     .panels = a.pair->all_ranks() / kPanel,
                      .depth = in});
     second.push_back(from_rank(a, call.u, u_row, call.y));
+    if (const auto mask = mask_of(a, dropout)) {  // one after the other through the one scratch
+      mask->apply(context, a.range->begin, a.range->end, in, x, dropout->scratch);
+      first.back().a = dropout->scratch + a.range->begin * in;
+      run_matmuls(context.pool, context.kernels, {&first.back(), 1});
+      first.pop_back();
+    }
   }
   matrices_forward(context, base, x, rows, rounded, first);
   run_matmuls(context.pool, context.kernels, second);
@@ -119,68 +135,96 @@ void compute_again(const Context& context, std::span<const Adapted> dora, std::s
   run_matmuls(context.pool, context.kernels, second);
 }
 
-// dm += Σ over the range's rows of dy·v/n with v = W x + s·B(A x), and scaled = m/n ⊙ dy. Where the forward's y is
-// given, v/n is (y − b)/m; where m is 0 that says nothing, and v is computed from x.
-void dora_backward(const Context& context, const Adapted& a, const LinearBackward& call, const float* x,
-                   int64_t u_row) {
-  constexpr int64_t kColumns = 64;
+// dm += Σ over the range's rows of dy·v/n, with v = W x + s·B(A x) computed from x, where m is 0: the forward's y says
+// nothing of v there.
+void add_gradient_of_zeros(const Context& context, const Adapted& a, const LinearBackward& call, const float* x,
+                           int64_t u_row) {
   const LoraPair& pair = *a.pair;
-  const int64_t out = padded(pair.out), begin = a.range->begin, end = a.range->end;
-  const float *gain = a.packed(pair.gain), *norm = a.packed(pair.norm), *m = a.parameters(pair.magnitude_offset);
-  const float* bias = call.y == nullptr || call.weight->bias.empty() ? nullptr : call.weight->bias.data();
-  float* dm = a.range->gradients == nullptr ? nullptr : a.gradients(pair.magnitude_offset);
-  // First, since the space for `scaled` may be dy's.
-  std::vector<float> row(static_cast<size_t>(padded(pair.in)));
-  for (int64_t j = 0; dm != nullptr && call.y != nullptr && j < pair.out; ++j) {
+  const int64_t in = padded(pair.in), rank = padded(pair.rank);
+  const float *norm = a.packed(pair.norm), *m = a.parameters(pair.magnitude_offset);
+  std::vector<float> row(static_cast<size_t>(in));
+  for (int64_t j = 0; j < pair.out; ++j) {
     if (m[j] != 0 || norm[j] == 0) continue;
     call.weight->copy_row(j, row.data());
-    const float* b = a.parameters(pair.b_offset) + j * padded(pair.rank);
-    for (int64_t t = begin; t < end; ++t) {
-      const float v = context.kernels.dot(row.data(), x + t * padded(pair.in), padded(pair.in)) +
-                      context.kernels.dot(b, call.u + t * u_row, padded(pair.rank));
-      dm[j] += call.dy[t * out + j] * v / norm[j];
+    float& dm = *a.gradients(pair.magnitude_offset + j);
+    for (int64_t t = a.range->begin; t < a.range->end; ++t) {
+      const float v = context.kernels.dot(row.data(), x + t * in, in) +
+                      context.kernels.dot(a.parameters(pair.b_offset) + j * rank, call.u + t * u_row, rank);
+      dm += call.dy[t * padded(pair.out) + j] * v / norm[j];
     }
   }
-  const float* v = call.y == nullptr ? call.scaled : call.y;
-  context.pool.run((out + kColumns - 1) / kColumns, [&](int64_t chunk, int) {
-    const int64_t first = chunk * kColumns, count = std::min(kColumns, out - first);
-    float sums[kColumns] = {}, inverse[kColumns] = {}, shift[kColumns] = {};
-    for (int64_t j = 0; j < count; ++j) {
-      const float divisor = call.y == nullptr ? norm[first + j] : m[first + j];
-      inverse[j] = divisor != 0 && norm[first + j] > 0 ? 1.0f / divisor : 0.0f;
-      if (bias != nullptr) shift[j] = bias[first + j];
-      if (dm != nullptr) sums[j] = dm[first + j];
+}
+
+constexpr int64_t kColumns = 1024;
+
+// dm += Σ over the range's rows of dy·v/n, and scaled = m/n ⊙ dy, of the columns [first, first + count). Where the
+// forward's y is given, v/n is (y − b)/m.
+void dora_columns(const Adapted& a, const LinearBackward& call, int64_t first, int64_t count) {
+  const LoraPair& pair = *a.pair;
+  const int64_t out = padded(pair.out);
+  const bool again = call.y == nullptr;
+  const float *gain = a.packed(pair.gain) + first, *norm = a.packed(pair.norm) + first,
+              *divisor = again ? norm : a.parameters(pair.magnitude_offset) + first,
+              *bias = again || call.weight->bias.empty() ? nullptr : call.weight->bias.data() + first,
+              *v = again ? call.scaled : call.y;
+  float* dm = a.range->gradients == nullptr ? nullptr : a.gradients(pair.magnitude_offset) + first;
+  float sums[kColumns] = {}, inverse[kColumns] = {}, shift[kColumns] = {};
+  for (int64_t j = 0; j < count; ++j) {
+    inverse[j] = divisor[j] != 0 && norm[j] > 0 ? 1.0f / divisor[j] : 0.0f;
+    if (bias != nullptr) shift[j] = bias[j];
+    if (dm != nullptr) sums[j] = dm[j];
+  }
+  for (int64_t t = a.range->begin; t < a.range->end; ++t) {
+    const int64_t at = t * out + first;
+    for (int64_t block = 0; block < count; block += kPanel) {
+      float dy[kPanel], y[kPanel];  // copies: the space for `scaled` may be dy's
+      std::copy_n(call.dy + at + block, kPanel, dy);
+      std::copy_n(v + at + block, kPanel, y);
+      if (call.beside != nullptr)
+        for (int64_t j = 0; j < kPanel; ++j) y[j] -= call.beside[at + block + j];
+      for (int64_t j = 0; j < kPanel; ++j) sums[block + j] += dy[j] * (y[j] - shift[block + j]) * inverse[block + j];
+      for (int64_t j = 0; j < kPanel; ++j) dy[j] *= gain[block + j];
+      std::copy_n(dy, kPanel, call.scaled + at + block);
     }
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t at = t * out + first;
-      for (int64_t block = 0; block < count; block += kPanel) {
-        float dy[kPanel], y[kPanel];
-        std::copy_n(call.dy + at + block, kPanel, dy);
-        std::copy_n(v + at + block, kPanel, y);
-        for (int64_t j = 0; j < kPanel; ++j) sums[block + j] += dy[j] * (y[j] - shift[block + j]) * inverse[block + j];
-        for (int64_t j = 0; j < kPanel; ++j) dy[j] *= gain[first + block + j];
-        std::copy_n(dy, kPanel, call.scaled + at + block);
-      }
-    }
-    if (dm != nullptr) std::copy_n(sums, count, dm + first);
-  });
+  }
+  if (dm != nullptr) std::copy_n(sums, count, dm);
 }
 
 // What the products with W, A and B see as each call's dy: with DoRA in some row, m/n ⊙ dy of such rows.
 std::vector<const float*> through_magnitudes(const Context& context, std::span<const Adapted> adapted,
                                              std::span<const LinearBackward> calls, const float* x, int64_t rows,
                                              int64_t u_row, const RoundedScratch& rounded) {
+  struct Columns {
+    size_t call;
+    int64_t first, count;
+  };
   std::vector<const float*> dy;
-  for (const LinearBackward& call : calls) dy.push_back(call.dy);
   std::vector<Adapted> dora;
   for (const Adapted& a : adapted)
     if (a.pair->dora()) dora.push_back(a);
-  compute_again(context, dora, calls, x, rows, u_row, rounded);
-  for (const Adapted& a : dora) {
-    const LinearBackward& call = calls[a.call];
-    dora_backward(context, a, call, x, u_row);
-    dy[a.call] = call.scaled;
+  // Few columns of many rows would wait for memory: a thread takes as many as it can.
+  std::vector<Columns> columns;
+  for (size_t i = 0; i < calls.size(); ++i) {
+    dy.push_back(calls[i].dy);
+    if (std::none_of(dora.begin(), dora.end(), [&](const Adapted& a) { return a.call == i; })) continue;
+    dy.back() = calls[i].scaled;
+    const int64_t panels = calls[i].weight->panels(),
+                  chunks = std::max<int64_t>(context.pool.threads(), (panels * kPanel + kColumns - 1) / kColumns);
+    for (int64_t c = 0; c < chunks; ++c) {
+      const int64_t first = panels * c / chunks, end = panels * (c + 1) / chunks;
+      if (first < end) columns.push_back({i, first * kPanel, (end - first) * kPanel});
+    }
   }
+  if (dora.empty()) return dy;
+  for (const Adapted& a : dora)
+    if (a.range->gradients != nullptr && calls[a.call].y != nullptr)
+      add_gradient_of_zeros(context, a, calls[a.call], x, u_row);
+  compute_again(context, dora, calls, x, rows, u_row, rounded);
+  context.pool.run(static_cast<int64_t>(columns.size()), [&](int64_t i, int) {
+    const Columns& c = columns[i];
+    for (const Adapted& a : dora)  // in the order of the rows
+      if (a.call == c.call) dora_columns(a, calls[c.call], c.first, c.count);
+  });
   for (size_t i = 0; i < calls.size(); ++i) {
     if (dy[i] == calls[i].dy) continue;
     const int64_t out = padded(calls[i].weight->out);
@@ -197,7 +241,7 @@ std::vector<const float*> through_magnitudes(const Context& context, std::span<c
 
 void linears_backward(const Context& context, std::span<const AdapterRange> adapters,
                       std::span<const LinearBackward> calls, const float* x, int64_t rows, float* dx, float* du,
-                      int64_t u_row, const RoundedScratch& rounded) {
+                      int64_t u_row, const RoundedScratch& rounded, const Dropout* dropout) {
   std::vector<WeightGradient> whole;
   for (const LinearBackward& call : calls) {
     const PackedMatrix& w = *call.weight;
@@ -207,7 +251,7 @@ void linears_backward(const Context& context, std::span<const AdapterRange> adap
   const std::vector<Adapted> adapted = adapted_calls(adapters, calls);
   const std::vector<const float*> dy = through_magnitudes(context, adapted, calls, x, rows, u_row, rounded);
 
-  std::vector<Matmul> to_rank;
+  std::vector<Matmul> to_rank, to_start;  // du of the trained ranks, and of the start's behind them
   for (const Adapted& a : adapted) {
     const int64_t rank = padded(a.pair->rank), out = padded(a.pair->out);
     to_rank.push_back({.a = dy[a.call] + a.range->begin * out,
@@ -220,14 +264,19 @@ void linears_backward(const Context& context, std::span<const AdapterRange> adap
                        .rows = a.rows(),
                        .panels = rank / kPanel,
                        .depth = out});
+    if (a.pair->start_rank == 0) continue;
+    to_start.push_back(to_rank.back());
+    to_start.back().b = a.start(a.pair->start_b);
+    to_start.back().c += rank;
   }
-  run_matmuls(context.pool, context.kernels, to_rank);
+  to_start.insert(to_start.begin(), to_rank.begin(), to_rank.end());
+  run_matmuls(context.pool, context.kernels, to_start);
   if (std::any_of(adapted.begin(), adapted.end(), [](auto& a) { return a.pair->scale != 1.0f; }))
     for_rows(context.pool, rows, [&](int64_t row) {
       for (size_t i = 0; i < adapted.size(); ++i) {
         const Adapted& a = adapted[i];
         if (a.range->begin <= row && row < a.range->end)
-          context.kernels.scale(a.pair->scale, padded(a.pair->rank), to_rank[i].c + (row - a.range->begin) * u_row);
+          context.kernels.scale(a.pair->scale, a.pair->all_ranks(), to_rank[i].c + (row - a.range->begin) * u_row);
       }
     });
   // Range after range: two may have the same adapter, and its gradients add up in row order.
@@ -261,6 +310,12 @@ void linears_backward(const Context& context, std::span<const AdapterRange> adap
                          .panels = in / kPanel,
                          .depth = a.rows(),
                          .accumulate = true});
+      if (const auto mask = mask_of(a, dropout)) {
+        mask->apply(context, range->begin, range->end, in, x, dropout->scratch);
+        weights.back().b = dropout->scratch + range->begin * in;
+        run_matmuls(context.pool, context.kernels, {&weights.back(), 1});
+        weights.pop_back();
+      }
     }
     run_matmuls(context.pool, context.kernels, weights);
   }
@@ -274,18 +329,30 @@ void linears_backward(const Context& context, std::span<const AdapterRange> adap
   for (size_t i = 0; i < adapted.size(); ++i) {
     const Adapted& a = adapted[i];
     const int64_t in = padded(a.pair->in);
-    const Matmul to_input = {.a = to_rank[i].c,
-                             .a_row = u_row,
-                             .b = a.parameters(a.pair->a_offset),
-                             .b_k = in,
-                             .b_panel = kPanel,
-                             .c = dx + a.range->begin * in,
-                             .c_row = in,
-                             .rows = a.rows(),
-                             .panels = in / kPanel,
-                             .depth = padded(a.pair->rank),
-                             .accumulate = true};
+    Matmul to_input = {.a = to_rank[i].c,
+                       .a_row = u_row,
+                       .b = a.parameters(a.pair->a_offset),
+                       .b_k = in,
+                       .b_panel = kPanel,
+                       .c = dx + a.range->begin * in,
+                       .c_row = in,
+                       .rows = a.rows(),
+                       .panels = in / kPanel,
+                       .depth = padded(a.pair->rank),
+                       .accumulate = true};
+    const auto mask = mask_of(a, dropout);
+    if (mask) {
+      to_input.c = dropout->scratch + a.range->begin * in;
+      to_input.accumulate = false;
+    }
     run_matmuls(context.pool, context.kernels, {&to_input, 1});
+    if (a.pair->start_rank > 0) {
+      to_input.a += padded(a.pair->rank);
+      to_input.b = a.start(a.pair->start_a);
+      to_input.accumulate = true;
+      run_matmuls(context.pool, context.kernels, {&to_input, 1});
+    }
+    if (mask) mask->add(context, a.range->begin, a.range->end, in, dropout->scratch, dx);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "engine/adapter.h"
+#include "engine/dropout.h"
 #include "engine/matrix_products.h"
 
 namespace candor::engine {
@@ -27,9 +28,11 @@ struct LinearCall {
   float* y = nullptr;  // [rows, padded(out)]
   float* u = nullptr;  // [rows, u_row]: s·A x, kept for the backward; only where a row has an adapter for it
 };
-// x: [rows, padded(in)]; the weights may see it rounded, adapters see x itself.
+// x: [rows, padded(in)]; the weights may see it rounded, adapters see x itself, or where dropout is given (a training
+// pass) and the adapter's config has some, what it leaves of x.
 void linears_forward(const Context& context, std::span<const AdapterRange> adapters, std::span<const LinearCall> calls,
-                     const float* x, int64_t rows, int64_t u_row, const RoundedScratch& rounded);
+                     const float* x, int64_t rows, int64_t u_row, const RoundedScratch& rounded,
+                     const Dropout* dropout = nullptr);
 
 struct LinearBackward {
   const PackedMatrix* weight = nullptr;
@@ -39,9 +42,9 @@ struct LinearBackward {
   const float* u = nullptr;   // as the forward left it
   float* dweight = nullptr;   // as the weight's data; null: frozen
   float* dbias = nullptr;     // as its bias; null: frozen, or there is none
-  // Only read where a row has DoRA: y as the forward left it (null: it is computed again), and space for m/n ⊙ dy, both
-  // [rows, padded(out)]. The space may be dy's or y's own; y's only where y is given.
-  const float* y = nullptr;
+  // Only read where a row has DoRA: y as the forward left it (null: it is computed again), or the sum of y and `beside`
+  // where that is not null, and space for m/n ⊙ dy; all [rows, padded(out)]. The space may be dy's.
+  const float *y = nullptr, *beside = nullptr;
   float* scaled = nullptr;
 };
 // Adds the gradients of A, B and m into those of each range, those of weights and biases into dweight and dbias, tokens
@@ -50,6 +53,6 @@ struct LinearBackward {
 // and x themselves.
 void linears_backward(const Context& context, std::span<const AdapterRange> adapters,
                       std::span<const LinearBackward> calls, const float* x, int64_t rows, float* dx, float* du,
-                      int64_t u_row, const RoundedScratch& rounded);
+                      int64_t u_row, const RoundedScratch& rounded, const Dropout* dropout = nullptr);
 
 }  // namespace candor::engine

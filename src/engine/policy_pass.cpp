@@ -50,6 +50,26 @@ void PolicyPass::clear() {
   head_rows_.clear();
   value_rows_.clear();
   groups_.clear();
+  dropout_rows_.clear();
+}
+
+// Of the group that was appended last.
+void PolicyPass::number_rows(uint32_t first_row, std::span<const std::span<const int32_t>> inputs,
+                             std::span<const StateRows> rows) {
+  dropout_rows_.resize(static_cast<size_t>(batch_.tokens()), first_row);
+  for (size_t i = 0; i < inputs.size(); ++i)
+    std::fill_n(dropout_rows_.begin() + rows[i].first, inputs[i].size(), first_row + static_cast<uint32_t>(i));
+}
+
+std::optional<Dropout> PolicyPass::dropout() {
+  const bool drops = std::any_of(adapters_.begin(), adapters_.end(),
+                                 [](const Adapter* a) { return a != nullptr && a->config.dropout > 0; });
+  if (!dropout_key_ || !drops) return std::nullopt;
+  const files::ModelConfig& c = model_.config;
+  const int64_t widest = padded(std::max({c.hidden_size, c.heads * c.head_dim, c.intermediate_size}));
+  if (dropout_scratch_.size() < batch_.tokens() * widest)
+    dropout_scratch_ = Buffer(context_.ledger, role_, "dropout", batch_.tokens() * widest);
+  return Dropout{*dropout_key_, dropout_rows_, batch_.positions, dropout_scratch_.data()};
 }
 
 // inputs: the tokens of each completion that pass through the model.
@@ -106,6 +126,7 @@ const HeadOutput& PolicyPass::forward(std::span<const Adapter* const> adapters, 
       for (size_t t = 0; t < completion.size(); ++t)
         if (group.counts(i, t)) head_rows_.push_back({rows[i].of(static_cast<int64_t>(t)), completion[t]});
     }
+    number_rows(group.first_row, inputs, rows);
     groups_.push_back({g, first_token, batch_.tokens(), first_entry, head_rows_.size() - first_entry});
   }
   adapters_.assign(adapters.begin(), adapters.end());
@@ -113,11 +134,13 @@ const HeadOutput& PolicyPass::forward(std::span<const Adapter* const> adapters, 
   const std::vector<Run> all = runs([&](size_t a, size_t b) { return adapters_[a] == adapters_[b]; });
   std::vector<AdapterRange> ranges;
   for (const Run& run : all) ranges.push_back({run.begin, run.end, adapters_[run.group]});
-  engine::forward(context_, model_, rope_, ranges, batch_, kv_, activations_);
+  const std::optional<Dropout> dropped = dropout();
+  engine::forward(context_, model_, rope_, ranges, batch_, kv_, activations_, dropped ? &*dropped : nullptr);
   output_ = {};
   for (const Run& run : all)
     output_.append(head_forward(context_, head_of(model_, adapters_[run.group]), activations_.hidden(),
-                                std::span(head_rows_).subspan(run.first_entry, run.entries), temperature));
+                                std::span(head_rows_).subspan(run.first_entry, run.entries), temperature,
+                                HeadAdapter::of(adapters_[run.group])));
   return output_;
 }
 
@@ -160,6 +183,7 @@ const std::vector<float>& PolicyPass::values(std::span<const Adapter* const> ada
     const std::vector<StateRows> rows = append(group.prompt, inputs);
     for (size_t i = 0; i < group.completions.size(); ++i)
       for (const int64_t state : group.states[i]) value_rows_.push_back(rows[i].of(state));
+    number_rows(group.first_row, inputs, rows);
     groups_.push_back({g, first_token, batch_.tokens(), first_entry, value_rows_.size() - first_entry});
   }
   adapters_.assign(adapters.begin(), adapters.end());
@@ -167,7 +191,8 @@ const std::vector<float>& PolicyPass::values(std::span<const Adapter* const> ada
   std::vector<AdapterRange> ranges;
   for (const Run& run : runs([&](size_t a, size_t b) { return adapters_[a] == adapters_[b]; }))
     ranges.push_back({run.begin, run.end, adapters_[run.group]});
-  engine::forward(context_, model_, rope_, ranges, batch_, kv_, activations_);
+  const std::optional<Dropout> dropped = dropout();
+  engine::forward(context_, model_, rope_, ranges, batch_, kv_, activations_, dropped ? &*dropped : nullptr);
   values_.clear();
   for (const Run& run : runs([&](size_t a, size_t b) { return scalar_heads_[a] == scalar_heads_[b]; })) {
     const std::vector<float> part = scalar_head_forward(context_, *scalar_heads_[run.group], activations_.hidden(),
@@ -205,7 +230,8 @@ void PolicyPass::backward(std::span<const Trained> trained, std::span<const floa
     head_backward(context_, head_of(model_, trainable->adapter), activations_.hidden(),
                   std::span(head_rows_).subspan(run.first_entry, run.entries), temperature_,
                   output_.slice(run.first_entry, run.entries), dlogprob.subspan(run.first_entry, run.entries),
-                  dentropy.subspan(run.first_entry, run.entries), dhidden, head < 0 ? nullptr : gradients + head);
+                  dentropy.subspan(run.first_entry, run.entries), dhidden, head < 0 ? nullptr : gradients + head,
+                  HeadAdapter::of(trainable->adapter, gradients));
     ranges.push_back({run.begin, run.end, trainable, gradients});
   }
   backward_from_hidden(ranges);
@@ -247,7 +273,9 @@ void PolicyPass::backward_from_hidden(std::span<const TrainedRange> trained) {
   const int64_t page_count = pages_.empty() ? 0 : *std::max_element(pages_.begin(), pages_.end()) + 1;
   const int64_t needed = page_count * kv_gradients_.kv_heads * 2 * kv_gradients_.block;
   if (kv_gradients_.data.size() < needed) kv_gradients_.data = Buffer(context_.ledger, role_, "kv gradients", needed);
-  engine::backward(context_, model_, trained, batch_, kv_, activations_, kv_gradients_, dhidden_.data());
+  const std::optional<Dropout> dropped = dropout();
+  engine::backward(context_, model_, trained, batch_, kv_, activations_, kv_gradients_, dhidden_.data(),
+                   dropped ? &*dropped : nullptr);
 }
 
 }  // namespace candor::engine

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@ struct RolloutGroup {
   std::vector<std::span<const int32_t>> completions;  // each may be empty
   // [completion][token]: 1 = the token has an entry. Empty: every token has one.
   std::vector<std::span<const uint8_t>> masks = {};
+  uint32_t first_row = 0;  // the number of the first completion in its step: for dropout
 
   bool counts(size_t completion, size_t token) const { return masks.empty() || masks[completion][token] != 0; }
   int64_t completion_tokens() const;
@@ -34,6 +36,7 @@ struct ValueGroup {
   std::span<const int32_t> prompt;
   std::vector<std::span<const int32_t>> completions;
   std::vector<std::vector<int64_t>> states;  // [completion]
+  uint32_t first_row = 0;                    // as a RolloutGroup's
 };
 // The states 0 to length of each completion, or only the last one.
 std::vector<std::vector<int64_t>> every_state(std::span<const std::span<const int32_t>> completions);
@@ -44,6 +47,10 @@ class PolicyPass {
   using Keep = Activations::Keep;
   // Keep::kAllLayers: backward() may follow. `role` names the buffers in the ledger.
   PolicyPass(const Context& context, std::string role, const Model& model, int64_t max_padded_rank, Keep keep);
+
+  // From here on, passes are of training: what adapters read is dropped as their config says. The key is of one
+  // optimizer step; none (at first) switches it off.
+  void set_dropout(std::optional<DropoutKey> key) { dropout_key_ = key; }
 
   // One entry per completion token that counts, rows in order (group by group), tokens within. adapter: null = the
   // model alone.
@@ -100,6 +107,10 @@ class PolicyPass {
   std::vector<Run> runs(const std::function<bool(size_t before, size_t group)>& same) const;
   void clear();
   std::vector<StateRows> append(std::span<const int32_t> prompt, std::span<const std::span<const int32_t>> inputs);
+  void number_rows(uint32_t first_row, std::span<const std::span<const int32_t>> inputs,
+                   std::span<const StateRows> rows);
+  // Of the tokens that were laid out; none: no adapter drops.
+  std::optional<Dropout> dropout();
   float* zeroed_dhidden();
   void backward_from_hidden(std::span<const TrainedRange> trained);
 
@@ -120,6 +131,9 @@ class PolicyPass {
   std::vector<const Adapter*> adapters_;  // of each group
   std::vector<const ScalarHead*> scalar_heads_;
   double temperature_ = 1.0;
+  std::optional<DropoutKey> dropout_key_;
+  std::vector<uint32_t> dropout_rows_;
+  Buffer dropout_scratch_;
   Buffer dhidden_;
 };
 

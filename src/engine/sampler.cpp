@@ -221,7 +221,7 @@ struct Sampler::Impl {
     for (int64_t first = 0, end = 0; first < rows; first = end) {
       while (end < rows && adapters[end] == adapters[first]) ++end;
       head_logits(context_, head_of(model_, adapters[first]), hidden_.data() + first * width, end - first,
-                  logits_.data() + first * vocabulary);
+                  logits_.data() + first * vocabulary, HeadAdapter::of(adapters[first]));
     }
   }
 

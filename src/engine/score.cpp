@@ -1,5 +1,7 @@
 #include "engine/score.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace candor::engine {
@@ -7,9 +9,18 @@ namespace candor::engine {
 void score_sequences(const Context& context, const Model& model, const Adapter* adapter,
                      std::span<const std::vector<int32_t>> sequences,
                      const std::function<bool(size_t index, SequenceScore score)>& ready) {
+  score_sequences(context, model, std::vector<const Adapter*>(sequences.size(), adapter), sequences, ready);
+}
+
+void score_sequences(const Context& context, const Model& model, std::span<const Adapter* const> adapters,
+                     std::span<const std::vector<int32_t>> sequences,
+                     const std::function<bool(size_t index, SequenceScore score)>& ready) {
   constexpr int64_t kBatchTokens = 1024;
-  PolicyPass pass(context, "score", model, adapter == nullptr ? 0 : adapter->max_padded_rank,
-                  PolicyPass::Keep::kOneLayer);
+  CHECK(adapters.size() == sequences.size());
+  int64_t rank = 0;
+  for (const Adapter* adapter : adapters)
+    if (adapter != nullptr) rank = std::max(rank, adapter->max_padded_rank);
+  PolicyPass pass(context, "score", model, rank, PolicyPass::Keep::kOneLayer);
   for (size_t first = 0; first < sequences.size();) {
     std::vector<RolloutGroup> groups;
     int64_t tokens = 0;
@@ -19,7 +30,7 @@ void score_sequences(const Context& context, const Model& model, const Adapter* 
       groups.push_back({ids.first(1), {ids.subspan(1)}});
       tokens += static_cast<int64_t>(ids.size());
     }
-    const HeadOutput& out = pass.forward(adapter, groups, 1.0);
+    const HeadOutput& out = pass.forward(adapters.subspan(first, groups.size()), groups, 1.0);
     size_t entry = 0;
     for (size_t i = first; i < first + groups.size(); ++i) {
       SequenceScore score{{0.0f}, {0.0f}};

@@ -22,4 +22,9 @@ void score_sequences(const Context& context, const Model& model, const Adapter* 
                      std::span<const std::vector<int32_t>> sequences,
                      const std::function<bool(size_t index, SequenceScore score)>& ready);
 
+// The same with an adapter (or null) for each sequence: an ensemble of K adapters on one sequence is K sequences.
+void score_sequences(const Context& context, const Model& model, std::span<const Adapter* const> adapters,
+                     std::span<const std::vector<int32_t>> sequences,
+                     const std::function<bool(size_t index, SequenceScore score)>& ready);
+
 }  // namespace candor::engine

@@ -41,9 +41,13 @@ Trainable trainable_of(Adapter& adapter, ScalarHead* scalar_head) {
   trainable.adapter = &adapter;
   for (const LoraPair& pair : adapter.pairs) {
     const std::string path = "base_model.model." + pair.module;
-    append(trainable, path + ".lora_A.weight", adapter.parameters.data() + pair.a_offset, pair.a_size(), true);
-    append(trainable, path + ".lora_B.weight", adapter.parameters.data() + pair.b_offset, pair.b_size(), true,
-           ParameterGroup::kB);
+    const bool embedding = pair.site == Site::kEmbedding;
+    append(trainable, path + (embedding ? ".lora_embedding_A" : ".lora_A.weight"),
+           adapter.parameters.data() + pair.a_offset, pair.a_size(), true,
+           embedding ? ParameterGroup::kEmbeddingPair : ParameterGroup::kOther);
+    append(trainable, path + (embedding ? ".lora_embedding_B" : ".lora_B.weight"),
+           adapter.parameters.data() + pair.b_offset, pair.b_size(), true,
+           embedding ? ParameterGroup::kEmbeddingPair : ParameterGroup::kB);
     if (pair.dora())
       append(trainable, path + ".lora_magnitude_vector", adapter.parameters.data() + pair.magnitude_offset,
              padded(pair.out), true, ParameterGroup::kB);

@@ -31,7 +31,8 @@ struct ModelConfig {
   bool attention_bias = false;  // q, k and v have biases
   bool output_bias = false;     // o has one
   bool mlp_bias = false;        // gate, up and down have biases
-  // A sequence classifier (reward model) has score.weight [labels, hidden] in the language head's place; 0: it has none.
+  // A sequence classifier (reward model) has score.weight [labels, hidden] in the language head's place; 0: it has
+  // none.
   int64_t labels = 0;
   double initializer_range = 0.02;  // deviation of weights that are made anew (a score head)
   RopeConfig rope;

@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kPrefix = "base_model.model.";
-constexpr const char *kBaseKey = "candor.base_sha256", *kFrozenKey = "candor.frozen_rank";
+constexpr const char *kBaseKey = "candor.base_sha256", *kPissaKey = "candor.pissa";
 
 // The tensors of a module, as they stand in the file.
 struct Found {
@@ -200,17 +200,6 @@ Result<LoraTensors> read_pair(const LoraConfig& config, const std::string& modul
   return pair;
 }
 
-// A number in the metadata that this program writes; 0 where there is none.
-Result<int64_t> metadata_number(const SafetensorsFile& file, const char* key) {
-  const auto found = file.metadata().find(key);
-  if (found == file.metadata().end()) return 0;
-  int64_t number = 0;
-  const std::string& text = found->second;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (failure == std::errc() && end == text.data() + text.size() && number >= 0) return number;
-  return error("[{}] metadata \"{}\" is \"{}\"; a whole number is expected.", file.path().string(), key, text);
-}
-
 bool holds_weights_of(const PeftAdapter& adapter, const std::string& name) {
   LoraConfig one;
   one.modules_to_save = {name};
@@ -247,7 +236,7 @@ Result<PeftAdapter> read_peft_adapter(const fs::path& directory) {
   const SafetensorsFile file = TRY(SafetensorsFile::open(model));
   if (const auto mark = file.metadata().find(kBaseKey); mark != file.metadata().end())
     adapter.config.base_fingerprint = mark->second;
-  adapter.config.frozen_rank = TRY(metadata_number(file, kFrozenKey));
+  adapter.config.frozen_half = file.metadata().contains(kPissaKey);
   std::map<std::string, Found, std::less<>> found;
   for (const TensorInfo& tensor : file.tensors()) {
     const std::string_view name = tensor.name;
@@ -270,9 +259,10 @@ Result<PeftAdapter> read_peft_adapter(const fs::path& directory) {
   }
   for (const auto& [module, tensors] : found) {
     adapter.pairs.push_back(TRY(read_pair(adapter.config, module, tensors, file)));
-    if (adapter.pairs.back().rank < adapter.config.frozen_rank)
-      return error("[{}] metadata \"{}\" is {}, above the rank of \"{}\".", model.string(), kFrozenKey,
-                   adapter.config.frozen_rank, module);
+    if (adapter.config.frozen_half && (adapter.pairs.back().rank % 2 != 0 || adapter.config.use_dora))
+      return error("[{}] metadata \"{}\" says that half of the ranks of \"{}\" are frozen; {}.", model.string(),
+                   kPissaKey, module,
+                   adapter.config.use_dora ? "with DoRA that is not supported" : "they are an odd number");
   }
   if (adapter.pairs.empty()) return error("[{}] holds no LoRA matrices.", model.string());
   std::sort(adapter.saved_weights.begin(), adapter.saved_weights.end(),
@@ -301,7 +291,7 @@ PeftFiles encode_peft_adapter(const PeftAdapter& adapter) {
   }
   SafetensorsMetadata metadata;
   if (!adapter.config.base_fingerprint.empty()) metadata[kBaseKey] = adapter.config.base_fingerprint;
-  if (adapter.config.frozen_rank > 0) metadata[kFrozenKey] = fmt::to_string(adapter.config.frozen_rank);
+  if (adapter.config.frozen_half) metadata[kPissaKey] = "the last half of the ranks is frozen";
   return {lora_config_to_json(adapter.config, modules), encode_safetensors(tensors, metadata)};
 }
 

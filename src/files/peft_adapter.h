@@ -40,9 +40,9 @@ struct LoraConfig {
   // base_fingerprint() of the model that it was trained on; empty where it is not known (PEFT's own adapters). In the
   // file it is "candor.base_sha256" of the safetensors' metadata, which PEFT does not look at.
   std::string base_fingerprint;
-  // The last ranks of every pair, of which A and B are never trained: the start of PiSSA, taken off again. In the file
-  // "candor.frozen_rank" of the metadata.
-  int64_t frozen_rank = 0;
+  // The last half of every pair's ranks is never trained: PiSSA's start, taken off again. In the file "candor.pissa" of
+  // the metadata.
+  bool frozen_half = false;
 };
 
 struct PairSettings {

@@ -84,8 +84,10 @@ Result<void> check_targets(const ModelFiles& base, const PeftAdapter& adapter) {
 Result<std::vector<TensorSource>> merged_weights(const ModelFiles& base, const PeftAdapter& adapter) {
   TRY(check_targets(base, adapter));
   if (adapter.config.init == LoraInit::kPissa)
-    return error("[adapter] init_lora_weights is \"pissa\": its pairs belong to another base than {}, the residual.",
-                 base.path.string());
+    return error(
+        "[adapter] init_lora_weights is \"pissa\": its pairs belong to another base than {}, the residual. "
+        "Convert it to plain LoRA with PEFT first.",
+        base.path.string());
   std::vector<TensorSource> weights = weight_sources(*base.weights);
   auto of_vocabulary = [](const std::string& name) { return name == kHead || name == kEmbedding; };
   const bool unties =

@@ -59,6 +59,7 @@ StepNumbers accumulate_gradients(Run& run, std::span<const data::TrainingRow* co
       label_tokens += std::count(sequence.mask.begin(), sequence.mask.end(), 1);
     }
   const std::vector<SftDocument> documents = sft_documents(rows);
+  pass.set_dropout(engine::DropoutKey{static_cast<uint64_t>(run.config.seed), static_cast<uint32_t>(run.state.step)});
   const auto ranges = engine::shard_ranges(static_cast<int64_t>(rows.size()), run.config.gradient_shards);
   shards.reduce(run.parts.context, [&](int64_t shard, float* gradients) {
     const auto at = [&](int64_t row) {

@@ -9,8 +9,6 @@ Result<void> resolve_sft(SftConfig& c, const Given& given) {
   TRY(resolve_best_model(c, "sft"));
   if (!c.use_peft && given.has("adapter_name_or_path"))
     return error("[sft] use_peft is false, but adapter_name_or_path names an adapter to train. Remove one of the two.");
-  if (c.lora_dropout != 0)
-    return error("[sft] lora_dropout is {}, expected 0: dropout is not supported.", c.lora_dropout);
   if (!given.has("gradient_shards"))
     c.gradient_shards = c.use_peft ? std::min(c.gradient_shards, c.rows_per_step()) : 1;
   if (c.gradient_shards > c.rows_per_step())

@@ -37,7 +37,22 @@ TEST(SftConfig, ContradictionsAreNamed) {
   const auto message = [](const std::string& more) { return resolve(more).message; };
   EXPECT_EQ(message("use_peft: false\nadapter_name_or_path: a"),
             "[sft] use_peft is false, but adapter_name_or_path names an adapter to train. Remove one of the two.");
-  EXPECT_EQ(message("lora_dropout: 0.05"), "[sft] lora_dropout is 0.05, expected 0: dropout is not supported.");
+  EXPECT_EQ(message("lora_dropout: 0.05"), "");
+  EXPECT_EQ(
+      message("lora_dropout: 0.05\nuse_dora: true"),
+      "[sft] lora_dropout 0.05 is not supported with DoRA or PiSSA: the base would have to see what is left of its "
+      "input a second time. Set it to 0.");
+  EXPECT_EQ(message("use_dora: true\ninit_lora_weights: pissa"),
+            "[sft] use_dora true together with init_lora_weights pissa is not supported. Remove one.");
+  EXPECT_EQ(message("lora_rank_pattern: [q_proj]"),
+            "[sft] lora_rank_pattern: expected PATTERN=NUMBER, as in q_proj=4, got \"q_proj\".");
+  EXPECT_EQ(message("lora_rank_pattern: ['a=b=0']"),
+            "[sft] lora_rank_pattern: expected a rank from 1 to 4096, got \"a=b=0\".");
+  EXPECT_EQ(message("lora_alpha_pattern: [q_proj=0.5, 'a=b=3']"), "");
+  EXPECT_EQ(message("lora_layers_to_transform: [1, 2.5]"),
+            "[sft] lora_layers_to_transform: expected whole numbers, got 2.5.");
+  EXPECT_EQ(message("lora_layers_pattern: [layers]"),
+            "[sft] lora_layers_pattern says where layers are numbered, but lora_layers_to_transform is empty.");
   EXPECT_EQ(message("packing: true\nmax_length: null"),
             "[sft] packing needs max_length, the size of a bin. Give it in tokens.");
   EXPECT_EQ(message("gradient_shards: 16"),

@@ -16,7 +16,8 @@ std::vector<SftDocument> sft_documents(std::span<const data::TrainingRow* const>
       while (mask[end - 1] == 0) --end;
       documents.push_back({{.prompt = ids.first(first),
                             .completions = {ids.subspan(first, end - first)},
-                            .masks = {mask.subspan(first, end - first)}},
+                            .masks = {mask.subspan(first, end - first)},
+                            .first_row = static_cast<uint32_t>(documents.size())},
                            static_cast<int64_t>(i)});
     }
   return documents;

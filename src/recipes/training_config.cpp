@@ -37,12 +37,23 @@ Result<std::pair<std::string, double>> pattern_of(const std::string& text, const
   return error("[{}] {}: expected PATTERN=NUMBER, as in q_proj=4, got \"{}\".", recipe, key, text);
 }
 
+Error no_dropout(const TrainingConfig& c, std::string_view recipe) {
+  return error(
+      "[{}] lora_dropout {} is not supported with DoRA or PiSSA: the base would have to see what is left of its input "
+      "a "
+      "second time. Set it to 0.",
+      recipe, c.lora_dropout);
+}
+
 Result<void> check_adapter(const TrainingConfig& c, std::string_view recipe) {
   for (const std::string& text : c.lora_alpha_pattern) TRY(pattern_of(text, "lora_alpha_pattern", recipe));
   for (const std::string& text : c.lora_rank_pattern)
     if (const double rank = TRY(pattern_of(text, "lora_rank_pattern", recipe)).second;
         rank != std::floor(rank) || rank < 1 || rank > 4096)
       return error("[{}] lora_rank_pattern: expected a rank from 1 to 4096, got \"{}\".", recipe, text);
+  if (c.lora_dropout > 0 && (c.use_dora || c.init_lora_weights == "pissa")) return no_dropout(c, recipe);
+  if (c.use_dora && c.init_lora_weights == "pissa")
+    return error("[{}] use_dora true together with init_lora_weights pissa is not supported. Remove one.", recipe);
   for (const double layer : c.lora_layers_to_transform)
     if (layer != std::floor(layer))
       return error("[{}] lora_layers_to_transform: expected whole numbers, got {}.", recipe, layer);
@@ -100,8 +111,10 @@ files::LoraConfig lora_config(const TrainingConfig& config) {
   lora.alpha = config.lora_alpha;
   lora.use_rslora = config.use_rslora;
   lora.use_dora = config.use_dora;
+  lora.dropout = config.lora_dropout;
   lora.init = config.init_lora_weights == "gaussian" ? files::LoraInit::kGaussian
               : config.init_lora_weights == "false"  ? files::LoraInit::kRandom
+              : config.init_lora_weights == "pissa"  ? files::LoraInit::kPissa
                                                      : files::LoraInit::kDefault;
   for (const std::string& text : config.lora_rank_pattern)  // checked when the keys were read
     if (const auto pattern = pattern_of(text, "lora_rank_pattern", ""))

@@ -58,17 +58,19 @@ void add_adapter(FieldList& list, TrainingConfig& c) {
   list.add("use_peft", &c.use_peft, "train an adapter; true by itself where an lora_* key is given");
   list.add("lora_r", &c.lora_r, "rank", {.range = between(1, 4096)});
   list.add("lora_alpha", &c.lora_alpha, "the adapter is scaled by alpha / r", {.range = above(0)});
-  list.add("lora_dropout", &c.lora_dropout, "only 0: dropout would part training from sampling",
-           {.range = between(0, 1)});
+  list.add("lora_dropout", &c.lora_dropout, "share of what adapters read that training drops; RL takes only 0",
+           {.range = between(0, 0.99)});
   list.add("lora_target_modules", &c.lora_target_modules,
            "all-linear, a list of names, or a regular expression on module paths");
   list.add("use_rslora", &c.use_rslora, "scale by alpha / sqrt(r)");
   list.add("use_dora", &c.use_dora, "train the length of each row of W + BA apart from its direction");
   list.add("lora_modules_to_save", &c.lora_modules_to_save, "whole weights that train beside the adapter",
            {.choices = {"lm_head", "embed_tokens"}});
-  list.add("init_lora_weights", &c.init_lora_weights,
-           "what A and B begin with: true is PEFT's uniform A and zero B, false a random B too",
-           {.choices = {"true", "false", "gaussian"}, .other_names = {{"True", "true"}, {"False", "false"}}});
+  list.add(
+      "init_lora_weights", &c.init_lora_weights,
+      "what A and B begin with: true is PEFT's uniform A and zero B, false a random B too; pissa W's largest factors, "
+      "saved as plain LoRA of twice the rank",
+      {.choices = {"true", "false", "gaussian", "pissa"}, .other_names = {{"True", "true"}, {"False", "false"}}});
   list.add("lora_rank_pattern", &c.lora_rank_pattern,
            "other ranks by module: PATTERN=RANK, a regular expression for the end of its path; the first counts");
   list.add("lora_alpha_pattern", &c.lora_alpha_pattern, "other alphas by module: PATTERN=ALPHA");

@@ -5,14 +5,33 @@
 
 namespace candor::recipes {
 
+namespace {
+
+Result<void> check_dropout(const TrainingConfig& config, const engine::Adapter& adapter) {
+  const char* what = adapter.config.use_dora          ? "DoRA"
+                     : adapter.config.frozen_half     ? "PiSSA"
+                     : adapter.head_pair() != nullptr ? "an adapter on lm_head"
+                                                      : nullptr;
+  if (config.lora_dropout == 0 || what == nullptr) return {};
+  return error("[adapter] lora_dropout {} is not supported with {}. Set it to 0.", config.lora_dropout, what);
+}
+
+}  // namespace
+
 Result<engine::Adapter> first_adapter(const TrainingConfig& config, const engine::Context& context,
                                       const engine::Model& model) {
-  if (config.adapter_name_or_path.empty())
-    return engine::make_adapter(context, model, lora_config(config), static_cast<uint64_t>(config.seed));
+  if (config.adapter_name_or_path.empty()) {
+    engine::Adapter adapter =
+        TRY(engine::make_adapter(context, model, lora_config(config), static_cast<uint64_t>(config.seed)));
+    TRY(check_dropout(config, adapter));
+    return adapter;
+  }
   const files::PeftAdapter saved = TRY(files::read_peft_adapter(config.adapter_name_or_path));
   engine::Adapter adapter = TRY(engine::adapter_from_peft(context, model, saved));
   TRY(engine::check_base(model, saved));
   adapter.config.base_fingerprint = model.fingerprint;
+  adapter.config.dropout = config.lora_dropout;
+  TRY(check_dropout(config, adapter));
   return adapter;
 }
 

@@ -34,7 +34,8 @@ class Recipes(Case):
         results = {}
         for keys in ({"loss_type": "grpo"}, {"loss_type": "dr_grpo"}, {"loss_type": "dapo"}, {"scale_rewards": "batch"},
                      {"scale_rewards": "none"}, {"multi_objective_aggregation": "normalize_then_sum"},
-                     {"use_rslora": "true"}, {"lora_target_modules": "q_proj,v_proj"}, {"seed": 8}, {"top_k": 20},
+                     {"use_rslora": "true"}, {"use_dora": "true"}, {"init_lora_weights": "gaussian"}, {"init_lora_weights": "pissa"},
+                     {"loraplus_lr_ratio": 4}, {"lora_target_modules": "q_proj,v_proj"}, {"seed": 8}, {"top_k": 20},
                      {"temperature": 0.7}, {"reward_weights": "1.0,0.0"}, {"weight_decay": 0.1}):
             name = "_".join(f"{key}-{value}" for key, value in keys.items())
             run, _ = self.checked(name, **keys)

@@ -144,7 +144,7 @@ class RowsForward {
     std::vector<float> whole(static_cast<size_t>((end - begin) * engine::padded(vocabulary)));
     engine::head_logits(context_, engine::head_of(model_, adapter_),
                         activations_.hidden() + begin * engine::padded(model_.config.hidden_size), end - begin,
-                        whole.data());
+                        whole.data(), engine::HeadAdapter::of(adapter_));
     return unpad(whole.data(), end - begin, vocabulary);
   }
 
@@ -154,7 +154,8 @@ class RowsForward {
     for (const auto& row : rows_)
       for (size_t t = 0; t < row.size(); ++t)
         head_rows.push_back({static_cast<int64_t>(head_rows.size()), t + 1 < row.size() ? row[t + 1] : 0});
-    return engine::head_forward(context_, engine::head_of(model_, adapter_), activations_.hidden(), head_rows, 1.0);
+    return engine::head_forward(context_, engine::head_of(model_, adapter_), activations_.hidden(), head_rows, 1.0,
+                                engine::HeadAdapter::of(adapter_));
   }
 
   // The oracle's alignment: entry t is about token t given those before it, 0 for a row's first.
@@ -254,7 +255,7 @@ struct LoraTensor {
 
 inline std::vector<LoraTensor> lora_tensors(const engine::LoraPair& pair) {
   const std::string path = "base_model.model." + pair.module;
-  const bool embedding = pair.module == "model.embed_tokens";
+  const bool embedding = pair.site == engine::Site::kEmbedding;
   std::vector<LoraTensor> tensors = {
       {path + (embedding ? ".lora_embedding_A" : ".lora_A.weight"), pair.a_offset, pair.rank, pair.in},
       {path + (embedding ? ".lora_embedding_B" : ".lora_B.weight"), pair.b_offset, pair.out, pair.rank}};
