@@ -9,7 +9,14 @@
 namespace candor {
 
 // One stream for each use, so that the draws of one cannot shift those of another.
-enum class RngStream : uint32_t { kSampling = 1, kShuffling = 2, kInitialisation = 3, kBootstrap = 4, kData = 5, kDropout = 6 };
+enum class RngStream : uint32_t {
+  kSampling = 1,
+  kShuffling = 2,
+  kInitialisation = 3,
+  kBootstrap = 4,
+  kData = 5,
+  kDropout = 6
+};
 
 struct RngKey {
   uint64_t seed = 0;
