@@ -24,6 +24,10 @@ struct Role {
   std::optional<Adapter> adapter;
   std::optional<ScalarHead> head;
 
+  Role() = default;
+  Role(Role&&) = default;
+  Role& operator=(Role&&) = delete;  // would end the old ledger before the buffers that it counts
+
   const Adapter* adapter_or_null() const { return adapter ? &*adapter : nullptr; }
   // For what else belongs to the role: its optimizer, its gradients.
   Context in(const Context& context) const { return {context.kernels, context.pool, *ledger}; }

@@ -46,6 +46,8 @@ struct Rollouts {
   }
 };
 
+static_assert(std::is_nothrow_move_constructible_v<Role> && !std::is_move_assignable_v<Role>);
+
 TEST(Roles, NothingOfTheBaseIsCopied) {
   Bench bench;
   const Context& context = *bench.context;
