@@ -1,7 +1,8 @@
+#include "engine/activations.h"
+
 #include <algorithm>
 
 #include "base/check.h"
-#include "engine/forward.h"
 
 namespace candor::engine {
 
@@ -18,96 +19,148 @@ struct Carver {
   }
 };
 
+// Everything that lies in the buffers, and how large those are (in numbers).
+struct Layout {
+  LayerActivations first{};
+  Activations::Scratch scratch{};
+  float *final_input = nullptr, *final_factor = nullptr;
+  int64_t input_stride = 0, layer_stride = 0;
+  int64_t layers = 0, hidden = 0, work = 0, rounded = 0;
+};
+
+struct Sizes {
+  const files::ModelConfig& config;
+  Dtype dtype;
+  int64_t tokens, rank;
+  Keep keep;
+  int threads;
+};
+
+// With buffers, or without them to learn their sizes.
+Layout lay_out(const Sizes& sizes, float* layers, float* hidden_states, float* work_space) {
+  const files::ModelConfig& c = sizes.config;
+  const int64_t tokens = sizes.tokens, hidden = padded(c.hidden_size), q = padded(c.heads * c.head_dim),
+                kv = padded(c.kv_heads * c.head_dim), inner = padded(c.intermediate_size);
+  const bool trains = sizes.keep != Keep::kOneLayer;
+  Layout at;
+
+  Carver carve{layers};
+  at.input_stride = trains ? tokens * hidden : 0;
+  at.first.input = carve.take(tokens * hidden);
+  carve.used += (trains ? c.layers : 0) * at.input_stride;
+  // Without a backward pass the residual stream stays where it is.
+  at.final_input = layers == nullptr ? nullptr : layers + c.layers * at.input_stride;
+  at.final_factor = carve.take(tokens);
+  const int64_t before = carve.used;
+  at.first.q = carve.take(tokens * q);
+  at.first.attention = carve.take(tokens * q);
+  at.first.log_sum = carve.take(tokens * c.heads);
+  at.first.middle = carve.take(tokens * hidden);
+  at.first.gate = carve.take(tokens * inner);
+  at.first.up = carve.take(tokens * inner);
+  for (float*& u : at.first.u) u = carve.take(tokens * sizes.rank);
+  at.first.attention_factor = carve.take(tokens);
+  at.first.mlp_factor = carve.take(tokens);
+  if (sizes.keep == Keep::kAllLayers) {
+    at.layer_stride = carve.used - before;
+    carve.used += (c.layers - 1) * at.layer_stride;
+  }
+  at.layers = carve.used;
+  at.hidden = tokens * hidden;
+
+  Carver work{work_space};
+  Activations::Scratch& s = at.scratch;
+  s.normed = s.projected = s.dh = work.take(tokens * hidden);
+  Carver narrow = work;
+  s.act = s.dact = work.take(tokens * inner);
+  s.dattention = s.dq = narrow.take(tokens * q);
+  s.k = s.dk = narrow.take(tokens * kv);
+  s.v = s.dv = narrow.take(tokens * kv);
+  work.used = std::max(work.used, narrow.used);
+  s.cosine = work.take(tokens * (c.head_dim / 2));
+  s.sine = work.take(tokens * (c.head_dim / 2));
+  s.attention = work.take(sizes.threads * attention_scratch_floats(c));
+  if (trains) {
+    s.dx = hidden_states;
+    s.du = work.take(3 * tokens * sizes.rank);
+  }
+  s.u_row = sizes.rank;
+  at.work = work.used;
+
+  if (sizes.dtype == Dtype::kBfloat16)
+    at.rounded = tokens * std::max({hidden, q, inner, trains ? std::max(q + 2 * kv, 2 * inner) : 0});
+  return at;
+}
+
+template <typename Number>
+void grow(const Context& context, const std::string& role, const char* name, int64_t count,
+          NumberBuffer<Number>& buffer) {
+  if (buffer.size() >= count) return;
+  buffer = NumberBuffer<Number>();  // never both at a time
+  buffer = NumberBuffer<Number>(context.ledger, role, name, count);
+}
+
+int64_t magnitude_floats(const files::ModelConfig& c, int64_t tokens) {
+  return 2 * tokens * std::max(padded(c.intermediate_size), padded(c.kv_heads * c.head_dim));
+}
+
 }  // namespace
 
+int64_t activation_bytes(const files::ModelConfig& config, Dtype dtype, int64_t tokens, int64_t max_padded_rank,
+                         Keep keep, int threads, bool dora) {
+  const Layout at = lay_out({config, dtype, tokens, max_padded_rank, keep, threads}, nullptr, nullptr, nullptr);
+  const int64_t magnitudes = dora && keep != Keep::kOneLayer ? magnitude_floats(config, tokens) : 0;
+  return 4 * (at.layers + at.hidden + at.work + magnitudes) + 2 * at.rounded;
+}
+
 Activations::Activations(const Context& context, std::string role, const Model& model, int64_t max_padded_rank,
-                         Keep keep)
+                         Keep keep, int64_t most_bytes)
     : context_(context),
       role_(std::move(role)),
       config_(model.config),
       dtype_(model.dtype),
       rank_(max_padded_rank),
-      keep_(keep) {}
+      keep_(keep),
+      kept_(keep),
+      most_bytes_(most_bytes) {}
 
-void Activations::reserve(int64_t tokens) {
-  if (tokens <= capacity_) return;
-  layers_ = Buffer();
-  hidden_ = Buffer();
-  work_ = Buffer();
-  rounded_ = Bf16Buffer();
-  capacity_ = tokens;
-  lay_out(tokens);
+Keep Activations::keep_of(int64_t tokens) const {
+  if (keep_ != Keep::kAllLayers) return keep_;
+  const int64_t bytes = activation_bytes(config_, dtype_, tokens, rank_, keep_, context_.pool.threads());
+  return bytes <= most_bytes_ ? Keep::kAllLayers : Keep::kLayerInputs;
 }
 
-void Activations::lay_out(int64_t tokens) {
-  const files::ModelConfig& c = config_;
-  const int64_t hidden = padded(c.hidden_size), q = padded(c.heads * c.head_dim), kv = padded(c.kv_heads * c.head_dim),
-                inner = padded(c.intermediate_size);
-  auto layer = [&](float* base) {
-    Carver carve{base};
-    first_.input = carve.take(tokens * hidden);
-    first_.q = carve.take(tokens * q);
-    first_.attention = carve.take(tokens * q);
-    first_.log_sum = carve.take(tokens * c.heads);
-    first_.middle = carve.take(tokens * hidden);
-    first_.gate = carve.take(tokens * inner);
-    first_.up = carve.take(tokens * inner);
-    for (float*& u : first_.u) u = carve.take(tokens * rank_);
-    first_.attention_factor = carve.take(tokens);
-    first_.mlp_factor = carve.take(tokens);
-    return carve.used;
-  };
-  const int64_t layer_floats = layer(nullptr);
-  const bool all = keep_ == Keep::kAllLayers;
-  layer_stride_ = all ? layer_floats : 0;
-  const int64_t layer_count = all ? c.layers : 1;
-  layers_ =
-      Buffer(context_.ledger, role_, "activations", layer_floats * layer_count + tokens * hidden + padded(tokens));
-  layer(layers_.data());
-  // Without a backward pass the layers share one stretch: the last layer's output is the stretch's input again.
-  final_input_ = all ? layers_.data() + layer_floats * layer_count : first_.input;
-  final_factor_ = layers_.data() + layer_floats * layer_count + tokens * hidden;
-  hidden_ = Buffer(context_.ledger, role_, "hidden states", tokens * hidden);
+void Activations::reserve(int64_t tokens) {
+  kept_ = keep_of(tokens);
+  tokens_ = tokens;
+  const Sizes sizes{config_, dtype_, tokens, rank_, kept_, context_.pool.threads()};
+  const Layout needed = lay_out(sizes, nullptr, nullptr, nullptr);
+  grow(context_, role_, "activations", needed.layers, layers_);
+  grow(context_, role_, "hidden states", needed.hidden, hidden_);
+  grow(context_, role_, "workspace", needed.work, work_);
+  grow(context_, role_, "rounded", needed.rounded, rounded_);
+  Layout at = lay_out(sizes, layers_.data(), hidden_.data(), work_.data());
+  at.scratch.rounded.bf16 = rounded_.data();
+  first_ = at.first;
+  scratch_ = at.scratch;
+  final_input_ = at.final_input;
+  final_factor_ = at.final_factor;
+  input_stride_ = at.input_stride;
+  layer_stride_ = at.layer_stride;
+}
 
-  auto work = [&](float* base) {
-    Carver carve{base};
-    Scratch& s = scratch_;
-    s.normed = carve.take(tokens * hidden);
-    s.k = carve.take(tokens * kv);
-    s.v = carve.take(tokens * kv);
-    s.projected = carve.take(tokens * hidden);
-    s.act = carve.take(tokens * inner);
-    s.cosine = carve.take(tokens * (c.head_dim / 2));
-    s.sine = carve.take(tokens * (c.head_dim / 2));
-    s.attention = carve.take(context_.pool.threads() * attention_scratch_floats(c));
-    if (!all) return carve.used;
-    s.dx = carve.take(tokens * hidden);
-    s.dh = carve.take(tokens * hidden);
-    s.dq = carve.take(tokens * q);
-    s.dk = carve.take(tokens * kv);
-    s.dv = carve.take(tokens * kv);
-    s.dattention = carve.take(tokens * q);
-    s.dgate = carve.take(tokens * inner);
-    s.dup = carve.take(tokens * inner);
-    s.dact = carve.take(tokens * inner);
-    s.du = carve.take(3 * tokens * rank_);
-    return carve.used;
-  };
-  work_ = Buffer(context_.ledger, role_, "workspace", work(nullptr));
-  work(work_.data());
-  scratch_.u_row = rank_;
-  if (dtype_ == Dtype::kFloat32) return;
-  const int64_t x = std::max({hidden, q, inner}), dy = all ? std::max(q + 2 * kv, 2 * inner) : 0;
-  rounded_ = Bf16Buffer(context_.ledger, role_, "rounded", tokens * std::max(x, dy));
-  scratch_.rounded.bf16 = rounded_.data();
+float* Activations::magnitudes() {
+  grow(context_, role_, "gradients through magnitudes", magnitude_floats(config_, tokens_), magnitudes_);
+  return magnitudes_.data();
 }
 
 LayerActivations Activations::layer(int64_t layer) {
-  CHECK(capacity_ > 0);
-  const int64_t shift = layer * layer_stride_;
+  CHECK(!layers_.empty());
   LayerActivations a = first_;
+  a.input += layer * input_stride_;
+  const int64_t shift = layer * layer_stride_;
   for (float** pointer :
-       {&a.input, &a.q, &a.attention, &a.log_sum, &a.middle, &a.gate, &a.up, &a.attention_factor, &a.mlp_factor})
+       {&a.q, &a.attention, &a.log_sum, &a.middle, &a.gate, &a.up, &a.attention_factor, &a.mlp_factor})
     *pointer += shift;
   for (float*& u : a.u) u += shift;
   return a;

@@ -39,9 +39,12 @@ void gather(const files::ModelConfig& c, const Shape& s, const float* from, int6
 
 void scatter(const files::ModelConfig& c, const Shape& s, const float* from, int64_t first, int64_t tokens,
              int64_t kv_head, float* to) {
-  for (int64_t t = 0; t < tokens; ++t)
+  for (int64_t t = 0; t < tokens; ++t) {
+    float* row = to + (first + t) * s.row;
     for (int64_t g = 0; g < s.group; ++g, from += s.width)
-      std::copy_n(from, c.head_dim, to + (first + t) * s.row + (kv_head * s.group + g) * c.head_dim);
+      std::copy_n(from, c.head_dim, row + (kv_head * s.group + g) * c.head_dim);
+    if (kv_head == 0) std::fill(row + c.heads * c.head_dim, row + s.row, 0.0f);
+  }
 }
 
 // How many of the 16 keys of `block` a query at `position` sees.

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "engine/embedding.h"
 #include "engine/forward.h"
+#include "engine/norm.h"
 #include "engine/weight_gradients.h"
 
 namespace candor::engine {
@@ -16,19 +17,18 @@ void collect_keys(const Context& context, const files::ModelConfig& c, const Tok
                   const Activations::Scratch& s) {
   const int64_t width = padded(c.head_dim), q_width = padded(c.heads * c.head_dim),
                 kv_width = padded(c.kv_heads * c.head_dim), half = c.head_dim / 2;
-  for_rows(context.pool, static_cast<int64_t>(batch.segments.size()), [&](int64_t i) {
-    const Segment& segment = batch.segments[i];
-    for (int64_t t = segment.begin; t < segment.end; ++t) {
-      const int64_t position = batch.positions[t], slot = position % kPageTokens;
-      const int32_t page = segment.pages[position / kPageTokens];
-      for (int64_t head = 0; head < c.kv_heads; ++head) {
-        std::copy_n(gradients.keys(page, head) + slot * width, c.head_dim, s.dk + t * kv_width + head * c.head_dim);
-        std::copy_n(gradients.values(page, head) + slot * width, c.head_dim, s.dv + t * kv_width + head * c.head_dim);
-      }
-      const float *cosine = s.cosine + t * half, *sine = s.sine + t * half;
-      context.kernels.rope(s.dq + t * q_width, cosine, sine, c.heads, c.head_dim, -1.0f);
-      context.kernels.rope(s.dk + t * kv_width, cosine, sine, c.kv_heads, c.head_dim, -1.0f);
+  for_rows(context.pool, batch.tokens(), [&](int64_t t) {
+    const int64_t position = batch.positions[t], slot = position % kPageTokens;
+    const int32_t page = batch.segments[batch.segment_of[t]].pages[position / kPageTokens];
+    for (int64_t head = 0; head < c.kv_heads; ++head) {
+      std::copy_n(gradients.keys(page, head) + slot * width, c.head_dim, s.dk + t * kv_width + head * c.head_dim);
+      std::copy_n(gradients.values(page, head) + slot * width, c.head_dim, s.dv + t * kv_width + head * c.head_dim);
     }
+    for (float* row : {s.dk + t * kv_width, s.dv + t * kv_width})
+      std::fill(row + c.kv_heads * c.head_dim, row + kv_width, 0.0f);
+    const float *cosine = s.cosine + t * half, *sine = s.sine + t * half;
+    context.kernels.rope(s.dq + t * q_width, cosine, sine, c.heads, c.head_dim, -1.0f);
+    context.kernels.rope(s.dk + t * kv_width, cosine, sine, c.kv_heads, c.head_dim, -1.0f);
   });
 }
 
@@ -46,6 +46,7 @@ void undo_rotation(const Context& context, const files::ModelConfig& c, int64_t 
 void backward(const Context& context, const Model& model, std::span<const TrainedRange> trained,
               const TokenBatch& batch, KvPool& kv, Activations& activations, KvGradients& kv_gradients,
               const float* dhidden, const Dropout* dropout) {
+  CHECK(activations.keep() != Keep::kOneLayer);
   const files::ModelConfig& c = model.config;
   const Kernels& kernels = context.kernels;
   const int64_t tokens = batch.tokens(), hidden = padded(c.hidden_size), inner = padded(c.intermediate_size);
@@ -81,6 +82,9 @@ void backward(const Context& context, const Model& model, std::span<const Traine
   for (int64_t l = c.layers - 1; l >= 0; --l) {
     const LayerWeights& weights = model.layers[l];
     const LayerActivations a = activations.layer(l);
+    // Of the last layer the forward pass left everything.
+    if (activations.keep() == Keep::kLayerInputs && l + 1 < c.layers)
+      layer_again(context, model, adapters, batch, kv, l, activations, dropout);
     // y, scaled and beside: for DoRA (linear.h). What o and down add to the residual stream is its difference.
     auto call = [&](Linear linear, const float* dy, const float* y, float* scaled, const float* beside = nullptr) {
       const int i = static_cast<int>(linear);
@@ -96,26 +100,24 @@ void backward(const Context& context, const Model& model, std::span<const Traine
                             scaled};
     };
 
-    for_rows(context.pool, tokens, [&](int64_t t) {
-      kernels.silu_mul(a.gate + t * inner, a.up + t * inner, inner, s.act + t * inner);
-      kernels.rms_norm(a.middle + t * hidden, weights.mlp_norm.data(), epsilon, c.hidden_size, s.normed + t * hidden);
-    });
+    for_rows(context.pool, tokens,
+             [&](int64_t t) { kernels.silu_mul(a.gate + t * inner, a.up + t * inner, inner, s.act + t * inner); });
     const float* output = l + 1 < c.layers ? activations.layer(l + 1).input : activations.final_input();
     const LinearBackward down[] = {call(Linear::kDown, s.dx, output, s.projected, a.middle)};
     linears_backward(context, adapters, down, s.act, tokens, s.dact, s.du, s.u_row, s.rounded, dropout);
+    float* dgate = dora ? activations.magnitudes() : a.gate;
+    float* dup = dora ? dgate + tokens * inner : a.up;
     for_rows(context.pool, tokens, [&](int64_t t) {
-      kernels.silu_mul_backward(a.gate + t * inner, a.up + t * inner, s.dact + t * inner, inner, s.dgate + t * inner,
-                                s.dup + t * inner);
+      kernels.silu_mul_backward(a.gate + t * inner, a.up + t * inner, s.dact + t * inner, inner, dgate + t * inner,
+                                dup + t * inner);
+      norm_row(kernels, a.middle + t * hidden, weights.mlp_norm, epsilon, c.hidden_size, s.normed + t * hidden);
     });
-    const LinearBackward gate_up[] = {call(Linear::kGate, s.dgate, a.gate, s.dgate),
-                                      call(Linear::kUp, s.dup, a.up, s.dup)};
+    const LinearBackward gate_up[] = {call(Linear::kGate, dgate, a.gate, dgate), call(Linear::kUp, dup, a.up, dup)};
     linears_backward(context, adapters, gate_up, s.normed, tokens, s.dh, s.du, s.u_row, s.rounded, dropout);
     norm_gradient(at.layers[l].mlp_norm, a.middle, a.mlp_factor, s.dh);
     for_rows(context.pool, tokens, [&](int64_t t) {
       kernels.rms_norm_backward(a.middle + t * hidden, weights.mlp_norm.data(), a.mlp_factor[t], s.dh + t * hidden,
                                 c.hidden_size, s.dx + t * hidden);
-      kernels.rms_norm(a.input + t * hidden, weights.attention_norm.data(), epsilon, c.hidden_size,
-                       s.normed + t * hidden);
     });
 
     const LinearBackward o[] = {call(Linear::kO, s.dx, a.middle, s.projected, a.input)};
@@ -124,9 +126,14 @@ void backward(const Context& context, const Model& model, std::span<const Traine
     attention_backward(context, c, batch, kv, l, {a.q, a.attention, a.log_sum}, s.dattention, s.dq, kv_gradients,
                        s.attention);
     collect_keys(context, c, batch, kv_gradients, s);
+    for_rows(context.pool, tokens, [&](int64_t t) {
+      norm_row(kernels, a.input + t * hidden, weights.attention_norm, epsilon, c.hidden_size, s.normed + t * hidden);
+    });
     if (dora && !stretched) undo_rotation(context, c, tokens, a.q, s);
-    const LinearBackward qkv[] = {call(Linear::kQ, s.dq, stretched ? nullptr : a.q, stretched ? s.dattention : s.dq),
-                                  call(Linear::kK, s.dk, nullptr, s.k), call(Linear::kV, s.dv, nullptr, s.v)};
+    float* scaled_k = dora ? activations.magnitudes() : nullptr;
+    float* scaled_v = dora ? scaled_k + tokens * padded(c.kv_heads * c.head_dim) : nullptr;
+    const LinearBackward qkv[] = {call(Linear::kQ, s.dq, stretched ? nullptr : a.q, stretched ? a.q : s.dq),
+                                  call(Linear::kK, s.dk, nullptr, scaled_k), call(Linear::kV, s.dv, nullptr, scaled_v)};
     // Below the first layer only its norm and the embedding are left to be trained.
     const bool needed = l > 0 || embedding || at.layers[0].attention_norm >= 0;
     linears_backward(context, adapters, qkv, s.normed, tokens, needed ? s.dh : nullptr, s.du, s.u_row, s.rounded,

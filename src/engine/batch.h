@@ -24,8 +24,9 @@ struct Family {
 };
 
 struct TokenBatch {
-  std::vector<int32_t> ids;        // [tokens]
-  std::vector<int32_t> positions;  // [tokens]
+  std::vector<int32_t> ids;         // [tokens]
+  std::vector<int32_t> positions;   // [tokens]
+  std::vector<int32_t> segment_of;  // [tokens], into segments
   std::vector<Segment> segments;
   std::vector<Family> families;  // used by the backward pass
 
@@ -39,6 +40,7 @@ struct TokenBatch {
     for (size_t i = 0; i < segment_ids.size(); ++i) {
       ids.push_back(segment_ids[i]);
       positions.push_back(static_cast<int32_t>(position + static_cast<int64_t>(i)));
+      segment_of.push_back(static_cast<int32_t>(segments.size()));
     }
     segments.push_back(std::move(segment));
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/embedding.h"
+#include "engine/norm.h"
 
 namespace candor::engine {
 
@@ -29,82 +30,125 @@ void store_keys(const Context& context, const files::ModelConfig& c, const Token
                 float* q, const Activations::Scratch& s) {
   const Widths w = widths_of(c);
   const int64_t half = c.head_dim / 2;
-  for_rows(context.pool, static_cast<int64_t>(batch.segments.size()), [&](int64_t i) {
-    const Segment& segment = batch.segments[i];
-    for (int64_t t = segment.begin; t < segment.end; ++t) {
-      const float *cosine = s.cosine + t * half, *sine = s.sine + t * half;
-      context.kernels.rope(q + t * w.q, cosine, sine, c.heads, c.head_dim, 1.0f);
-      context.kernels.rope(s.k + t * w.kv, cosine, sine, c.kv_heads, c.head_dim, 1.0f);
-      const int64_t position = batch.positions[t];
-      kv.store(segment.pages[position / kPageTokens], layer, position, s.k + t * w.kv, s.v + t * w.kv);
-    }
+  for_rows(context.pool, batch.tokens(), [&](int64_t t) {
+    const float *cosine = s.cosine + t * half, *sine = s.sine + t * half;
+    context.kernels.rope(q + t * w.q, cosine, sine, c.heads, c.head_dim, 1.0f);
+    context.kernels.rope(s.k + t * w.kv, cosine, sine, c.kv_heads, c.head_dim, 1.0f);
+    const int64_t position = batch.positions[t];
+    const int32_t page = batch.segments[batch.segment_of[t]].pages[position / kPageTokens];
+    kv.store(page, layer, position, s.k + t * w.kv, s.v + t * w.kv);
   });
+  const auto straddles = [](const Segment& segment) { return segment.straddled_page >= 0; };
+  if (std::none_of(batch.segments.begin(), batch.segments.end(), straddles)) return;
   for_rows(context.pool, static_cast<int64_t>(batch.segments.size()), [&](int64_t i) {
     const Segment& segment = batch.segments[i];
-    if (segment.straddled_page < 0) return;
+    if (!straddles(segment)) return;
     const int32_t own = segment.pages[segment.position / kPageTokens];
     kv.copy_slots(segment.straddled_page, own, layer, segment.position % kPageTokens);
   });
 }
 
+// An RMS norm of every token: from `x` by `weight` to `y`, and 1/rms.
+struct Norm {
+  const float* x;
+  const Buffer* weight;
+  float *y, *factor;
+};
+
+// What the passes below have in common.
+struct Pass {
+  const Context& context;
+  const Model& model;
+  std::span<const AdapterRange> adapters;
+  const TokenBatch& batch;
+  KvPool& kv;
+  Activations& activations;
+  const Dropout* dropout;
+  const files::ModelConfig& c = model.config;
+  const Widths w = widths_of(c);
+  const Activations::Scratch& s = activations.scratch();
+  const int64_t tokens = batch.tokens();
+
+  Norm attention_norm(int64_t layer) const {
+    const LayerActivations a = activations.layer(layer);
+    return {a.input, &model.layers[layer].attention_norm, s.normed, a.attention_factor};
+  }
+  Norm final_norm() const {
+    return {activations.final_input(), &model.final_norm, activations.hidden(), activations.final_factor()};
+  }
+
+  void norm_token(const Norm& norm, int64_t t) const {
+    norm.factor[t] = norm_row(context.kernels, norm.x + t * w.hidden, *norm.weight, static_cast<float>(c.norm_eps),
+                              c.hidden_size, norm.y + t * w.hidden);
+  }
+  // to = from + what a block computed, and its norm.
+  void add_projected(const float* from, float* to, const Norm& norm) const {
+    for_rows(context.pool, tokens, [&](int64_t t) {
+      float* sum = to + t * w.hidden;
+      if (to != from) std::copy_n(from + t * w.hidden, w.hidden, sum);
+      context.kernels.add(s.projected + t * w.hidden, w.hidden, sum);
+      norm_token(norm, t);
+    });
+  }
+
+  // From s.normed, the norm of its input, to what the layer adds to its middle: in s.projected, or with `again` only
+  // what the backward pass needs.
+  void layer(int64_t layer, bool again) const {
+    const LayerWeights& weights = model.layers[layer];
+    const LayerActivations a = activations.layer(layer);
+    auto call = [&](Linear linear, float* y) {
+      return LinearCall{&weights[linear], layer, linear, y, a.u[static_cast<int>(linear)]};
+    };
+    const LinearCall qkv[] = {call(Linear::kQ, a.q), call(Linear::kK, s.k), call(Linear::kV, s.v)};
+    linears_forward(context, adapters, qkv, s.normed, tokens, s.u_row, s.rounded, dropout);
+    store_keys(context, c, batch, kv, layer, a.q, s);
+    attention_forward(context, c, batch, kv, layer, {a.q, a.attention, a.log_sum}, s.attention);
+    const LinearCall o[] = {call(Linear::kO, s.projected)};
+    linears_forward(context, adapters, o, a.attention, tokens, s.u_row, s.rounded, dropout);
+    add_projected(a.input, a.middle, {a.middle, &weights.mlp_norm, s.normed, a.mlp_factor});
+
+    const LinearCall gate_up[] = {call(Linear::kGate, a.gate), call(Linear::kUp, a.up)};
+    linears_forward(context, adapters, gate_up, s.normed, tokens, s.u_row, s.rounded, dropout);
+    const bool adapted = std::any_of(adapters.begin(), adapters.end(),
+                                     [](const AdapterRange& range) { return range.adapter != nullptr; });
+    const LinearCall down[] = {call(Linear::kDown, again ? nullptr : s.projected)};
+    if (again && !adapted) return;
+    for_rows(context.pool, tokens, [&](int64_t t) {
+      context.kernels.silu_mul(a.gate + t * w.inner, a.up + t * w.inner, w.inner, s.act + t * w.inner);
+    });
+    linears_forward(context, adapters, down, s.act, tokens, s.u_row, s.rounded, dropout);
+  }
+};
+
 }  // namespace
+
+void layer_again(const Context& context, const Model& model, std::span<const AdapterRange> adapters,
+                 const TokenBatch& batch, KvPool& kv, int64_t layer, Activations& activations, const Dropout* dropout) {
+  const Pass pass{context, model, adapters, batch, kv, activations, dropout};
+  const Norm norm = pass.attention_norm(layer);
+  for_rows(context.pool, batch.tokens(), [&](int64_t t) { pass.norm_token(norm, t); });
+  pass.layer(layer, true);
+}
 
 void forward(const Context& context, const Model& model, const Rope& rope, std::span<const AdapterRange> adapters,
              const TokenBatch& batch, KvPool& kv, Activations& activations, const Dropout* dropout) {
   const files::ModelConfig& c = model.config;
-  const Widths w = widths_of(c);
-  const Kernels& kernels = context.kernels;
-  const int64_t tokens = batch.tokens();
-  activations.reserve(tokens);
-  const Activations::Scratch& s = activations.scratch();
-  const auto epsilon = static_cast<float>(c.norm_eps);
-  compute_angles(context, rope, batch, s);
-  embed(context, model, adapters, batch.ids, activations.layer(0).input, activations.layer(0).u[0], s.u_row);
-
-  for (int64_t l = 0; l < c.layers; ++l) {
-    const LayerWeights& weights = model.layers[l];
-    const LayerActivations a = activations.layer(l);
-    float* output = l + 1 < c.layers ? activations.layer(l + 1).input : activations.final_input();
-    auto call = [&](Linear linear, float* y) {
-      return LinearCall{&weights[linear], l, linear, y, a.u[static_cast<int>(linear)]};
-    };
-
-    for_rows(context.pool, tokens, [&](int64_t t) {
-      a.attention_factor[t] = kernels.rms_norm(a.input + t * w.hidden, weights.attention_norm.data(), epsilon,
-                                               c.hidden_size, s.normed + t * w.hidden);
-    });
-    const LinearCall qkv[] = {call(Linear::kQ, a.q), call(Linear::kK, s.k), call(Linear::kV, s.v)};
-    linears_forward(context, adapters, qkv, s.normed, tokens, s.u_row, s.rounded, dropout);
-    store_keys(context, c, batch, kv, l, a.q, s);
-    attention_forward(context, c, batch, kv, l, {a.q, a.attention, a.log_sum}, s.attention);
-    const LinearCall o[] = {call(Linear::kO, s.projected)};
-    linears_forward(context, adapters, o, a.attention, tokens, s.u_row, s.rounded, dropout);
-
-    for_rows(context.pool, tokens, [&](int64_t t) {
-      float* middle = a.middle + t * w.hidden;
-      std::copy_n(a.input + t * w.hidden, w.hidden, middle);
-      kernels.add(s.projected + t * w.hidden, w.hidden, middle);
-      a.mlp_factor[t] =
-          kernels.rms_norm(middle, weights.mlp_norm.data(), epsilon, c.hidden_size, s.normed + t * w.hidden);
-    });
-    const LinearCall gate_up[] = {call(Linear::kGate, a.gate), call(Linear::kUp, a.up)};
-    linears_forward(context, adapters, gate_up, s.normed, tokens, s.u_row, s.rounded, dropout);
-    for_rows(context.pool, tokens, [&](int64_t t) {
-      kernels.silu_mul(a.gate + t * w.inner, a.up + t * w.inner, w.inner, s.act + t * w.inner);
-    });
-    const LinearCall down[] = {call(Linear::kDown, s.projected)};
-    linears_forward(context, adapters, down, s.act, tokens, s.u_row, s.rounded, dropout);
-    for_rows(context.pool, tokens, [&](int64_t t) {
-      float* out = output + t * w.hidden;
-      std::copy_n(a.middle + t * w.hidden, w.hidden, out);
-      kernels.add(s.projected + t * w.hidden, w.hidden, out);
-    });
-  }
-
-  for_rows(context.pool, tokens, [&](int64_t t) {
-    activations.final_factor()[t] = kernels.rms_norm(activations.final_input() + t * w.hidden, model.final_norm.data(),
-                                                     epsilon, c.hidden_size, activations.hidden() + t * w.hidden);
+  activations.reserve(batch.tokens());
+  const Pass pass{context, model, adapters, batch, kv, activations, dropout};
+  compute_angles(context, rope, batch, pass.s);
+  float* x = activations.layer(0).input;
+  embed(context, model, adapters, batch.ids, x, activations.layer(0).u[0], pass.s.u_row);
+  const Norm first = pass.attention_norm(0);
+  for_rows(context.pool, batch.tokens(), [&](int64_t t) {
+    std::fill(x + t * pass.w.hidden + c.hidden_size, x + (t + 1) * pass.w.hidden, 0.0f);
+    pass.norm_token(first, t);
   });
+  for (int64_t l = 0; l < c.layers; ++l) {
+    pass.layer(l, false);
+    const Norm next = l + 1 < c.layers ? pass.attention_norm(l + 1) : pass.final_norm();
+    float* output = l + 1 < c.layers ? activations.layer(l + 1).input : activations.final_input();
+    pass.add_projected(activations.layer(l).middle, output, next);
+  }
 }
 
 }  // namespace candor::engine

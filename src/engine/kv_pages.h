@@ -10,6 +10,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/dtype.h"
@@ -20,11 +22,18 @@
 namespace candor::engine {
 
 inline constexpr int64_t kPageTokens = 16;
+inline constexpr int32_t kSlabPages = 8;  // allocated at a time
+
+// Exactly what a pool takes once it has held so many pages.
+int64_t kv_pool_bytes(const files::ModelConfig& config, Dtype dtype, int64_t pages, int64_t layers);
 
 class KvPool {
  public:
-  // `role` names the pages in the ledger.
-  KvPool(MemoryLedger& ledger, std::string role, const files::ModelConfig& config, Dtype dtype);
+  // `role` names the pages in the ledger. layers: the model's, or 1, where each layer takes the place of the one
+  // before.
+  KvPool(MemoryLedger& ledger, std::string role, const files::ModelConfig& config, Dtype dtype, int64_t layers);
+  KvPool(MemoryLedger& ledger, std::string role, const files::ModelConfig& config, Dtype dtype)
+      : KvPool(ledger, std::move(role), config, dtype, config.layers) {}
 
   int32_t take();              // a zeroed page (zeros are finite: unwritten values are multiplied by 0)
   void retain(int32_t page);   // one more owner
@@ -42,13 +51,12 @@ class KvPool {
   void copy_slots(int32_t from, int32_t to, int64_t layer, int64_t slots);
 
  private:
-  int64_t offset(int64_t layer, int64_t kv_head) const { return (layer * kv_heads_ + kv_head) * 2 * block_; }
+  int64_t offset(int64_t layer, int64_t kv_head) const { return (layer % layers_ * kv_heads_ + kv_head) * 2 * block_; }
   int64_t place(int32_t page) const { return page % kSlabPages * page_size_; }  // in its slab
   float* data(int32_t page) { return slabs_[page / kSlabPages].data() + place(page); }
   uint16_t* bf16_data(int32_t page) { return bf16_slabs_[page / kSlabPages].data() + place(page); }
   const float* block(const Kernels& kernels, int32_t page, int64_t at, float* scratch) const;
 
-  static constexpr int32_t kSlabPages = 8;
   MemoryLedger& ledger_;
   std::string role_;
   Dtype dtype_;

@@ -89,7 +89,8 @@ void linears_forward(const Context& context, std::span<const AdapterRange> adapt
                      const float* x, int64_t rows, int64_t u_row, const RoundedScratch& rounded,
                      const Dropout* dropout) {
   std::vector<ForwardProduct> base;
-  for (const LinearCall& call : calls) base.push_back({call.weight, call.y});
+  for (const LinearCall& call : calls)
+    if (call.y != nullptr) base.push_back({call.weight, call.y});
   const std::vector<Adapted> adapted = adapted_calls(adapters, calls);
   std::vector<Matmul> first, second;  // what reads x, then what reads u
   for (const Adapted& a : adapted) {
@@ -104,7 +105,7 @@ void linears_forward(const Context& context, std::span<const AdapterRange> adapt
                      .rows = a.rows(),
                      .panels = a.pair->all_ranks() / kPanel,
                      .depth = in});
-    second.push_back(from_rank(a, call.u, u_row, call.y));
+    if (call.y != nullptr) second.push_back(from_rank(a, call.u, u_row, call.y));
     if (const auto mask = mask_of(a, dropout)) {  // one after the other through the one scratch
       mask->apply(context, a.range->begin, a.range->end, in, x, dropout->scratch);
       first.back().a = dropout->scratch + a.range->begin * in;
@@ -112,6 +113,7 @@ void linears_forward(const Context& context, std::span<const AdapterRange> adapt
       first.pop_back();
     }
   }
+  if (base.empty()) return run_matmuls(context.pool, context.kernels, first);
   matrices_forward(context, base, x, rows, rounded, first);
   run_matmuls(context.pool, context.kernels, second);
   finish_rows(context, adapted, calls, rows);

@@ -25,7 +25,7 @@ struct LinearCall {
   const PackedMatrix* weight = nullptr;
   int64_t layer = 0;
   Linear linear = Linear::kQ;
-  float* y = nullptr;  // [rows, padded(out)]
+  float* y = nullptr;  // [rows, padded(out)], or null: only u
   float* u = nullptr;  // [rows, u_row]: s·A x, kept for the backward; only where a row has an adapter for it
 };
 // x: [rows, padded(in)]; the weights may see it rounded, adapters see x itself, or where dropout is given (a training
@@ -48,9 +48,9 @@ struct LinearBackward {
   float* scaled = nullptr;
 };
 // Adds the gradients of A, B and m into those of each range, those of weights and biases into dweight and dbias, tokens
-// in row order. Writes dx = sum of the calls' dy·W + du·A, [rows, padded(in)]; dx may be null: nothing below needs it.
-// du: scratch of calls·rows·u_row floats. Only the dx product with W may see dy rounded; every other gradient sees dy
-// and x themselves.
+// in row order. Writes dx = sum of the calls' dy·W + du·A, [rows, padded(in)]; dx may be null: nothing below needs it;
+// or x, since it is written when x is done with. du: scratch of calls·rows·u_row floats. Only the dx product with W may
+// see dy rounded; every other gradient sees dy and x themselves.
 void linears_backward(const Context& context, std::span<const AdapterRange> adapters,
                       std::span<const LinearBackward> calls, const float* x, int64_t rows, float* dx, float* du,
                       int64_t u_row, const RoundedScratch& rounded, const Dropout* dropout = nullptr);

@@ -8,7 +8,7 @@
 namespace candor::engine {
 
 void for_rows(ThreadPool& pool, int64_t rows, const std::function<void(int64_t row)>& row) {
-  const int64_t chunks = std::min<int64_t>(rows, 4 * pool.threads());
+  const int64_t chunks = std::min<int64_t>(rows, 12 * pool.threads());
   pool.run(chunks, [&](int64_t chunk, int) {
     for (int64_t i = rows * chunk / chunks; i < rows * (chunk + 1) / chunks; ++i) row(i);
   });

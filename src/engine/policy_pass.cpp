@@ -35,16 +35,23 @@ int64_t RolloutGroup::tokens() const {
   return tokens;
 }
 
-PolicyPass::PolicyPass(const Context& context, std::string role, const Model& model, int64_t max_padded_rank, Keep keep)
+PolicyPass::PolicyPass(const Context& context, std::string role, const Model& model, int64_t max_padded_rank, Keep keep,
+                       int64_t most_bytes)
     : context_(context),
       model_(model),
       rope_(make_rope(model.config)),
       role_(std::move(role)),
-      kv_(context.ledger, role_, model.config, model.dtype),
-      activations_(context, role_, model, max_padded_rank, keep) {}
+      activations_(context, role_, model, max_padded_rank, keep, most_bytes) {}
 
-void PolicyPass::clear() {
-  for (int32_t page : pages_) kv_.release(page);
+// For a batch of so many tokens: pages of every layer only where the backward pass does not compute them once more.
+void PolicyPass::clear(int64_t tokens) {
+  const int64_t layers = activations_.keep_of(tokens) == Keep::kAllLayers ? model_.config.layers : 1;
+  if (layers == kv_layers_) {
+    for (int32_t page : pages_) kv_->release(page);
+  } else {
+    kv_.emplace(context_.ledger, role_, model_.config, model_.dtype, layers);
+    kv_layers_ = layers;
+  }
   pages_.clear();
   batch_ = {};
   head_rows_.clear();
@@ -77,7 +84,7 @@ std::vector<PolicyPass::StateRows> PolicyPass::append(std::span<const int32_t> p
                                                       std::span<const std::span<const int32_t>> inputs) {
   auto take = [&](int64_t count, std::vector<int32_t>& to) {
     for (int64_t i = 0; i < count; ++i) {
-      to.push_back(kv_.take());
+      to.push_back(kv_->take());
       pages_.push_back(to.back());
     }
   };
@@ -110,7 +117,9 @@ const HeadOutput& PolicyPass::forward(const Adapter* adapter, std::span<const Ro
 const HeadOutput& PolicyPass::forward(std::span<const Adapter* const> adapters, std::span<const RolloutGroup> groups,
                                       double temperature) {
   CHECK(adapters.size() == groups.size());
-  clear();
+  int64_t tokens = 0;
+  for (const RolloutGroup& group : groups) tokens += group.tokens();
+  clear(tokens);
   for (size_t g = 0; g < groups.size(); ++g) {
     const RolloutGroup& group = groups[g];
     const int64_t first_token = batch_.tokens();
@@ -135,7 +144,7 @@ const HeadOutput& PolicyPass::forward(std::span<const Adapter* const> adapters, 
   std::vector<AdapterRange> ranges;
   for (const Run& run : all) ranges.push_back({run.begin, run.end, adapters_[run.group]});
   const std::optional<Dropout> dropped = dropout();
-  engine::forward(context_, model_, rope_, ranges, batch_, kv_, activations_, dropped ? &*dropped : nullptr);
+  engine::forward(context_, model_, rope_, ranges, batch_, *kv_, activations_, dropped ? &*dropped : nullptr);
   output_ = {};
   for (const Run& run : all)
     output_.append(head_forward(context_, head_of(model_, adapters_[run.group]), activations_.hidden(),
@@ -167,23 +176,30 @@ const std::vector<float>& PolicyPass::values(std::span<const Adapter* const> ada
                                              std::span<const ScalarHead* const> heads,
                                              std::span<const ValueGroup> groups) {
   CHECK(adapters.size() == groups.size() && heads.size() == groups.size());
-  clear();
+  std::vector<std::vector<std::span<const int32_t>>> inputs;
+  int64_t tokens = 0;
   for (size_t g = 0; g < groups.size(); ++g) {
     const ValueGroup& group = groups[g];
-    const int64_t first_token = batch_.tokens();
-    const size_t first_entry = value_rows_.size();
     CHECK(group.states.size() == group.completions.size() && heads[g]->labels == heads[0]->labels);
-    std::vector<std::span<const int32_t>> inputs;
+    tokens += static_cast<int64_t>(group.prompt.size());
+    inputs.emplace_back();
     for (size_t i = 0; i < group.completions.size(); ++i) {
       int64_t read = 0;
       for (const int64_t state : group.states[i]) read = std::max(read, state);
       CHECK(read <= static_cast<int64_t>(group.completions[i].size()));
-      inputs.push_back(group.completions[i].first(static_cast<size_t>(read)));
+      inputs.back().push_back(group.completions[i].first(static_cast<size_t>(read)));
+      tokens += read;
     }
-    const std::vector<StateRows> rows = append(group.prompt, inputs);
+  }
+  clear(tokens);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const ValueGroup& group = groups[g];
+    const int64_t first_token = batch_.tokens();
+    const size_t first_entry = value_rows_.size();
+    const std::vector<StateRows> rows = append(group.prompt, inputs[g]);
     for (size_t i = 0; i < group.completions.size(); ++i)
       for (const int64_t state : group.states[i]) value_rows_.push_back(rows[i].of(state));
-    number_rows(group.first_row, inputs, rows);
+    number_rows(group.first_row, inputs[g], rows);
     groups_.push_back({g, first_token, batch_.tokens(), first_entry, value_rows_.size() - first_entry});
   }
   adapters_.assign(adapters.begin(), adapters.end());
@@ -192,7 +208,7 @@ const std::vector<float>& PolicyPass::values(std::span<const Adapter* const> ada
   for (const Run& run : runs([&](size_t a, size_t b) { return adapters_[a] == adapters_[b]; }))
     ranges.push_back({run.begin, run.end, adapters_[run.group]});
   const std::optional<Dropout> dropped = dropout();
-  engine::forward(context_, model_, rope_, ranges, batch_, kv_, activations_, dropped ? &*dropped : nullptr);
+  engine::forward(context_, model_, rope_, ranges, batch_, *kv_, activations_, dropped ? &*dropped : nullptr);
   values_.clear();
   for (const Run& run : runs([&](size_t a, size_t b) { return scalar_heads_[a] == scalar_heads_[b]; })) {
     const std::vector<float> part = scalar_head_forward(context_, *scalar_heads_[run.group], activations_.hidden(),
@@ -274,7 +290,7 @@ void PolicyPass::backward_from_hidden(std::span<const TrainedRange> trained) {
   const int64_t needed = page_count * kv_gradients_.kv_heads * 2 * kv_gradients_.block;
   if (kv_gradients_.data.size() < needed) kv_gradients_.data = Buffer(context_.ledger, role_, "kv gradients", needed);
   const std::optional<Dropout> dropped = dropout();
-  engine::backward(context_, model_, trained, batch_, kv_, activations_, kv_gradients_, dhidden_.data(),
+  engine::backward(context_, model_, trained, batch_, *kv_, activations_, kv_gradients_, dhidden_.data(),
                    dropped ? &*dropped : nullptr);
 }
 

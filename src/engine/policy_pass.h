@@ -44,9 +44,10 @@ std::vector<std::vector<int64_t>> last_state(std::span<const std::span<const int
 
 class PolicyPass {
  public:
-  using Keep = Activations::Keep;
-  // Keep::kAllLayers: backward() may follow. `role` names the buffers in the ledger.
-  PolicyPass(const Context& context, std::string role, const Model& model, int64_t max_padded_rank, Keep keep);
+  using Keep = engine::Keep;
+  // Keep::kOneLayer: no backward() will follow. most_bytes: as in Activations. `role` names the buffers in the ledger.
+  PolicyPass(const Context& context, std::string role, const Model& model, int64_t max_padded_rank, Keep keep,
+             int64_t most_bytes = Activations::kNoLimit);
 
   // From here on, passes are of training: what adapters read is dropped as their config says. The key is of one
   // optimizer step; none (at first) switches it off.
@@ -60,8 +61,8 @@ class PolicyPass {
   const HeadOutput& forward(std::span<const Adapter* const> adapters, std::span<const RolloutGroup> groups,
                             double temperature);
 
-  // Derivatives of the loss by each entry of the last forward, which had this adapter, or this model's weights. Adds
-  // into `gradients`, laid out as `trainable` says.
+  // Derivatives of the loss by each entry of the last forward, which had this adapter, or this model's weights; once.
+  // Adds into `gradients`, laid out as `trainable` says.
   void backward(const Trainable& trainable, std::span<const float> dlogprob, std::span<const float> dentropy,
                 float* gradients);
 
@@ -105,7 +106,7 @@ class PolicyPass {
   };
   // Cut where `same` parts a group from the one before.
   std::vector<Run> runs(const std::function<bool(size_t before, size_t group)>& same) const;
-  void clear();
+  void clear(int64_t tokens);
   std::vector<StateRows> append(std::span<const int32_t> prompt, std::span<const std::span<const int32_t>> inputs);
   void number_rows(uint32_t first_row, std::span<const std::span<const int32_t>> inputs,
                    std::span<const StateRows> rows);
@@ -118,8 +119,9 @@ class PolicyPass {
   const Model& model_;
   Rope rope_;
   std::string role_;
-  KvPool kv_;
   Activations activations_;
+  std::optional<KvPool> kv_;
+  int64_t kv_layers_ = 0;  // of its pages
   KvGradients kv_gradients_;
   TokenBatch batch_;
   std::vector<int32_t> pages_;  // owned by the last forward

@@ -58,7 +58,7 @@ struct Sampler::Impl {
         cache_(cache),
         own_kv_(context.ledger, "sampler", model.config, model.dtype),
         kv_(cache == nullptr ? own_kv_ : cache->kv_),
-        activations_(context, "sampler", model, largest_rank(adapter, requests), Activations::Keep::kOneLayer) {
+        activations_(context, "sampler", model, largest_rank(adapter, requests), Keep::kOneLayer) {
     CHECK(cache == nullptr || (requests.size() == 1 && requests[0].completions == 1));
     for (const SampleRequest& request : requests) {
       CHECK(!request.prompt.empty());

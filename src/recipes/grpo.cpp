@@ -194,7 +194,7 @@ Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart
   const int64_t steps = grpo_steps(config, run.prompts.count);
   const algorithms::Schedule schedule = learning_schedule(config, steps);
   engine::PolicyPass policy(context, "policy", parts.model, run.adapter.max_padded_rank,
-                            engine::PolicyPass::Keep::kAllLayers);
+                            engine::PolicyPass::Keep::kAllLayers, most_activation_bytes(config));
   engine::PolicyPass base(context, "reference", parts.model, 0, engine::PolicyPass::Keep::kOneLayer);
   engine::GradientShards shards(context.ledger, config.gradient_shards, run.trainable);
   std::vector<double> step_times;

@@ -182,7 +182,7 @@ Result<SftResult> run_sft(const SftConfig& config, const SftParts& parts, SftSta
   const algorithms::Schedule schedule = learning_schedule(config, steps);
   const engine::AdamwOptions adamw = adamw_options(config);
   engine::PolicyPass pass(context, "policy", parts.model, run.trained.max_padded_rank(),
-                          engine::PolicyPass::Keep::kAllLayers);
+                          engine::PolicyPass::Keep::kAllLayers, most_activation_bytes(config));
   engine::GradientShards shards(context.ledger, config.gradient_shards, run.trainable);
   std::vector<double> step_times;
   bool interrupted = false;

@@ -254,11 +254,12 @@ class SftRun : public ::testing::TestWithParam<const char*> {
   }
 };
 
-TEST_P(SftRun, MicroBatchesAndThreadsChangeNoBit) {
+TEST_P(SftRun, MicroBatchesAndRecomputationChangeNoBit) {
   const auto whole = [](Training& t) { t.run(); };
   const std::string expected = run_of([](Training&) {}, whole);
   EXPECT_EQ(run_of([](Training& t) { t.config.micro_batch_tokens = 1; }, whole), expected);
   EXPECT_EQ(run_of([](Training& t) { t.config.micro_batch_tokens = 37; }, whole), expected);
+  EXPECT_EQ(run_of([](Training& t) { t.config.gradient_checkpointing = "true"; }, whole), expected);
   EXPECT_NE(run_of([](Training& t) { t.config.seed = 3; }, whole), expected);  // the order is drawn
 }
 

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "engine/activations.h"
+
 namespace candor::recipes {
 namespace {
 
@@ -156,6 +158,12 @@ engine::AdamwOptions adamw_options(const TrainingConfig& config) {
 
 int64_t micro_batch_tokens(const TrainingConfig& config) {
   return config.micro_batch_tokens > 0 ? config.micro_batch_tokens : 512;
+}
+
+int64_t most_activation_bytes(const TrainingConfig& config) {
+  constexpr int64_t kAuto = int64_t{1} << 30;
+  if (config.gradient_checkpointing == "auto") return kAuto;
+  return config.gradient_checkpointing == "true" ? 0 : engine::Activations::kNoLimit;
 }
 
 }  // namespace candor::recipes

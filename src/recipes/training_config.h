@@ -64,8 +64,9 @@ struct TrainingConfig {
   double loraplus_lr_embedding = 1e-6;
 
   // Speed and memory.
-  int64_t threads = 0;             // 0: the cores this process may use
-  int64_t micro_batch_tokens = 0;  // 0: the engine's choice
+  int64_t threads = 0;                          // 0: the cores this process may use
+  int64_t micro_batch_tokens = 0;               // 0: the engine's choice
+  std::string gradient_checkpointing = "auto";  // TRL: true
 
   // What is written, and when.
   std::string output_dir;
@@ -120,5 +121,9 @@ engine::AdamwOptions adamw_options(const TrainingConfig& config);
 
 // Tokens that pass through the model together in training: only speed and memory.
 int64_t micro_batch_tokens(const TrainingConfig& config);
+
+// Bytes of activations above which a micro-batch keeps the input of each layer only, and computes the layers once more
+// on the way back (engine::Activations).
+int64_t most_activation_bytes(const TrainingConfig& config);
 
 }  // namespace candor::recipes

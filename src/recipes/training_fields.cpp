@@ -105,6 +105,11 @@ void add_speed(FieldList& list, TrainingConfig& c) {
   list.add("micro_batch_tokens", &c.micro_batch_tokens,
            "tokens of one forward and backward pass; 0 leaves it to the engine",
            {.unit = "tokens", .range = between(0, kMaxTokens)});
+  list.add("gradient_checkpointing", &c.gradient_checkpointing,
+           "keep each layer's input only and compute the layer once more on the way back: a third of the time for most "
+           "of the memory; auto: where a micro-batch would keep more than 1 GiB",
+           {.choices = {"auto", "true", "false"},
+            .other_names = {{"True", "true"}, {"False", "false"}, {"null", "auto"}, {"None", "auto"}}});
 }
 
 void add_record(FieldList& list, TrainingConfig& c) {

@@ -22,6 +22,7 @@ void add_shared(std::vector<TrlKey>& keys) {
              "lora_modules_to_save"});
   supported({"logging_steps", "eval_steps", "eval_strategy", "eval_on_start", "save_strategy", "save_steps",
              "save_total_limit"});
+  supported({"gradient_checkpointing"});
 
   const auto ignored = [&](std::string_view note, std::initializer_list<std::string_view> names) {
     for (const auto name : names) keys.push_back({name, TrlHandling::kWithoutMeaning, note});
@@ -36,9 +37,8 @@ void add_shared(std::vector<TrlKey>& keys) {
   ignored("rows are ragged and read by the engine itself",
           {"dataloader_*", "remove_unused_columns", "pad_to_multiple_of", "label_names", "length_column_name",
            "group_by_length", "dataset_num_proc", "disable_dropout"});
-  ignored("it only moves memory or speed in PyTorch; micro_batch_tokens and threads do so here",
-          {"gradient_checkpointing",
-           "gradient_checkpointing_kwargs",
+  ignored("it only moves memory or speed in PyTorch; micro_batch_tokens, gradient_checkpointing and threads do so here",
+          {"gradient_checkpointing_kwargs",
            "activation_checkpointing",
            "activation_checkpointing_kwargs",
            "torch_compile",

@@ -18,12 +18,19 @@ constexpr int64_t kLeastWork = 1 << 17;
 // panel.
 constexpr int64_t kRowChunk = 192;
 constexpr int64_t kLeastRows = 24;
-// dx: how much of W is transposed at a time, in outputs and in panels of inputs (64 KB, which stay in the second-level
-// cache). Several panels, so that what is read lies together in memory.
-constexpr int64_t kTransposedDepth = 256, kTransposedPanels = 4;
+// dx: how much of W is transposed at a time, in outputs and in panels of inputs (96 KB, which stay in the second-level
+// cache). Several panels, so that what is read lies together in memory, and whole register tiles.
+constexpr int64_t kTransposedDepth = 256, kTransposedPanels = 6;
 
 int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
+}
+
+// Where the share of each of `tasks` tasks ends. Each is smaller than the one before, the last next to nothing, so that
+// the threads finish together, whichever was held up.
+int64_t share_end(int64_t work, int64_t task, int64_t tasks) {
+  const double rest = 1.0 - static_cast<double>(task + 1) / static_cast<double>(tasks);
+  return work - static_cast<int64_t>(static_cast<double>(work) * rest * rest);
 }
 
 int64_t task_count(const ThreadPool& pool, int64_t work) {
@@ -125,7 +132,7 @@ void run_transposed(ThreadPool& pool, const Kernels& kernels, std::span<const Tr
   const int64_t chunk = ceil_div(rows, splits);
   const int64_t pairs = ceil_div(rows, std::max<int64_t>(chunk, 1)) * panels;
   pool.run(tasks, [&](int64_t task, int) {
-    each_part(rows, panels, chunk, pairs * task / tasks, pairs * (task + 1) / tasks,
+    each_part(rows, panels, chunk, share_end(pairs, task - 1, tasks), share_end(pairs, task, tasks),
               [&](int64_t first_panel, int64_t count, int64_t row, int64_t row_count) {
                 for (int64_t panel = first_panel; panel < first_panel + count; panel += kTransposedPanels) {
                   const int64_t group = std::min(kTransposedPanels, first_panel + count - panel);
@@ -166,11 +173,11 @@ void run_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const Matmu
   const int64_t tasks = task_count(pool, work);
   // Task t computes the outputs whose place in the whole, measured in multiply-adds, falls into its share.
   pool.run(tasks, [&](int64_t task, int) {
-    const int64_t share_begin = work * task / tasks, share_end = work * (task + 1) / tasks;
+    const int64_t first = share_end(work, task - 1, tasks), last = share_end(work, task, tasks);
     int64_t start = 0;
     auto take = [&](const auto& m) {
       const int64_t size = work_of(m);
-      const int64_t begin = std::max(share_begin - start, int64_t{0}), end = std::min(share_end - start, size);
+      const int64_t begin = std::max(first - start, int64_t{0}), end = std::min(last - start, size);
       start += size;
       if (begin < end) run_share(kernels, m, tasks, begin, end);
     };
