@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "engine/head.h"
 #include "engine/matrix_products.h"
@@ -71,6 +72,16 @@ void add(const TextDistance& token, TextDistance& text) {
   text.same_choice += token.same_choice;
 }
 
+// The mean per token, its interval from texts of different lengths: what each text adds to Σ values / Σ tokens, to
+// first order, has that mean and is drawn again.
+statistics::Interval interval_per_token(std::span<const double> values, std::span<const double> tokens) {
+  const double texts = static_cast<double>(values.size()), all = std::accumulate(tokens.begin(), tokens.end(), 0.0);
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / all;
+  std::vector<double> parts;
+  for (size_t i = 0; i < values.size(); ++i) parts.push_back(mean + (values[i] - mean * tokens[i]) * texts / all);
+  return statistics::bootstrap_mean(parts);
+}
+
 }  // namespace
 
 std::vector<TextDistance> model_distances(const engine::Context& context, const engine::Model& original,
@@ -112,17 +123,17 @@ std::vector<TextDistance> model_distances(const engine::Context& context, const 
 Result<DistanceSummary> summarize(std::span<const TextDistance> texts) {
   DistanceSummary summary;
   TextDistance sum;
-  std::vector<double> nll, changed, difference, kl;
+  std::vector<double> lengths, nll, changed, difference, kl;
   for (const TextDistance& text : texts) {
     if (text.tokens == 0) continue;
     if (!std::isfinite(text.nll_nats) || !std::isfinite(text.changed_nll_nats) || !std::isfinite(text.kl_nats))
       return error("[evaluate] text {} has the likelihoods {} and {} nats. Expected finite numbers.", nll.size() + 1,
                    text.nll_nats, text.changed_nll_nats);
-    const auto tokens = static_cast<double>(text.tokens);
-    nll.push_back(text.nll_nats / tokens);
-    changed.push_back(text.changed_nll_nats / tokens);
-    difference.push_back((text.changed_nll_nats - text.nll_nats) / tokens);
-    kl.push_back(text.kl_nats / tokens);
+    lengths.push_back(static_cast<double>(text.tokens));
+    nll.push_back(text.nll_nats);
+    changed.push_back(text.changed_nll_nats);
+    difference.push_back(text.changed_nll_nats - text.nll_nats);
+    kl.push_back(text.kl_nats);
     add(text, sum);
   }
   if (sum.tokens == 0) return error("[evaluate] no token counts in these texts.");
@@ -132,11 +143,11 @@ Result<DistanceSummary> summarize(std::span<const TextDistance> texts) {
   summary.perplexity = std::exp(sum.nll_nats / tokens);
   summary.changed_perplexity = std::exp(sum.changed_nll_nats / tokens);
   summary.difference_nats = (sum.changed_nll_nats - sum.nll_nats) / tokens;
-  summary.nll_interval = statistics::bootstrap_mean(nll);
-  summary.changed_nll_interval = statistics::bootstrap_mean(changed);
-  summary.difference_interval = statistics::bootstrap_mean(difference);
+  summary.nll_interval = interval_per_token(nll, lengths);
+  summary.changed_nll_interval = interval_per_token(changed, lengths);
+  summary.difference_interval = interval_per_token(difference, lengths);
   summary.kl_nats = sum.kl_nats / tokens;
-  summary.kl_interval = statistics::bootstrap_mean(kl);
+  summary.kl_interval = interval_per_token(kl, lengths);
   summary.same_choice = static_cast<double>(sum.same_choice) / tokens;
   return summary;
 }

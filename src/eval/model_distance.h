@@ -27,7 +27,7 @@ std::vector<TextDistance> model_distances(const engine::Context& context, const 
                                           std::span<const std::vector<uint8_t>> masks,
                                           const std::function<bool()>& interrupted);
 
-// Over all texts. Intervals: 95%, bootstrap over texts of their means per token.
+// Over all texts. Intervals: 95%, of the mean per token, bootstrap over texts.
 struct DistanceSummary {
   int64_t texts = 0, tokens = 0;
   double perplexity = 0, changed_perplexity = 0;  // exp of the mean −ln p

@@ -101,8 +101,9 @@ TEST(ModelDistance, SummaryIsOverAllTokens) {
   EXPECT_DOUBLE_EQ(summary->difference_nats, 0.25);
   EXPECT_DOUBLE_EQ(summary->kl_nats, 0.15);
   EXPECT_DOUBLE_EQ(summary->same_choice, 0.6);
-  EXPECT_LE(summary->kl_interval.low, 0.1 + 1e-12);  // one text's mean, of two
-  EXPECT_GE(summary->kl_interval.high, 5.0 / 30 - 1e-12);
+  // Around the mean per token, not that of the texts' means: 0.15 + (1 − 0.15·10)·2/40 and 0.15 + (5 − 0.15·30)·2/40.
+  EXPECT_DOUBLE_EQ(summary->kl_interval.low, 0.125);
+  EXPECT_DOUBLE_EQ(summary->kl_interval.high, 0.175);
 }
 
 TEST(ModelDistance, NothingToCountAndNumbersThatAreNone) {
