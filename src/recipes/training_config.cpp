@@ -157,7 +157,7 @@ engine::AdamwOptions adamw_options(const TrainingConfig& config) {
 }
 
 int64_t micro_batch_tokens(const TrainingConfig& config) {
-  return config.micro_batch_tokens > 0 ? config.micro_batch_tokens : 512;
+  return config.micro_batch_tokens > 0 ? config.micro_batch_tokens : 256;
 }
 
 int64_t most_activation_bytes(const TrainingConfig& config) {
