@@ -21,29 +21,33 @@ namespace {
 using files::Json;
 
 Result<Json> run_bench(const ModelOptions& options) {
-  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype));
+  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype, options.activations));
   const Session& s = *session;
   const engine::Roof roof = engine::measure_roof(session->pool, s.context.kernels);
-  const bool float32 = s.model.dtype == engine::Dtype::kFloat32;
-  auto fraction = [&](const Work& work) {
-    return work.gflop / work.seconds / (float32 ? roof.float32_gflops : roof.bf16_gflops);
-  };
-  const Work product = float32_gemm(s.context), bf16_product = bf16_gemm(s.context);
+  const engine::Arithmetic arithmetic = s.model.dtype.activations;
+  const double own_roof = arithmetic == engine::Arithmetic::kFloat32    ? roof.float32_gflops
+                          : arithmetic == engine::Arithmetic::kBfloat16 ? roof.bf16_gflops
+                                                                        : roof.int8_gops;
+  auto fraction = [&](const Work& work) { return work.gflop / work.seconds / own_roof; };
+  const Work product = float32_gemm(s.context), bf16_product = bf16_gemm(s.context),
+             int8_product = int8_gemm(s.context);
   const Work prompt = prefill(s.context, s.model, 512), step = TRY(grpo_step(s.context, s.model, 40));
   const engine::Roof again = engine::measure_roof(session->pool, s.context.kernels);
-  const double weight_bytes = float32 ? 4 : 2;
-  const double weights_gb = 1e-9 * weight_bytes * (Shapes(s.model).body + Shapes(s.model).head) / 2;
+  const double weights_gb = 1e-9 * Shapes(s.model).bytes;
   const double one = decode(s.context, s.model, 1);
   return Json{{"machine", machine(s.context)},
               {"dtype", engine::dtype_name(s.model.dtype)},
               {"roof_gflops", roof.float32_gflops},
               {"roof_gflops_again", again.float32_gflops},
               {"roof_bf16_gflops", roof.bf16_gflops},
+              {"roof_int8_gops", roof.int8_gops},
               {"roof_dram_gbs", roof.dram_read_gbs},
               {"gemm_gflops", product.gflop / product.seconds},
               {"gemm_fraction", product.gflop / product.seconds / roof.float32_gflops},
               {"gemm_bf16_gflops", bf16_product.gflop / bf16_product.seconds},
               {"gemm_bf16_fraction", bf16_product.gflop / bf16_product.seconds / roof.bf16_gflops},
+              {"gemm_int8_gops", int8_product.gflop / int8_product.seconds},
+              {"gemm_int8_fraction", int8_product.gflop / int8_product.seconds / roof.int8_gops},
               {"prefill_tokens_per_s", 512 / prompt.seconds},
               {"prefill_fraction", fraction(prompt)},
               {"decode_tokens_per_s", one},
@@ -56,7 +60,7 @@ Result<Json> run_bench(const ModelOptions& options) {
 }
 
 Result<Json> run_roles(const ModelOptions& options) {
-  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype));
+  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype, options.activations));
   return measure_roles(*session, 16);
 }
 
@@ -64,14 +68,15 @@ void print_bench(const Json& b) {
   auto number = [&](const char* name) { return b[name].get<double>(); };
   fmt::print(
       "roof            {:8.1f} GFLOP/s float32 on {} threads ({} kernels; {:.1f} after the run), {:.1f} bfloat16, "
-      "{:.1f} "
-      "GB/s from memory\n",
+      "{:.1f} int8, {:.1f} GB/s from memory\n",
       number("roof_gflops"), b["machine"]["cores"].get<int>(), b["machine"]["kernels"].get<std::string>(),
-      number("roof_gflops_again"), number("roof_bf16_gflops"), number("roof_dram_gbs"));
+      number("roof_gflops_again"), number("roof_bf16_gflops"), number("roof_int8_gops"), number("roof_dram_gbs"));
   fmt::print("GEMM            {:8.1f} GFLOP/s             {:3.0f}% of the roof   512 x 2048 x 2048, float32\n",
              number("gemm_gflops"), 100 * number("gemm_fraction"));
   fmt::print("GEMM            {:8.1f} GFLOP/s             {:3.0f}% of the roof   512 x 2048 x 2048, bfloat16\n",
              number("gemm_bf16_gflops"), 100 * number("gemm_bf16_fraction"));
+  fmt::print("GEMM            {:8.1f} GOP/s               {:3.0f}% of the roof   512 x 2048 x 2048, int8\n",
+             number("gemm_int8_gops"), 100 * number("gemm_int8_fraction"));
   fmt::print("prefill         {:8.1f} tokens/s            {:3.0f}% of the roof   512 tokens, model in {}\n",
              number("prefill_tokens_per_s"), 100 * number("prefill_fraction"), b["dtype"].get<std::string>());
   fmt::print("decode, 1 row   {:8.1f} tokens/s            {:3.0f}% of the memory roof\n", number("decode_tokens_per_s"),
@@ -85,7 +90,7 @@ void print_bench(const Json& b) {
 
 // What llama.cpp can be asked, too (bench/llama.py).
 Result<Json> run_generation(const ModelOptions& options) {
-  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype));
+  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype, options.activations));
   const Session& s = *session;
   return Json{{"machine", machine(s.context)},
               {"dtype", engine::dtype_name(s.model.dtype)},
@@ -101,7 +106,7 @@ void print_generation(const Json& g) {
 }
 
 Result<Json> run_cost(const ModelOptions& options) {
-  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype));
+  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype, options.activations));
   const engine::Roof roof = engine::measure_roof(session->pool, session->context.kernels);
   Progress progress(stderr, is_terminal(stderr), terminal_columns(stderr), 1);
   const Json curves = TRY(cost_curves(session->context, session->model, [&](const char* name, int64_t size) {

@@ -62,12 +62,9 @@ Work gemm(const engine::Context& context) {
   product.b = b.data(), product.b_panel = kSide * engine::kPanel;
   product.c = c.data(), product.c_row = kSide;
   product.rows = kRows, product.panels = kSide / engine::kPanel, product.depth = kSide;
-  const double seconds = median_time(9, [&] {
-    if constexpr (kFloat32)
-      engine::run_matmuls(context.pool, context.kernels, {&product, 1});
-    else
-      engine::run_matmuls(context.pool, context.kernels, {}, {&product, 1});
-  });
+  engine::Matmuls products;
+  products.add(product);
+  const double seconds = median_time(9, [&] { engine::run_matmuls(context.pool, context.kernels, products); });
   return {seconds, 2e-9 * kRows * kSide * kSide};
 }
 
@@ -82,8 +79,12 @@ files::LoraConfig all_linear(int64_t rank) {
 }  // namespace
 
 Shapes::Shapes(const engine::Model& model) {
+  bytes = static_cast<double>(model.head_matrix().bytes());
   for (const auto& layer : model.layers)
-    for (const auto& w : layer.linears) body += 2.0 * static_cast<double>(w.out) * static_cast<double>(w.in);
+    for (const auto& w : layer.linears) {
+      body += 2.0 * static_cast<double>(w.out) * static_cast<double>(w.in);
+      bytes += static_cast<double>(w.bytes());
+    }
   head = 2.0 * static_cast<double>(model.config.vocab_size) * static_cast<double>(model.config.hidden_size);
 }
 
@@ -93,6 +94,31 @@ Work float32_gemm(const engine::Context& context) {
 
 Work bf16_gemm(const engine::Context& context) {
   return gemm<uint16_t>(context);
+}
+
+Work int8_gemm(const engine::Context& context) {
+  constexpr int64_t kRows = 512, kSide = 2048, kRowBytes = engine::quantized_row_bytes(kSide);
+  const engine::QuantizedFormat format;  // of Q8_0
+  const int64_t panel_bytes = format.panel_bytes(kSide), panels = kSide / engine::kPanel;
+  engine::ByteBuffer a(context.ledger, "bench", "a", kRows * kRowBytes),
+      b(context.ledger, "bench", "b", panels * panel_bytes);
+  engine::Buffer x(context.ledger, "bench", "x", kRows * kSide), c(context.ledger, "bench", "c", kRows * kSide);
+  for (int64_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 7) - 3.0f;
+  for (int64_t i = 0; i < b.size(); ++i) b[i] = static_cast<uint8_t>(i % 59);  // as scales: small halves
+  engine::quantize_rows(context.pool, context.kernels, x.data(), kRows, kSide, a.data());
+  engine::Matmuls products;
+  products.add(engine::Int8Matmul{.a = a.data(),
+                                  .a_row = kRowBytes,
+                                  .format = format,
+                                  .b = b.data(),
+                                  .b_panel = panel_bytes,
+                                  .c = c.data(),
+                                  .c_row = kSide,
+                                  .rows = kRows,
+                                  .panels = panels,
+                                  .depth = kSide});
+  const double seconds = median_time(9, [&] { engine::run_matmuls(context.pool, context.kernels, products); });
+  return {seconds, 2e-9 * kRows * kSide * kSide};
 }
 
 Work prefill(const engine::Context& context, const engine::Model& model, int64_t tokens) {

@@ -13,15 +13,16 @@ struct Work {
   double seconds, gflop;
 };
 
-// Operations of a model: per token through its layers, per row through its head.
+// Operations of a model: per token through its layers, per row through its head. And the bytes of those weights.
 struct Shapes {
-  double body = 0, head = 0;
+  double body = 0, head = 0, bytes = 0;
   explicit Shapes(const engine::Model& model);
 };
 
 // 512 × 2048 × 2048, as the engine multiplies.
 Work float32_gemm(const engine::Context& context);
 Work bf16_gemm(const engine::Context& context);
+Work int8_gemm(const engine::Context& context);
 
 // One prompt, to its first token.
 Work prefill(const engine::Context& context, const engine::Model& model, int64_t tokens);

@@ -84,8 +84,8 @@ void ask(bool terminal) {
 }
 
 Result<int> run_chat(const ChatOptions& options) {
-  const auto session =
-      TRY(open_session(options.model.model, options.model.adapter, options.model.threads, options.model.dtype));
+  const auto session = TRY(open_session(options.model.model, options.model.adapter, options.model.threads,
+                                        options.model.dtype, options.model.activations));
   if (session->chat_template() == nullptr)
     return error("[chat] {} Use an instruct model, or candor generate, which continues plain text.",
                  session->files.no_chat_template);

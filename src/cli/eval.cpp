@@ -39,8 +39,8 @@ Result<void> write_items(const std::string& path, const Evaluator& evaluator, co
 
 Result<int> run_eval(const EvalOptions& options) {
   data::Rows rows = TRY(data::read_rows(options.task));
-  const auto session =
-      TRY(open_session(options.model.model, options.model.adapter, options.model.threads, options.model.dtype));
+  const auto session = TRY(open_session(options.model.model, options.model.adapter, options.model.threads,
+                                        options.model.dtype, options.model.activations));
   const Evaluator evaluator = TRY(make_evaluator(*session, std::move(rows), options.evaluator));
   const std::atomic<bool>& stop = catch_interrupts();
   const auto result =

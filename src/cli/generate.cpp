@@ -205,8 +205,8 @@ Result<data::RowStream> open_rows(const GenerateOptions& options) {
 }
 
 Result<int> run_generate(const GenerateOptions& options) {
-  const auto session =
-      TRY(open_session(options.model.model, options.model.adapter, options.model.threads, options.model.dtype));
+  const auto session = TRY(open_session(options.model.model, options.model.adapter, options.model.threads,
+                                        options.model.dtype, options.model.activations));
   Sampling sampling = TRY(resolve_sampling(options.sampling, *session, "generate"));
   sampling.options.max_rows = options.max_rows;
   for (const std::string& note : sampling.notes) print_note(note);

@@ -98,8 +98,8 @@ Result<fs::path> finish_summary(Json& summary, const fs::path& folder, const Ses
 }
 
 Result<std::unique_ptr<Session>> open_job_session(const recipes::TrainingConfig& config) {
-  return open_session(config.model_name_or_path, "", static_cast<int>(config.threads),
-                      config.dtype == "auto" ? "" : config.dtype);
+  return open_session(config.model_name_or_path, "", static_cast<int>(config.threads), config.dtype,
+                      config.quantized_activations);
 }
 
 void print_ending(const Json& summary, const fs::path& page, std::string_view trained, const fs::path& final_folder) {

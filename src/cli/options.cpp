@@ -55,8 +55,10 @@ void ModelOptions::add_adapter(CLI::App& app) {
 
 void ModelOptions::add_dtype(CLI::App& app) {
   app.add_option("--dtype", dtype,
-                 "the arithmetic: float32 or bfloat16 (weights, inputs of linear layers, keys and values); by default "
-                 "what the model's file holds");
+                 "the arithmetic: float32, bfloat16 (weights, inputs of linear layers, keys and values), int8 or int4 "
+                 "(weights), blocks (a GGUF file's quantized ones); by default what the model's file holds");
+  app.add_option("--quantized_activations", activations,
+                 "what activations are where they meet quantized weights: auto, int8, bfloat16 or float32");
 }
 
 void ModelOptions::add_threads(CLI::App& app) {

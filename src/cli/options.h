@@ -19,9 +19,9 @@ struct Options {
   CLI::App app;
 };
 
-// MODEL, --adapter, --dtype, --threads and --json, for the verbs that run or read a model.
+// MODEL, --adapter, --dtype and --quantized_activations, --threads and --json, for the verbs that run or read a model.
 struct ModelOptions {
-  std::string model, adapter, dtype;
+  std::string model, adapter, dtype, activations;
   int threads = 0;  // 0: the cores this process may use
   bool json = false;
 

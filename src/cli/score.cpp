@@ -49,7 +49,7 @@ files::Json output_row(const data::Sequence& sequence, const engine::SequenceSco
 
 Result<void> run_score(const ModelOptions& model, const std::string& path) {
   const data::Rows rows = TRY(data::read_rows(path));
-  const auto session = TRY(open_session(model.model, model.adapter, model.threads, model.dtype));
+  const auto session = TRY(open_session(model.model, model.adapter, model.threads, model.dtype, model.activations));
   const data::TextReader reader{session->tokenizer(), session->chat_template(), session->files.special_tokens};
   std::vector<data::Sequence> sequences;
   std::vector<std::vector<int32_t>> ids;

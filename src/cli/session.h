@@ -29,9 +29,9 @@ struct Session {
 };
 
 // `model` as a user writes it, `adapter` a PEFT folder or empty, threads 0 = the cores this process may use. The kernel
-// level is the best one, or $CANDOR_CPU's. dtype: as engine::choose_dtype takes it, empty = what the model's file
-// holds.
+// level is the best one, or $CANDOR_CPU's. dtype and activations: as engine::choose_dtype takes them, empty = what the
+// model's file holds.
 Result<std::unique_ptr<Session>> open_session(const std::string& model, const std::string& adapter, int threads,
-                                              const std::string& dtype = "");
+                                              const std::string& dtype = "", const std::string& activations = "");
 
 }  // namespace candor::cli

@@ -25,7 +25,7 @@ struct Layout {
   Activations::Scratch scratch{};
   float *final_input = nullptr, *final_factor = nullptr;
   int64_t input_stride = 0, layer_stride = 0;
-  int64_t layers = 0, hidden = 0, work = 0, rounded = 0;
+  int64_t layers = 0, hidden = 0, work = 0, rounded = 0, quantized = 0;
 };
 
 struct Sizes {
@@ -87,8 +87,10 @@ Layout lay_out(const Sizes& sizes, float* layers, float* hidden_states, float* w
   s.u_row = sizes.rank;
   at.work = work.used;
 
-  if (sizes.dtype == Dtype::kBfloat16)
-    at.rounded = tokens * std::max({hidden, q, inner, trains ? std::max(q + 2 * kv, 2 * inner) : 0});
+  const int64_t widest = std::max({hidden, q, inner});
+  if (sizes.dtype.activations != Arithmetic::kFloat32)
+    at.rounded = tokens * std::max(widest, trains ? std::max(q + 2 * kv, 2 * inner) : 0);
+  if (sizes.dtype.activations == Arithmetic::kInt8) at.quantized = tokens * quantized_row_bytes(widest);
   return at;
 }
 
@@ -110,7 +112,7 @@ int64_t activation_bytes(const files::ModelConfig& config, Dtype dtype, int64_t 
                          Keep keep, int threads, bool dora) {
   const Layout at = lay_out({config, dtype, tokens, max_padded_rank, keep, threads}, nullptr, nullptr, nullptr);
   const int64_t magnitudes = dora && keep != Keep::kOneLayer ? magnitude_floats(config, tokens) : 0;
-  return 4 * (at.layers + at.hidden + at.work + magnitudes) + 2 * at.rounded;
+  return 4 * (at.layers + at.hidden + at.work + magnitudes) + 2 * at.rounded + at.quantized;
 }
 
 Activations::Activations(const Context& context, std::string role, const Model& model, int64_t max_padded_rank,
@@ -139,8 +141,10 @@ void Activations::reserve(int64_t tokens) {
   grow(context_, role_, "hidden states", needed.hidden, hidden_);
   grow(context_, role_, "workspace", needed.work, work_);
   grow(context_, role_, "rounded", needed.rounded, rounded_);
+  grow(context_, role_, "quantized", needed.quantized, quantized_);
   Layout at = lay_out(sizes, layers_.data(), hidden_.data(), work_.data());
   at.scratch.rounded.bf16 = rounded_.data();
+  at.scratch.rounded.int8 = quantized_.data();
   first_ = at.first;
   scratch_ = at.scratch;
   final_input_ = at.final_input;

@@ -73,6 +73,7 @@ class Activations {
   int64_t tokens_ = 0, input_stride_ = 0, layer_stride_ = 0;
   Buffer layers_, hidden_, work_, magnitudes_;
   Bf16Buffer rounded_;
+  ByteBuffer quantized_;
   float *final_input_ = nullptr, *final_factor_ = nullptr;
   LayerActivations first_{};
   Scratch scratch_{};

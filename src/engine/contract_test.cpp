@@ -21,11 +21,12 @@ using testing::random_ids;
 class Contract : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
  protected:
   std::string_view level() const { return std::get<0>(GetParam()); }
-  Dtype dtype() const { return std::get<1>(GetParam()) == "float32" ? Dtype::kFloat32 : Dtype::kBfloat16; }
+  Dtype dtype() const { return testing::dtype_of(std::get<1>(GetParam())); }
 };
 INSTANTIATE_TEST_SUITE_P(All, Contract,
                          ::testing::Combine(::testing::ValuesIn(testing::level_names()),
-                                            ::testing::Values("float32", "bfloat16")),
+                                            ::testing::Values("float32", "bfloat16", "int8", "int4", "int8_bfloat16",
+                                                              "int4_float32")),
                          [](const auto& info) { return std::get<0>(info.param) + "_" + std::get<1>(info.param); });
 
 // Prompts of several lengths around the page size, so that completions straddle pages in every way.

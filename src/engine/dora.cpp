@@ -9,7 +9,7 @@ namespace candor::engine {
 void row_squares(const Context& context, const PackedMatrix& weight, float* squares) {
   context.pool.run(weight.panels(), [&](int64_t panel, int) {
     std::vector<float> rows(static_cast<size_t>(weight.panel_size()));
-    weight.copy_panel(panel, rows.data());
+    weight.copy_panel(context.kernels, panel, rows.data());
     double sums[kPanel] = {};
     for (int64_t k = 0; k < weight.in; ++k)
       for (int64_t lane = 0; lane < kPanel; ++lane) {
@@ -32,7 +32,7 @@ void adapted_row_norms(const Kernels& kernels, const LoraPair& pair, const float
   const auto scale = static_cast<double>(pair.scale);
   for (int64_t panel = 0; panel < w.panels(); ++panel) {
     const float* of_panel = b + panel * kPanel * rank;  // 16 rows of B
-    w.copy_panel(panel, weight.data());
+    w.copy_panel(kernels, panel, weight.data());
     kernels.matmul({.a = a,
                     .a_row = in,
                     .b = weight.data(),

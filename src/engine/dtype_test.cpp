@@ -22,14 +22,33 @@ files::ModelFiles tiny_files() {
 
 TEST(Dtype, NamesAsUsersWriteThem) {
   const auto files = tiny_files();
-  for (const char* name : {"float32", "fp32", ""}) EXPECT_EQ(value_of(choose_dtype(name, files)), Dtype::kFloat32);
-  for (const char* name : {"bfloat16", "bf16"}) EXPECT_EQ(value_of(choose_dtype(name, files)), Dtype::kBfloat16);
+  for (const char* name : {"float32", "fp32", ""})
+    EXPECT_EQ(value_of(choose_dtype(name, "", files, plain_kernels())), Dtype::kFloat32);
+  for (const char* name : {"bfloat16", "bf16"})
+    EXPECT_EQ(value_of(choose_dtype(name, "", files, plain_kernels())), Dtype::kBfloat16);
   EXPECT_EQ(dtype_name(Dtype::kBfloat16), "bfloat16");
-  for (const char* name : {"int8", "int4"})
-    EXPECT_EQ(
-        choose_dtype(name, files).error().message,
-        fmt::format("[dtype] {} arithmetic does not exist yet: float32 and bfloat16 do. Choose one of them.", name));
-  EXPECT_THAT(choose_dtype("float16", files).error().message, HasSubstr("\"float16\" is unknown"));
+  EXPECT_THAT(choose_dtype("float16", "", files, plain_kernels()).error().message, HasSubstr("\"float16\" is unknown"));
+}
+
+TEST(Dtype, QuantizedWeightsMeetActivationsOfThreeKinds) {
+  const auto files = tiny_files();
+  for (const char* weights : {"int8", "int4", "blocks"}) {
+    auto chosen = [&](const char* activations, const Kernels& kernels) {
+      return dtype_name(value_of(choose_dtype(weights, activations, files, kernels)));
+    };
+    const std::string name = weights;
+    EXPECT_EQ(chosen("int8", plain_kernels()), name);
+    EXPECT_EQ(chosen("bfloat16", plain_kernels()), name + " with bfloat16 activations");
+    EXPECT_EQ(chosen("float32", plain_kernels()), name + " with float32 activations");
+    EXPECT_EQ(chosen("auto", plain_kernels()), name + " with bfloat16 activations");  // no fast products of bytes
+    EXPECT_EQ(chosen("", plain_kernels()), chosen("auto", plain_kernels()));
+    if (avx2_kernels() != nullptr) {
+      EXPECT_EQ(chosen("auto", *avx2_kernels()), name);
+    }
+  }
+  EXPECT_EQ(value_of(choose_dtype("float32", "int8", files, plain_kernels())), Dtype::kFloat32);
+  EXPECT_EQ(choose_dtype("int8", "int7", files, plain_kernels()).error().message,
+            "[quantized_activations] \"int7\" is unknown. Choose auto, int8, bfloat16 or float32.");
 }
 
 TEST(Dtype, ByDefaultWhatTheFileHolds) {
@@ -41,7 +60,7 @@ TEST(Dtype, ByDefaultWhatTheFileHolds) {
   Bench bench;
   for (const auto& [path, dtype] : held) {
     const auto files = value_of(files::open_model(golden(path)));
-    EXPECT_EQ(value_of(choose_dtype("", files)), dtype) << path;
+    EXPECT_EQ(value_of(choose_dtype("", "", files, plain_kernels())), dtype) << path;
     EXPECT_EQ(value_of(load_model(*bench.context, files)).dtype, dtype) << path;
     EXPECT_EQ(value_of(load_model(*bench.context, files, Dtype::kBfloat16)).dtype, Dtype::kBfloat16) << path;
   }

@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "base/math.h"
-#include "engine/kernels/parallel.h"
+#include "engine/matrix_products.h"
 #include "engine/weight_gradients.h"
 
 namespace candor::engine {
@@ -28,20 +28,34 @@ std::vector<Chunk> chunks_of(int64_t rows, int threads) {
   return chunks;
 }
 
-// Hidden states as the head reads them: as they are, or where it is bfloat16, rounded.
+// Hidden states as the head reads them: as they are, or where its arithmetic asks for it, rounded.
 struct HeadInput {
   std::vector<float> hidden;
   std::vector<uint16_t> rounded;
+  std::vector<uint8_t> quantized;
 
   // Of the rows that `rows` name.
   void gather(const Kernels& kernels, const PackedMatrix& head, const float* from, std::span<const HeadRow> rows) {
-    const int64_t width = padded(head.in);
-    hidden.resize(rows.size() * static_cast<size_t>(width));
-    for (size_t i = 0; i < rows.size(); ++i)
-      std::copy_n(from + rows[i].hidden_row * width, width, hidden.data() + static_cast<int64_t>(i) * width);
-    if (head.dtype() == Dtype::kFloat32) return;
-    rounded.resize(hidden.size());
-    kernels.round_bf16(hidden.data(), static_cast<int64_t>(hidden.size()), rounded.data());
+    const int64_t width = padded(head.in), row_bytes = quantized_row_bytes(head.in);
+    const auto count = static_cast<int64_t>(rows.size());
+    hidden.resize(static_cast<size_t>(count * width));
+    for (int64_t i = 0; i < count; ++i)
+      std::copy_n(from + rows[i].hidden_row * width, width, hidden.data() + i * width);
+    if (head.arithmetic() == Arithmetic::kBfloat16) {
+      rounded.resize(hidden.size());
+      kernels.round_bf16(hidden.data(), count * width, rounded.data());
+    } else if (head.arithmetic() == Arithmetic::kInt8) {
+      quantized.resize(static_cast<size_t>(count * row_bytes));
+      for (int64_t i = 0; i < count; ++i)
+        kernels.quantize_row(hidden.data() + i * width, width, quantized.data() + i * row_bytes);
+    }
+  }
+
+  // From row `begin` on.
+  MatrixInput from(const PackedMatrix& head, int64_t begin) const {
+    const int64_t at = begin * padded(head.in);
+    return {hidden.data() + at, rounded.empty() ? nullptr : rounded.data() + at,
+            quantized.empty() ? nullptr : quantized.data() + begin * quantized_row_bytes(head.in)};
   }
 };
 
@@ -49,61 +63,36 @@ struct HeadInput {
 // width.
 int64_t block_logits(const Kernels& kernels, const PackedMatrix& head, const HeadInput& input, int64_t begin,
                      int64_t rows, int64_t first, float* logits) {
-  const int64_t count = std::min(kVocabularyBlock, head.out - first), width = padded(head.in);
-  const int64_t panels = padded(count) / kPanel, at = first * width;
-  if (head.dtype() == Dtype::kFloat32)
-    kernels.matmul({.a = input.hidden.data() + begin * width,
-                    .a_row = width,
-                    .b = head.data.data() + at,
-                    .b_panel = head.panel_size(),
-                    .c = logits,
-                    .c_row = kVocabularyBlock,
-                    .rows = rows,
-                    .panels = panels,
-                    .depth = width});
-  else
-    kernels.bf16_matmul({.a = input.rounded.data() + begin * width,
-                         .a_row = width,
-                         .b = head.pairs.data() + at,
-                         .b_panel = head.panel_size(),
-                         .c = logits,
-                         .c_row = kVocabularyBlock,
-                         .rows = rows,
-                         .panels = panels,
-                         .depth = width});
+  const int64_t count = std::min(kVocabularyBlock, head.out - first);
+  with_product(head, input.from(head, begin), rows, first / kPanel, padded(count) / kPanel, logits, kVocabularyBlock,
+               [&](const auto& product) { run_matmul(kernels, product); });
   return count;
 }
 
-// product [rows, 16] = dlogits [rows, 512]·W of 16 columns of W and this block of the vocabulary.
-void block_product(const Kernels& kernels, const PackedMatrix& head, const float* dlogits, int64_t rows, int64_t first,
-                   int64_t depth, int64_t column, float* product) {
-  alignas(64) float panel[kVocabularyBlock * kPanel];
-  for (int64_t row = 0; row < depth; row += kPanel)
-    kernels.transpose_block(head.data.data() + (first + row) * padded(head.in) + column * kPanel, panel + row * kPanel);
-  kernels.matmul({.a = dlogits,
-                  .a_row = kVocabularyBlock,
-                  .b = panel,
-                  .c = product,
-                  .c_row = kPanel,
-                  .rows = rows,
-                  .panels = 1,
-                  .depth = depth});
+// The 16×16 block of W at a panel of outputs and the inputs from `column` on, as a product with dlogits reads it.
+void transpose_head_block(const Kernels& kernels, const PackedMatrix& head, int64_t panel, int64_t column, float* to) {
+  if (head.quantized()) return transpose_quantized(kernels, head.weights(), panel, column, to);
+  kernels.transpose_block(head.data.data() + panel * head.panel_size() + column * kPanel, to);
+}
+void transpose_head_block(const Kernels& kernels, const PackedMatrix& head, int64_t panel, int64_t column,
+                          uint16_t* to) {
+  if (head.quantized()) return transpose_quantized(kernels, head.weights(), panel, column, to);
+  kernels.bf16_transpose_block(head.pairs.data() + panel * head.panel_size() + column * kPanel, to);
 }
 
-void block_product(const Kernels& kernels, const PackedMatrix& head, const uint16_t* dlogits, int64_t rows,
-                   int64_t first, int64_t depth, int64_t column, float* product) {
-  alignas(64) uint16_t panel[kVocabularyBlock * kPanel];
-  for (int64_t row = 0; row < depth; row += kPanel)
-    kernels.bf16_transpose_block(head.pairs.data() + (first + row) * padded(head.in) + column * kPanel,
-                                 panel + row * kPanel);
-  kernels.bf16_matmul({.a = dlogits,
-                       .a_row = kVocabularyBlock,
-                       .b = panel,
-                       .c = product,
-                       .c_row = kPanel,
-                       .rows = rows,
-                       .panels = 1,
-                       .depth = depth});
+// product [rows, 16] = dlogits [rows, 512]·W of 16 columns of W and this block of the vocabulary.
+template <typename Number, typename Product>
+void block_product(const Kernels& kernels, const PackedMatrix& head, const Number* dlogits, Product product,
+                   int64_t first, int64_t column) {
+  alignas(64) Number panel[kVocabularyBlock * kPanel];
+  for (int64_t row = 0; row < product.depth; row += kPanel)
+    transpose_head_block(kernels, head, (first + row) / kPanel, column, panel + row * kPanel);
+  product.a = dlogits;
+  product.a_row = kVocabularyBlock;
+  product.b = panel;
+  product.c_row = kPanel;
+  product.panels = 1;
+  run_matmul(kernels, product);
 }
 
 // dhidden [rows, in] += dlogits [rows, 512]·W of this block, 16 columns of W at a time. At most kChunkRows rows.
@@ -112,18 +101,20 @@ void block_product(const Kernels& kernels, const PackedMatrix& head, const uint1
 void block_input_gradient(const Kernels& kernels, const PackedMatrix& head, const float* dlogits, int64_t rows,
                           int64_t first, int64_t count, double* dhidden) {
   const int64_t depth = padded(count), width = padded(head.in);
+  const bool whole = head.arithmetic() == Arithmetic::kFloat32;
   std::vector<uint16_t> rounded;
-  if (head.dtype() == Dtype::kBfloat16) {
+  if (!whole) {
     rounded.resize(static_cast<size_t>(rows * kVocabularyBlock));
     for (int64_t i = 0; i < rows; ++i)
       kernels.round_bf16(dlogits + i * kVocabularyBlock, depth, rounded.data() + i * kVocabularyBlock);
   }
   alignas(64) float product[kChunkRows * kPanel];
   for (int64_t column = 0; column < width; column += kPanel) {
-    if (head.dtype() == Dtype::kFloat32)
-      block_product(kernels, head, dlogits, rows, first, depth, column, product);
+    if (whole)
+      block_product(kernels, head, dlogits, Matmul{.c = product, .rows = rows, .depth = depth}, first, column);
     else
-      block_product(kernels, head, rounded.data(), rows, first, depth, column, product);
+      block_product(kernels, head, rounded.data(), Bf16Matmul{.c = product, .rows = rows, .depth = depth}, first,
+                    column);
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t j = 0; j < kPanel; ++j)
         dhidden[i * width + column + j] += static_cast<double>(product[i * kPanel + j]);
@@ -272,36 +263,17 @@ void head_backward(const Context& context, const PackedMatrix& head, const float
 
 void head_logits(const Context& context, const PackedMatrix& head, const float* hidden, int64_t rows, float* logits,
                  const std::optional<HeadAdapter>& adapter) {
-  const int64_t width = padded(head.in);
-  if (head.dtype() == Dtype::kBfloat16) {
-    std::vector<uint16_t> rounded(static_cast<size_t>(rows * width));
-    context.kernels.round_bf16(hidden, rows * width, rounded.data());
-    const Bf16Matmul product{.a = rounded.data(),
-                             .a_row = width,
-                             .b = head.pairs.data(),
-                             .b_panel = head.panel_size(),
-                             .c = logits,
-                             .c_row = padded(head.out),
-                             .rows = rows,
-                             .panels = head.panels(),
-                             .depth = width};
-    run_matmuls(context.pool, context.kernels, {}, {&product, 1});
-  } else {
-    const Matmul product{.a = hidden,
-                         .a_row = width,
-                         .b = head.data.data(),
-                         .b_panel = head.panel_size(),
-                         .c = logits,
-                         .c_row = padded(head.out),
-                         .rows = rows,
-                         .panels = head.panels(),
-                         .depth = width};
-    run_matmuls(context.pool, context.kernels, {&product, 1});
-  }
+  std::vector<uint16_t> rounded;
+  std::vector<uint8_t> quantized;
+  if (head.arithmetic() == Arithmetic::kBfloat16) rounded.resize(static_cast<size_t>(rows * padded(head.in)));
+  if (head.arithmetic() == Arithmetic::kInt8)
+    quantized.resize(static_cast<size_t>(rows * quantized_row_bytes(head.in)));
+  const ForwardProduct product{&head, logits};
+  matrices_forward(context, {&product, 1}, hidden, rows, {rounded.data(), quantized.data()});
   if (!adapter) return;
   const std::vector<float> u = adapter->down(context.kernels, hidden, rows);
-  const Matmul product = adapter->up_product(u.data(), rows, 0, head.panels(), logits, padded(head.out));
-  run_matmuls(context.pool, context.kernels, {&product, 1});
+  const Matmul added = adapter->up_product(u.data(), rows, 0, head.panels(), logits, padded(head.out));
+  run_matmuls(context.pool, context.kernels, {&added, 1});
 }
 
 }  // namespace candor::engine

@@ -33,13 +33,13 @@ void copy_head_slots(const Number* from, int64_t slots, int64_t width, Number* t
 int64_t kv_pool_bytes(const files::ModelConfig& config, Dtype dtype, int64_t pages, int64_t layers) {
   const int64_t slabs = (pages + kSlabPages - 1) / kSlabPages;
   const int64_t numbers = layers * config.kv_heads * 2 * padded(config.head_dim) * kPageTokens;
-  return slabs * kSlabPages * numbers * (dtype == Dtype::kFloat32 ? 4 : 2);
+  return slabs * kSlabPages * numbers * (kv_dtype(dtype) == Dtype::kFloat32 ? 4 : 2);
 }
 
 KvPool::KvPool(MemoryLedger& ledger, std::string role, const files::ModelConfig& config, Dtype dtype, int64_t layers)
     : ledger_(ledger),
       role_(std::move(role)),
-      dtype_(dtype),
+      dtype_(kv_dtype(dtype)),
       layers_(layers),
       kv_heads_(config.kv_heads),
       head_dim_(config.head_dim),

@@ -29,8 +29,8 @@ int64_t kv_pool_bytes(const files::ModelConfig& config, Dtype dtype, int64_t pag
 
 class KvPool {
  public:
-  // `role` names the pages in the ledger. layers: the model's, or 1, where each layer takes the place of the one
-  // before.
+  // `role` names the pages in the ledger; dtype: the model's. layers: the model's, or 1, where each layer takes the
+  // place of the one before.
   KvPool(MemoryLedger& ledger, std::string role, const files::ModelConfig& config, Dtype dtype, int64_t layers);
   KvPool(MemoryLedger& ledger, std::string role, const files::ModelConfig& config, Dtype dtype)
       : KvPool(ledger, std::move(role), config, dtype, config.layers) {}

@@ -92,5 +92,6 @@ void NumberBuffer<Number>::swap(NumberBuffer& other) noexcept {
 
 template class NumberBuffer<float>;
 template class NumberBuffer<uint16_t>;
+template class NumberBuffer<uint8_t>;
 
 }  // namespace candor::engine

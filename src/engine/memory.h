@@ -65,5 +65,6 @@ class NumberBuffer {
 };
 using Buffer = NumberBuffer<float>;
 using Bf16Buffer = NumberBuffer<uint16_t>;  // bfloat16 numbers, as their bits
+using ByteBuffer = NumberBuffer<uint8_t>;
 
 }  // namespace candor::engine

@@ -63,7 +63,7 @@ Result<void> each_matrix(Model& model, Act act) {
 }  // namespace
 
 Result<void> add_master_weights(const Context& context, const files::ModelFiles& files, Model& model) {
-  if (model.dtype == Dtype::kFloat32) return {};
+  if (model.dtype != Dtype::kBfloat16) return {};
   return each_matrix(model, [&](const std::string& name, PackedMatrix& matrix) -> Result<void> {
     PackedMatrix read = TRY(pack_matrix(context, *files.weights, name, matrix.out, matrix.in, Dtype::kFloat32));
     matrix.data = std::move(read.data);
@@ -94,7 +94,7 @@ Result<Model> load_body(const Context& context, const files::ModelFiles& files, 
   Model model;
   model.config = c;
   model.fingerprint = TRY(files::base_fingerprint(files));
-  model.dtype = dtype ? *dtype : TRY(choose_dtype("", files));
+  model.dtype = dtype ? *dtype : TRY(choose_dtype("", "", files, context.kernels));
   auto matrix = [&](const std::string& name, int64_t out, int64_t in) {
     return pack_matrix(context, weights, name, out, in, model.dtype);
   };

@@ -33,7 +33,7 @@ struct LayerWeights {
 struct Model {
   files::ModelConfig config;
   std::string fingerprint;           // files::base_fingerprint() of the weights as they were loaded
-  Dtype dtype = Dtype::kFloat32;     // of every matrix, and of keys and values
+  Dtype dtype = Dtype::kFloat32;     // of every matrix; keys and values follow (kv_dtype)
   PackedMatrix embedding;            // [vocab, hidden]
   std::optional<PackedMatrix> head;  // absent: tied, the embedding is the head; or there is none (config.labels)
   Buffer final_norm;
@@ -43,7 +43,7 @@ struct Model {
 };
 
 // Full fine-tuning in bfloat16 changes float32 master weights, which stand beside the rounded ones: reads them from the
-// files of the model. Does nothing in float32. Error: as load_model.
+// files of the model. Does nothing in another dtype. Error: as load_model.
 Result<void> add_master_weights(const Context& context, const files::ModelFiles& files, Model& model);
 
 // After a change of the master weights. Does nothing without them.

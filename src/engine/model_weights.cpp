@@ -63,7 +63,7 @@ ModelWeights::ModelWeights(const Model& model) {
 }
 
 void ModelWeights::add(const std::string& name, const PackedMatrix& matrix) {
-  infos_.push_back({name, matrix.data.empty() ? "BF16" : "F32", {matrix.out, matrix.in}});
+  infos_.push_back({name, matrix.data.empty() && !matrix.pairs.empty() ? "BF16" : "F32", {matrix.out, matrix.in}});
   places_[name] = {&matrix, nullptr};
 }
 

@@ -5,6 +5,8 @@
 #include <optional>
 
 #include "base/half.h"
+#include "engine/quantized_blocks.h"
+#include "files/gguf_block_encoders.h"
 
 namespace candor::engine {
 
@@ -50,16 +52,84 @@ void copy_float_row(const PackedMatrix& w, int64_t row, float* to) {
   for (int64_t k = 0; k < w.in; ++k) to[k] = from[k * kPanel];
 }
 
+float rounded_to_bf16(float x) {
+  return bfloat16_to_float(float_to_bfloat16(x));
+}
+
+// Quantized blocks that a matrix is kept in, or made into where the file has none that fit.
+struct Blocks {
+  const files::GgufBlockType* type = nullptr;  // null: floats
+  bool in_file = false;
+};
+
+Blocks blocks_for(const files::WeightReader& weights, const std::string& name, int64_t in, Dtype dtype) {
+  if (!dtype.quantized()) return {};
+  const files::GgufBlockType* stored = weights.block_type(name);
+  const auto format = stored == nullptr ? std::nullopt : block_format(*stored);
+  if (format && (format->bits == 4 || dtype.weights != WeightKind::kInt4)) return {stored, true};
+  if (dtype.weights == WeightKind::kBlocks) return {};
+  // A block with a minimum has no code for 0, which the end of a row that is no whole block needs.
+  const bool four = dtype.weights == WeightKind::kInt4;
+  return {files::find_encoder(!four ? "Q8_0" : in % kQuantizedGroup == 0 ? "Q4_1" : "Q4_0"), false};
+}
+
+// The rows of one panel as blocks, [count] rows, then into their lanes.
+Result<void> fill_quantized_panel(const files::WeightReader& weights, const std::string& name, const Blocks& blocks,
+                                  int64_t begin, int64_t end, PackedMatrix& matrix) {
+  const int64_t depth = quantized_depth(matrix.in), per_row = depth / blocks.type->values;
+  const int64_t row_bytes = per_row * blocks.type->bytes;
+  std::vector<uint8_t> raw(static_cast<size_t>((end - begin) * row_bytes));
+  if (blocks.in_file) {
+    TRY(weights.read_blocks(name, begin, end, raw.data()));
+  } else {
+    std::vector<float> rows(static_cast<size_t>((end - begin) * matrix.in)), row(static_cast<size_t>(depth));
+    TRY(weights.read_rows(name, begin, end, rows.data()));
+    for (int64_t i = 0; i < end - begin; ++i) {
+      std::copy_n(rows.data() + i * matrix.in, matrix.in, row.data());
+      if (files::encode_blocks(*blocks.type, row, raw.data() + i * row_bytes) < 0) continue;
+      return error(
+          "[model] weight \"{}\" holds a number in row {} that lies beyond the range of {}. Choose --dtype float32.",
+          name, begin + i, blocks.type->name);
+    }
+  }
+  uint8_t* panel = matrix.codes.data() + begin / kPanel * matrix.weights().panel_bytes;
+  for (int64_t i = 0; i < end - begin; ++i) {
+    if (place_row(*blocks.type, raw.data() + i * row_bytes, per_row, i, panel)) continue;
+    return error(
+        "[model] weight \"{}\" has a block in row {} whose scale is not finite: the file is damaged or the model's "
+        "training diverged.",
+        name, begin + i);
+  }
+  return {};
+}
+
 }  // namespace
 
+Arithmetic PackedMatrix::arithmetic() const {
+  if (quantized()) return activations;
+  return pairs.empty() ? Arithmetic::kFloat32 : Arithmetic::kBfloat16;
+}
+
 void PackedMatrix::copy_row(int64_t row, float* to) const {
-  if (dtype() == Dtype::kFloat32) return copy_float_row(*this, row, to);
+  if (quantized()) {
+    dequantize_row(weights(), row, to);
+    if (activations == Arithmetic::kBfloat16) std::transform(to, to + in, to, rounded_to_bf16);
+    return;
+  }
+  if (pairs.empty()) return copy_float_row(*this, row, to);
   const uint16_t* from = pairs.data() + row / kPanel * panel_size() + 2 * (row % kPanel);
   for (int64_t k = 0; k < in; ++k) to[k] = bfloat16_to_float(from[k / 2 * (2 * kPanel) + k % 2]);
 }
 
-void PackedMatrix::copy_panel(int64_t panel, float* to) const {
-  if (dtype() == Dtype::kFloat32) {
+void PackedMatrix::copy_panel(const Kernels& kernels, int64_t panel, float* to) const {
+  if (quantized()) {
+    const QuantizedWeights all = weights();
+    kernels.dequantize(format, all.depth(), all.panels + panel * all.panel_bytes, 0, padded(in), to);
+    std::fill(to + in * kPanel, to + panel_size(), 0.0f);
+    if (activations == Arithmetic::kBfloat16) std::transform(to, to + panel_size(), to, rounded_to_bf16);
+    return;
+  }
+  if (pairs.empty()) {
     std::copy_n(data.data() + panel * panel_size(), panel_size(), to);
     return;
   }
@@ -70,6 +140,7 @@ void PackedMatrix::copy_panel(int64_t panel, float* to) const {
 }
 
 void PackedMatrix::copy_trained_row(int64_t row, float* to) const {
+  if (quantized()) return dequantize_row(weights(), row, to);
   data.empty() ? copy_row(row, to) : copy_float_row(*this, row, to);
 }
 
@@ -79,17 +150,26 @@ Result<PackedMatrix> pack_matrix(const Context& context, const files::WeightRead
   PackedMatrix matrix;
   matrix.out = out, matrix.in = in;
   const int64_t size = padded(out) * padded(in);
-  if (dtype == Dtype::kFloat32)
-    matrix.data = Buffer(context.ledger, "weights", name, size);
-  else
+  const Blocks blocks = blocks_for(weights, name, in, dtype);
+  const bool bf16 = dtype == Dtype::kBfloat16 || (dtype.quantized() && weights.find(name)->type == "BF16");
+  if (blocks.type != nullptr) {
+    matrix.format = *block_format(*blocks.type);
+    matrix.activations = dtype.activations;
+    matrix.codes =
+        ByteBuffer(context.ledger, "weights", name, matrix.panels() * matrix.format.panel_bytes(quantized_depth(in)));
+  } else if (bf16) {
     matrix.pairs = Bf16Buffer(context.ledger, "weights", name, size);
+  } else {
+    matrix.data = Buffer(context.ledger, "weights", name, size);
+  }
   std::mutex mutex;
   std::optional<std::pair<int64_t, Error>> failure;
   auto fill = [&](int64_t panel) -> Result<void> {
     const int64_t begin = panel * kPanel, end = std::min(begin + kPanel, out);
+    if (matrix.quantized()) return fill_quantized_panel(weights, name, blocks, begin, end, matrix);
     std::vector<float> rows(static_cast<size_t>((end - begin) * in));
     TRY(weights.read_rows(name, begin, end, rows.data()));
-    if (dtype == Dtype::kFloat32) {
+    if (!bf16) {
       fill_panel(context.kernels, rows, end - begin, panel, matrix);
       return {};
     }

@@ -19,12 +19,20 @@ struct PackedMatrix {
   Bf16Buffer pairs;  // bfloat16: [padded(out)/16][padded(in)/2][16][2]; otherwise empty
   Buffer bias;       // [padded(out)], or empty
 
-  Dtype dtype() const { return pairs.empty() ? Dtype::kFloat32 : Dtype::kBfloat16; }
+  // Quantized: [padded(out)/16] panels (kernels/quantized.h); otherwise empty.
+  ByteBuffer codes;
+  QuantizedFormat format;
+  Arithmetic activations = Arithmetic::kFloat32;  // that quantized weights meet
+
+  Arithmetic arithmetic() const;
+  bool quantized() const { return !codes.empty(); }
   int64_t panels() const { return padded(out) / kPanel; }
-  int64_t panel_size() const { return padded(in) * kPanel; }
-  void copy_row(int64_t row, float* to) const;          // as it computes; to: in floats
-  void copy_panel(int64_t panel, float* to) const;      // the same of 16 rows, [padded(in)][16]
-  void copy_trained_row(int64_t row, float* to) const;  // of the master weights where there are some: what is saved
+  int64_t panel_size() const { return padded(in) * kPanel; }                           // in floats, or bfloat16
+  int64_t bytes() const { return 4 * data.size() + 2 * pairs.size() + codes.size(); }  // biases apart
+  QuantizedWeights weights() const { return {format, codes.data(), format.panel_bytes(quantized_depth(in)), in}; }
+  void copy_row(int64_t row, float* to) const;                              // as it computes; to: in floats
+  void copy_panel(const Kernels& kernels, int64_t panel, float* to) const;  // the same of 16 rows, [padded(in)][16]
+  void copy_trained_row(int64_t row, float* to) const;  // master weights, quantized ones in float32: what is saved
 };
 
 // Reads and packs a matrix [out, in], rounding to `dtype` where the file holds more. `name` is the weight's in the

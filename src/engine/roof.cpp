@@ -55,6 +55,7 @@ Roof measure_roof(ThreadPool& pool, const Kernels& kernels) {
   roof.float32_gflops = 1e-9 * arithmetic(kernels.multiply_add);
   roof.bf16_gflops = kernels.bf16_multiply_add == kernels.multiply_add ? roof.float32_gflops
                                                                        : 1e-9 * arithmetic(kernels.bf16_multiply_add);
+  roof.int8_gops = 1e-9 * arithmetic(kernels.int8_multiply_add);
   const std::vector<float> buffer(static_cast<size_t>(kBufferFloats), 1.0f);
   roof.dram_read_gbs = 1e-9 * best_rate([&] {
                          constexpr int64_t kPieces = 64, kHalf = kBufferFloats / kPieces / 2;

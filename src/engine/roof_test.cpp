@@ -15,6 +15,8 @@ TEST(Roof, IsPlausible) {
   EXPECT_LT(roof.float32_gflops, 2000);
   EXPECT_GT(roof.bf16_gflops, 0.5);
   EXPECT_LT(roof.bf16_gflops, 4000);
+  EXPECT_GT(roof.int8_gops, 0.5);
+  EXPECT_LT(roof.int8_gops, 8000);
   EXPECT_GT(roof.dram_read_gbs, 0.1);
   EXPECT_LT(roof.dram_read_gbs, 1000);
 }

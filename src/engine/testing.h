@@ -137,6 +137,18 @@ struct Bench {
   std::unique_ptr<Context> context;
 };
 
+// float32, bfloat16; int8, int4, blocks, with _bfloat16 or _float32 where activations are that.
+inline Dtype dtype_of(std::string_view name) {
+  if (name == "float32") return Dtype::kFloat32;
+  if (name == "bfloat16") return Dtype::kBfloat16;
+  const WeightKind weights = name.starts_with("int8")   ? WeightKind::kInt8
+                             : name.starts_with("int4") ? WeightKind::kInt4
+                                                        : WeightKind::kBlocks;
+  return {weights, name.ends_with("_float32")    ? Arithmetic::kFloat32
+                   : name.ends_with("_bfloat16") ? Arithmetic::kBfloat16
+                                                 : Arithmetic::kInt8};
+}
+
 // The kernel levels that this machine has.
 inline std::vector<std::string> level_names() {
   std::vector<std::string> names;

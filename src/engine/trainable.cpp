@@ -67,11 +67,10 @@ Trainable trainable_of(Adapter& adapter, ScalarHead* scalar_head) {
 }
 
 Result<void> check_full_training(const Model& model) {
-  if (!model.embedding.data.empty()) return {};
+  if (!model.dtype.quantized() && !model.embedding.data.empty()) return {};
   return error(
       "[full fine-tuning] the model's weights are held in {}: training all of them needs float32. Set dtype to "
-      "float32, "
-      "or train an adapter.",
+      "float32, or train an adapter.",
       dtype_name(model.dtype));
 }
 

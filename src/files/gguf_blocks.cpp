@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "files/gguf_codes.h"
 
 namespace candor::files {
 
@@ -64,18 +65,48 @@ void from_q4_1(const uint8_t* raw, int64_t blocks, float* out) {
   }
 }
 
+// The other types that gguf_codes.h takes apart: blocks of so many values and bytes.
+template <uint32_t kNumber>
+void from_codes(const uint8_t* raw, int64_t blocks, float* out) {
+  const GgufBlockType& type = *find_block_type(kNumber);
+  const GgufCodeFormat& format = *find_code_format(type.name);
+  for (int64_t block = 0; block < blocks; ++block, raw += type.bytes, out += type.values)
+    dequantize_codes(format, type.values, raw, out);
+}
+
 constexpr GgufBlockType kBlockTypes[] = {
-    {0, "F32", 1, 4, from_f32},        {1, "F16", 1, 2, from_f16},        {2, "Q4_0", 32, 18, from_q4_0},
-    {3, "Q4_1", 32, 20, from_q4_1},    {6, "Q5_0", 32, 22, nullptr},      {7, "Q5_1", 32, 24, nullptr},
-    {8, "Q8_0", 32, 34, from_q8_0},    {9, "Q8_1", 32, 36, nullptr},      {10, "Q2_K", 256, 84, nullptr},
-    {11, "Q3_K", 256, 110, nullptr},   {12, "Q4_K", 256, 144, nullptr},   {13, "Q5_K", 256, 176, nullptr},
-    {14, "Q6_K", 256, 210, nullptr},   {15, "Q8_K", 256, 292, nullptr},   {16, "IQ2_XXS", 256, 66, nullptr},
-    {17, "IQ2_XS", 256, 74, nullptr},  {18, "IQ3_XXS", 256, 98, nullptr}, {19, "IQ1_S", 256, 50, nullptr},
-    {20, "IQ4_NL", 32, 18, nullptr},   {21, "IQ3_S", 256, 110, nullptr},  {22, "IQ2_S", 256, 82, nullptr},
-    {23, "IQ4_XS", 256, 136, nullptr}, {24, "I8", 1, 1, nullptr},         {25, "I16", 1, 2, nullptr},
-    {26, "I32", 1, 4, nullptr},        {27, "I64", 1, 8, nullptr},        {28, "F64", 1, 8, nullptr},
-    {29, "IQ1_M", 256, 56, nullptr},   {30, "BF16", 1, 2, from_bf16},     {34, "TQ1_0", 256, 54, nullptr},
-    {35, "TQ2_0", 256, 66, nullptr},   {39, "MXFP4", 32, 17, nullptr},
+    {0, "F32", 1, 4, from_f32},
+    {1, "F16", 1, 2, from_f16},
+    {2, "Q4_0", 32, 18, from_q4_0},
+    {3, "Q4_1", 32, 20, from_q4_1},
+    {6, "Q5_0", 32, 22, from_codes<6>},
+    {7, "Q5_1", 32, 24, from_codes<7>},
+    {8, "Q8_0", 32, 34, from_q8_0},
+    {9, "Q8_1", 32, 36, nullptr},
+    {10, "Q2_K", 256, 84, from_codes<10>},
+    {11, "Q3_K", 256, 110, from_codes<11>},
+    {12, "Q4_K", 256, 144, from_codes<12>},
+    {13, "Q5_K", 256, 176, from_codes<13>},
+    {14, "Q6_K", 256, 210, from_codes<14>},
+    {15, "Q8_K", 256, 292, nullptr},
+    {16, "IQ2_XXS", 256, 66, nullptr},
+    {17, "IQ2_XS", 256, 74, nullptr},
+    {18, "IQ3_XXS", 256, 98, nullptr},
+    {19, "IQ1_S", 256, 50, nullptr},
+    {20, "IQ4_NL", 32, 18, nullptr},
+    {21, "IQ3_S", 256, 110, nullptr},
+    {22, "IQ2_S", 256, 82, nullptr},
+    {23, "IQ4_XS", 256, 136, nullptr},
+    {24, "I8", 1, 1, nullptr},
+    {25, "I16", 1, 2, nullptr},
+    {26, "I32", 1, 4, nullptr},
+    {27, "I64", 1, 8, nullptr},
+    {28, "F64", 1, 8, nullptr},
+    {29, "IQ1_M", 256, 56, nullptr},
+    {30, "BF16", 1, 2, from_bf16},
+    {34, "TQ1_0", 256, 54, nullptr},
+    {35, "TQ2_0", 256, 66, nullptr},
+    {39, "MXFP4", 32, 17, nullptr},
 };
 
 }  // namespace

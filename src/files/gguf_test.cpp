@@ -96,7 +96,8 @@ TEST(GgufBlocks, DequantizeBitForBit) {
     type->dequantize(raw.data(), entry["blocks"], values.data());
     EXPECT_EQ(std::memcmp(values.data(), expected.data(), 4 * values.size()), 0);
   }
-  EXPECT_THAT(dequantized, ElementsAre("BF16", "F16", "Q4_0", "Q4_1", "Q8_0"));
+  EXPECT_THAT(dequantized, ElementsAre("BF16", "F16", "Q2_K", "Q3_K", "Q4_0", "Q4_1", "Q4_K", "Q5_0", "Q5_1", "Q5_K",
+                                       "Q6_K", "Q8_0"));
 }
 
 TEST(GgufBlocks, Q8CodesReachMinus128) {

@@ -34,8 +34,9 @@ class GgufWeights : public WeightReader {
     std::vector<uint8_t> raw;
     for (int64_t at = begin; at < end; at += most) {
       const int64_t count = std::min(most, end - at);
-      const int64_t stored = order == RowOrder::kPlain ? at : rope_pair_row(at, head_dim_);
-      TRY(read_stored(*tensor, stored, count, row, raw, out + (at - begin) * row));
+      raw.resize(static_cast<size_t>(count * row_bytes(*tensor)));
+      TRY(read_stored(*tensor, order, at, count, raw.data()));
+      tensor->type->dequantize(raw.data(), count * row / tensor->type->values, out + (at - begin) * row);
     }
     const int64_t bad = first_non_finite(out, (end - begin) * row);
     if (bad >= 0) {
@@ -45,16 +46,36 @@ class GgufWeights : public WeightReader {
     return {};
   }
 
+  const GgufBlockType* block_type(std::string_view name) const override {
+    const auto found = places_.find(name);
+    CHECK(found != places_.end());
+    const GgufBlockType* type = found->second.first->type;
+    return type->values == 1 ? nullptr : type;
+  }
+
+  Result<void> read_blocks(std::string_view name, int64_t begin, int64_t end, uint8_t* raw) const override {
+    const auto found = places_.find(name);
+    CHECK(found != places_.end());
+    const auto& [tensor, order] = found->second;
+    CHECK(0 <= begin && begin <= end && end <= tensor->shape[0] && tensor->type->values > 1);
+    if (order == RowOrder::kPlain) return read_stored(*tensor, order, begin, end - begin, raw);
+    for (int64_t at = begin; at < end; ++at, raw += row_bytes(*tensor)) TRY(read_stored(*tensor, order, at, 1, raw));
+    return {};
+  }
+
  private:
   static constexpr int64_t kChunk = int64_t{1} << 18;  // values read at once: bounds the extra copy
 
-  Result<void> read_stored(const GgufTensor& tensor, int64_t first, int64_t rows, int64_t row,
-                           std::vector<uint8_t>& raw, float* out) const {
-    const int64_t blocks = rows * row / tensor.type->values, row_bytes = row / tensor.type->values * tensor.type->bytes;
-    raw.resize(static_cast<size_t>(rows * row_bytes));
-    TRY(file_.file().read(tensor.offset + static_cast<uint64_t>(first * row_bytes), raw.data(), raw.size()));
-    tensor.type->dequantize(raw.data(), blocks, out);
-    return {};
+  static int64_t row_bytes(const GgufTensor& tensor) {
+    const int64_t row = tensor.shape.size() == 2 ? tensor.shape[1] : 1;
+    return row / tensor.type->values * tensor.type->bytes;
+  }
+
+  // Rows [at, at + count) in Hugging Face's order; where that is not the file's, count is 1.
+  Result<void> read_stored(const GgufTensor& tensor, RowOrder order, int64_t at, int64_t count, uint8_t* raw) const {
+    const int64_t stored = order == RowOrder::kPlain ? at : rope_pair_row(at, head_dim_), bytes = row_bytes(tensor);
+    return file_.file().read(tensor.offset + static_cast<uint64_t>(stored * bytes), raw,
+                             static_cast<size_t>(count * bytes));
   }
 
   GgufFile file_;
@@ -79,8 +100,8 @@ Result<std::unique_ptr<WeightReader>> open_gguf_weights(GgufFile file, const Mod
     }
     if (tensor->type->dequantize == nullptr || (tensor->shape.size() == 1 && tensor->type->values != 1)) {
       return error(
-          "[{}] tensor \"{}\" is stored as {}, which is not supported {}: F32, F16, BF16, Q8_0, Q4_0 and Q4_1 "
-          "are.",
+          "[{}] tensor \"{}\" is stored as {}, which is not supported {}: F32, F16, BF16, Q8_0, Q4_0, Q4_1, "
+          "Q5_0, Q5_1 and Q2_K to Q6_K are.",
           path, tensor->name, tensor->type->name, tensor->shape.size() == 1 ? "for a vector" : "yet");
     }
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/input_file.h"
 #include "files/gguf.h"
 #include "files/hf_config.h"
@@ -59,6 +60,14 @@ const WeightInfo* WeightReader::find(std::string_view name) const {
     if (weight.name == name) return &weight;
   }
   return nullptr;
+}
+
+const GgufBlockType* WeightReader::block_type(std::string_view) const {
+  return nullptr;
+}
+
+Result<void> WeightReader::read_blocks(std::string_view, int64_t, int64_t, uint8_t*) const {
+  CHECK(false);
 }
 
 Result<ModelFiles> open_model(const fs::path& path) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "files/gguf_blocks.h"
 #include "files/model_config.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -19,7 +20,7 @@ namespace candor::files {
 // A weight under its Hugging Face name (GGUF's are translated), e.g. "model.layers.0.self_attn.q_proj.weight".
 struct WeightInfo {
   std::string name;
-  std::string type;            // as stored: "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"
+  std::string type;            // as stored: "F32", "F16", "BF16", "Q8_0", "Q4_K", …
   std::vector<int64_t> shape;  // outermost first: [out, in]
 };
 
@@ -35,6 +36,11 @@ class WeightReader {
   // (llama.cpp's q/k permutation undone). out has (end - begin)·row_size floats. The weight must exist and the range be
   // inside it (CHECK). Error: a value that is NaN or infinite (names file, weight and row).
   virtual Result<void> read_rows(std::string_view name, int64_t begin, int64_t end, float* out) const = 0;
+
+  // The same rows of a matrix that is stored in quantized blocks, as they are; bytes as the type says (gguf_blocks.h).
+  // nullptr from block_type(): it is stored otherwise. The blocks' numbers are not looked at.
+  virtual const GgufBlockType* block_type(std::string_view name) const;
+  virtual Result<void> read_blocks(std::string_view name, int64_t begin, int64_t end, uint8_t* raw) const;
 };
 
 struct ModelFiles {

@@ -39,6 +39,20 @@ TEST(GrpoConfig, FullFineTuningIsRefusedByName) {
   EXPECT_EQ(resolve("reward_funcs: accuracy\nuse_peft: true").message, "");
 }
 
+TEST(GrpoConfig, TrlsWordsForQuantizationBecomeADtype) {
+  const auto dtype = [](const std::string& more) {
+    return resolve("reward_funcs: accuracy\nlora_r: 8\n" + more).config.dtype;
+  };
+  EXPECT_EQ(dtype(""), "auto");
+  EXPECT_EQ(dtype("load_in_8bit: true"), "int8");
+  EXPECT_EQ(dtype("load_in_4bit: true"), "int4");
+  EXPECT_EQ(dtype("load_in_4bit: true\ndtype: int4"), "int4");
+  EXPECT_EQ(message("load_in_8bit: true\ndtype: bfloat16"),
+            "[grpo] load_in_8bit true means dtype int8, and dtype bfloat16 is given too. Remove one.");
+  EXPECT_EQ(message("load_in_8bit: true\nload_in_4bit: true"),
+            "[grpo] load_in_4bit true means dtype int4, and dtype int8 is given too. Remove one.");
+}
+
 TEST(GrpoConfig, AStepTakesWholeGroups) {
   EXPECT_EQ(message("per_device_train_batch_size: 12\nnum_generations: 8"),
             "[grpo] per_device_train_batch_size 12 x gradient_accumulation_steps 1 = 12 completions per step, which "

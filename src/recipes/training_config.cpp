@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <tuple>
 
 #include "engine/activations.h"
 
@@ -65,6 +66,18 @@ Result<void> check_adapter(const TrainingConfig& c, std::string_view recipe) {
   return {};
 }
 
+// load_in_8bit and load_in_4bit become the dtype that they mean.
+Result<void> choose_quantization(TrainingConfig& c, std::string_view recipe) {
+  for (const auto& [key, given, dtype] :
+       {std::tuple("load_in_8bit", c.load_in_8bit, "int8"), std::tuple("load_in_4bit", c.load_in_4bit, "int4")}) {
+    if (!given) continue;
+    if (c.dtype != "auto" && c.dtype != dtype)
+      return error("[{}] {} true means dtype {}, and dtype {} is given too. Remove one.", recipe, key, dtype, c.dtype);
+    c.dtype = dtype;
+  }
+  return {};
+}
+
 }  // namespace
 
 int64_t TrainingConfig::warmup_of(int64_t total) const {
@@ -75,6 +88,7 @@ int64_t TrainingConfig::warmup_of(int64_t total) const {
 
 Result<void> resolve_training(TrainingConfig& c, const Given& given, std::string_view recipe) {
   choose_adapter(c, given);
+  TRY(choose_quantization(c, recipe));
   TRY(check_evaluation(c, given, recipe));
   if (c.max_steps == 0 || c.max_steps < -1)
     return error("[{}] max_steps: expected a positive number of steps, or -1 for num_train_epochs, got {}.", recipe,

@@ -11,8 +11,15 @@ void add_model_and_data(FieldList& list, TrainingConfig& c, const std::string& d
            "the model: a Hugging Face directory, a GGUF file, hub:OWNER/NAME or a bundled name (smollm2)",
            {.required = true});
   list.add("dtype", &c.dtype, "arithmetic of the model's matrices; auto: what its file holds",
-           {.choices = {"auto", "float32", "bfloat16"},
+           {.choices = {"auto", "float32", "bfloat16", "int8", "int4", "blocks"},
             .other_names = {{"null", "auto"}, {"None", "auto"}, {"fp32", "float32"}, {"bf16", "bfloat16"}}});
+  list.add(
+      "quantized_activations", &c.quantized_activations,
+      "what activations are where they meet quantized weights; auto: int8 where the processor has fast products of "
+      "bytes, otherwise bfloat16",
+      {.choices = {"auto", "int8", "bfloat16", "float32"}});
+  list.add("load_in_8bit", &c.load_in_8bit, "the same as dtype int8");
+  list.add("load_in_4bit", &c.load_in_4bit, "the same as dtype int4");
   list.add("adapter_name_or_path", &c.adapter_name_or_path, "a PEFT adapter to start from instead of a new one");
   list.add("dataset_name", &c.dataset_name, dataset, {.required = true});
   list.add("eval_dataset", &c.eval_dataset, "rows to evaluate on, never trained on");

@@ -13,8 +13,8 @@ void add_shared(std::vector<TrlKey>& keys) {
   const auto supported = [&](std::initializer_list<std::string_view> names) {
     for (const auto name : names) keys.push_back({name, TrlHandling::kSupported, ""});
   };
-  supported({"model_name_or_path", "dtype", "dataset_name", "output_dir", "resume_from_checkpoint", "seed",
-             "shuffle_dataset"});
+  supported({"model_name_or_path", "dtype", "load_in_8bit", "load_in_4bit", "dataset_name", "output_dir",
+             "resume_from_checkpoint", "seed", "shuffle_dataset"});
   supported({"max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"});
   supported({"learning_rate", "lr_scheduler_type", "warmup_steps", "warmup_ratio", "adam_beta1", "adam_beta2",
              "adam_epsilon", "weight_decay", "max_grad_norm"});
@@ -76,11 +76,9 @@ void add_shared(std::vector<TrlKey>& keys) {
   refused("router_aux_loss_coef", "a mixture-of-experts loss", {"null", "0"});
   refused("model_init_kwargs", "settings of a PyTorch model", {"null"});
   refused("model_revision", "give the directory of that revision as model_name_or_path", {"main", "null"});
-  refused("load_in_8bit", "int8 base weights", {"false"});
-  refused("load_in_4bit", "int4 base weights", {"false"});
-  refused("bnb_4bit_quant_type", "int4 base weights", {"nf4"});
-  refused("use_bnb_nested_quant", "int4 base weights", {"false"});
-  refused("bnb_4bit_quant_storage", "int4 base weights", {"null"});
+  refused("bnb_4bit_quant_type", "another kind of 4-bit weights", {"nf4"});
+  refused("use_bnb_nested_quant", "another kind of 4-bit weights", {"false"});
+  refused("bnb_4bit_quant_storage", "another kind of 4-bit weights", {"null"});
   refused("lora_target_parameters", "adapters on bare parameters", {"null"});
   refused("optim", "another optimizer than AdamW", {"adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw"});
   refused("optim_args", "settings of another optimizer", {"null"});

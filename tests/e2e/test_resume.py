@@ -95,6 +95,19 @@ class Resume(Case):
         tiny_model.write_model(self.root / "model", stored="F32")
         self.refused(1, r"\[resume\] .*: written in bfloat16, this run is in float32: .*", *words, "--max_steps", STEPS + 1)
 
+    def test_quantized_runs_resume(self):
+        for quantized in ({"load_in_8bit": "true"}, {"dtype": "int4", "quantized_activations": "bfloat16"}):
+            with self.subTest(**quantized):
+                name = "-".join(quantized.values())
+                recipe = {**RECIPE, **quantized}
+                whole = self.grpo(f"whole-{name}", **recipe)
+                self.assertNotEqual(tensors(whole / "final"), tensors(self.uninterrupted() / "final"))
+                self.assertEqual({json.loads(row)["sampling/max_abs_logprob_gap"] for row in metrics(whole)}, {0})
+                words = self.grpo_words("run", **recipe, resume_from_checkpoint="auto")
+                run = self.killed(words, 2, seed=5)
+                self.assert_same_result(run, whole)
+                shutil.rmtree(run)
+
     @unittest.skipUnless(os.environ.get("CANDOR_E2E_LONG"), "long: set CANDOR_E2E_LONG=1")
     def test_kill_twenty_times(self):
         steps = {"max_steps": 60, "save_steps": 2}

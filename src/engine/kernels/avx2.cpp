@@ -5,6 +5,7 @@
 #if defined(__AVX2__) && defined(__FMA__)
 
 #include "base/math.h"
+#include "engine/kernels/avx2_int8.h"
 #include "engine/kernels/avx2_math.h"
 #include "engine/kernels/avx2_matmul.h"
 
@@ -281,6 +282,10 @@ constexpr Kernels kAvx2 = {
     .bf16_transpose_block = avx2::bf16_transpose_block,
     .round_bf16 = avx2::round_bf16,
     .widen_bf16 = avx2::widen_bf16,
+    .quantize_row = avx2::quantize_row,
+    .int8_matmul = avx2::int8_matmul,
+    .dequantize = avx2::dequantize,
+    .dequantize_bf16 = avx2::dequantize_bf16,
     .rms_norm = rms_norm,
     .rms_norm_backward = rms_norm_backward,
     .rope = rope,
@@ -299,6 +304,7 @@ constexpr Kernels kAvx2 = {
     .adamw = adamw,
     .multiply_add = multiply_add,
     .bf16_multiply_add = multiply_add,
+    .int8_multiply_add = avx2::int8_multiply_add,
 };
 
 }  // namespace

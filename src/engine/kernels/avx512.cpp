@@ -6,7 +6,9 @@
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 
 #include "base/math.h"
+#include "engine/kernels/avx2_int8.h"
 #include "engine/kernels/avx2_matmul.h"
+#include "engine/kernels/avx512_int8.h"
 #include "engine/kernels/avx512_math.h"
 #include "engine/kernels/avx512_matmul.h"
 
@@ -275,6 +277,10 @@ constexpr Kernels kAvx512 = {
     .bf16_transpose_block = avx2::bf16_transpose_block,
     .round_bf16 = avx2::round_bf16,
     .widen_bf16 = avx2::widen_bf16,
+    .quantize_row = avx2::quantize_row,
+    .int8_matmul = avx2::int8_matmul,
+    .dequantize = avx2::dequantize,
+    .dequantize_bf16 = avx2::dequantize_bf16,
     .rms_norm = rms_norm,
     .rms_norm_backward = rms_norm_backward,
     .rope = rope,
@@ -293,6 +299,7 @@ constexpr Kernels kAvx512 = {
     .adamw = adamw,
     .multiply_add = multiply_add,
     .bf16_multiply_add = multiply_add,
+    .int8_multiply_add = avx2::int8_multiply_add,
 };
 
 constexpr Kernels kAvx512Bf16 = [] {
@@ -303,16 +310,29 @@ constexpr Kernels kAvx512Bf16 = [] {
   return kernels;
 }();
 
+// Quantized weights have the same bits with VNNI and without, so that is no level of its own.
+Kernels with_vnni(Kernels kernels) {
+  if (!processor_has_avx512_vnni()) return kernels;
+  kernels.quantize_row = avx512::quantize_row;
+  kernels.int8_matmul = avx512::int8_matmul;
+  kernels.dequantize = avx512::dequantize;
+  kernels.dequantize_bf16 = avx512::dequantize_bf16;
+  kernels.int8_multiply_add = avx512::int8_multiply_add;
+  return kernels;
+}
+
 }  // namespace
 
 const Kernels* avx512_kernels() {
   static const bool present = processor_has_avx512();
-  return present ? &kAvx512 : nullptr;
+  static const Kernels kernels = with_vnni(kAvx512);
+  return present ? &kernels : nullptr;
 }
 
 const Kernels* avx512_bf16_kernels() {
   static const bool present = processor_has_avx512_bf16();
-  return present ? &kAvx512Bf16 : nullptr;
+  static const Kernels kernels = with_vnni(kAvx512Bf16);
+  return present ? &kernels : nullptr;
 }
 
 }  // namespace candor::engine

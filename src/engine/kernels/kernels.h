@@ -19,6 +19,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "engine/kernels/quantized.h"
 
 namespace candor::engine {
 
@@ -111,6 +112,17 @@ struct Kernels {
   void (*round_bf16)(const float* x, int64_t n, uint16_t* y);
   void (*widen_bf16)(const uint16_t* x, int64_t n, float* y);
 
+  // One row of n activations, n a multiple of 16, as quantized.h lays it out; to nearest even, zeros up to the next 32.
+  void (*quantize_row)(const float* x, int64_t n, uint8_t* row);
+  // Products with quantized weights, and weights [k, k + count) of one panel back as numbers, each one or two float32
+  // operations: [count][16], or rounded to bfloat16 in pairs along k, [count/2][16][2]. k and count are multiples
+  // of 16. All three have the same bits at every level.
+  void (*int8_matmul)(const Int8Matmul& m);
+  void (*dequantize)(const QuantizedFormat& format, int64_t depth, const uint8_t* panel, int64_t k, int64_t count,
+                     float* out);
+  void (*dequantize_bf16)(const QuantizedFormat& format, int64_t depth, const uint8_t* panel, int64_t k, int64_t count,
+                          uint16_t* out);
+
   // One row. y = x·w/sqrt(mean(x²) + eps); returns the factor 1/sqrt(…). n is the true width.
   float (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, float* y);
   // dx += d loss / d x, given dy = d loss / d y and the factor that the forward returned.
@@ -160,6 +172,8 @@ struct Kernels {
   int64_t (*multiply_add)(int64_t rounds, float* value);
   // The same with the arithmetic of bf16_matmul.
   int64_t (*bf16_multiply_add)(int64_t rounds, float* value);
+  // And with that of int8_matmul's sums of integers.
+  int64_t (*int8_multiply_add)(int64_t rounds, float* value);
 };
 
 const Kernels& plain_kernels();
@@ -169,6 +183,7 @@ const Kernels* avx512_bf16_kernels();  // nullptr where it has not AVX-512 BF16 
 bool processor_has_avx2();             // the operating system's support included
 bool processor_has_avx512();
 bool processor_has_avx512_bf16();
+bool processor_has_avx512_vnni();
 
 // The best level that this processor has, or the one that $CANDOR_CPU (plain, avx2, avx512, avx512_bf16) asks for.
 // Error: the level is unknown, or this processor lacks it.

@@ -58,9 +58,18 @@ void each_part(int64_t rows, int64_t panels, int64_t chunk, int64_t begin, int64
   }
 }
 
+template <typename Number>
+void transpose_quantized_blocks(const Kernels& kernels, const TransposedProduct<Number>& p, int64_t panel,
+                                int64_t panels, int64_t k0, int64_t depth, Number (*to)[kTransposedDepth * kPanel]) {
+  for (int64_t k = 0; k < depth; k += kPanel)
+    for (int64_t j = 0; j < panels; ++j)
+      transpose_quantized(kernels, *p.quantized, (k0 + k) / kPanel, (panel + j) * kPanel, to[j] + k * kPanel);
+}
+
 // The blocks of W that give `panels` panels of dX for outputs [k0, k0 + depth), each as that product's B.
 void transpose(const Kernels& kernels, const TransposedMatmul& p, int64_t panel, int64_t panels, int64_t k0,
                int64_t depth, float (*to)[kTransposedDepth * kPanel]) {
+  if (p.quantized != nullptr) return transpose_quantized_blocks(kernels, p, panel, panels, k0, depth, to);
   for (int64_t k = 0; k < depth; k += kPanel) {
     for (int64_t j = 0; j < panels; ++j) {
       const int64_t column = (panel + j) * kPanel;
@@ -77,16 +86,10 @@ void transpose(const Kernels& kernels, const TransposedMatmul& p, int64_t panel,
 
 void transpose(const Kernels& kernels, const Bf16TransposedMatmul& p, int64_t panel, int64_t panels, int64_t k0,
                int64_t depth, uint16_t (*to)[kTransposedDepth * kPanel]) {
+  if (p.quantized != nullptr) return transpose_quantized_blocks(kernels, p, panel, panels, k0, depth, to);
   for (int64_t k = 0; k < depth; k += kPanel)
     for (int64_t j = 0; j < panels; ++j)
       kernels.bf16_transpose_block(p.weight + (k0 + k) * p.in + (panel + j) * kPanel * kPanel, to[j] + k * kPanel);
-}
-
-void multiply(const Kernels& kernels, const Matmul& m) {
-  kernels.matmul(m);
-}
-void multiply(const Kernels& kernels, const Bf16Matmul& m) {
-  kernels.bf16_matmul(m);
 }
 
 template <typename Number>
@@ -111,7 +114,7 @@ void add_transposed(const Kernels& kernels, const TransposedProduct<Number>& p, 
     product.panels = panels;
     product.depth = depth;
     product.accumulate = accumulate || p.accumulate || k0 > 0;
-    multiply(kernels, product);
+    run_matmul(kernels, product);
   }
 }
 
@@ -146,44 +149,149 @@ template <typename M>
 int64_t work_of(const M& m) {
   return m.rows * m.panels * std::max<int64_t>(m.depth, 1);
 }
+template <typename Product>
+int64_t work_of(const Dequantized<Product>& m) {
+  return work_of(m.product);
+}
+
+// Some panels and rows of a product.
+template <typename M>
+M part_of(M m, int64_t panel, int64_t panels, int64_t row, int64_t rows) {
+  m.rows = rows, m.panels = panels;
+  m.a += row * m.a_row;
+  m.b += panel * m.b_panel;
+  m.c += row * m.c_row + panel * kPanel;
+  return m;
+}
+template <typename Product>
+Dequantized<Product> part_of(Dequantized<Product> m, int64_t panel, int64_t panels, int64_t row, int64_t rows) {
+  m.product = part_of(m.product, panel, panels, row, rows);
+  m.weights.panels += panel * m.weights.panel_bytes;
+  return m;
+}
+
+const Matmul& shape_of(const Matmul& m) {
+  return m;
+}
+const Bf16Matmul& shape_of(const Bf16Matmul& m) {
+  return m;
+}
+const Int8Matmul& shape_of(const Int8Matmul& m) {
+  return m;
+}
+template <typename Product>
+const Product& shape_of(const Dequantized<Product>& m) {
+  return m.product;
+}
 
 // The part of one product whose work lies in [begin, end) of its own.
 template <typename M>
 void run_share(const Kernels& kernels, const M& m, int64_t tasks, int64_t begin, int64_t end) {
-  const int64_t chunk = chunk_rows(m.rows, m.panels, tasks), size = work_of(m);
-  const int64_t pairs = ceil_div(m.rows, chunk) * m.panels;
-  each_part(m.rows, m.panels, chunk, ceil_div(begin * pairs, size), ceil_div(end * pairs, size),
-            [&](int64_t panel, int64_t panels, int64_t row, int64_t rows) {
-              M part = m;
-              part.rows = rows, part.panels = panels;
-              part.a += row * m.a_row;
-              part.b += panel * m.b_panel;
-              part.c += row * m.c_row + panel * kPanel;
-              multiply(kernels, part);
+  const int64_t rows = shape_of(m).rows, panels = shape_of(m).panels;
+  const int64_t chunk = chunk_rows(rows, panels, tasks), size = work_of(m);
+  const int64_t pairs = ceil_div(rows, chunk) * panels;
+  each_part(rows, panels, chunk, ceil_div(begin * pairs, size), ceil_div(end * pairs, size),
+            [&](int64_t panel, int64_t count, int64_t row, int64_t row_count) {
+              run_matmul(kernels, part_of(m, panel, count, row, row_count));
             });
+}
+
+void dequantize(const Kernels& kernels, const QuantizedWeights& w, int64_t panel, int64_t k, int64_t count, float* to) {
+  kernels.dequantize(w.format, w.depth(), w.panels + panel * w.panel_bytes, k, count, to);
+}
+void dequantize(const Kernels& kernels, const QuantizedWeights& w, int64_t panel, int64_t k, int64_t count,
+                uint16_t* to) {
+  kernels.dequantize_bf16(w.format, w.depth(), w.panels + panel * w.panel_bytes, k, count, to);
+}
+
+template <typename Number>
+void run_dequantized(const Kernels& kernels, const Dequantized<Product<Number>>& m) {
+  alignas(64) Number scratch[kTransposedPanels][kTransposedDepth * kPanel];
+  for (int64_t p0 = 0, panels = 0; p0 < m.product.panels; p0 += panels) {
+    panels = std::min(kTransposedPanels, m.product.panels - p0);
+    for (int64_t k0 = 0, depth = 0; k0 < m.product.depth; k0 += depth) {
+      depth = std::min(kTransposedDepth, m.product.depth - k0);
+      for (int64_t p = 0; p < panels; ++p) dequantize(kernels, m.weights, p0 + p, k0, depth, scratch[p]);
+      Product<Number> product = part_of(m.product, p0, panels, 0, m.product.rows);
+      product.a += k0;
+      product.b = scratch[0];
+      product.b_panel = kTransposedDepth * kPanel;
+      product.depth = depth;
+      product.accumulate = m.product.accumulate || k0 > 0;
+      run_matmul(kernels, product);
+    }
+  }
+}
+
+template <typename Number>
+void transpose_quantized_block(const Kernels& kernels, const QuantizedWeights& w, int64_t panel, int64_t column,
+                               void (*transpose)(const Number* in, Number* out), Number* to) {
+  Number block[kPanel * kPanel];
+  dequantize(kernels, w, panel, column, kPanel, block);
+  transpose(block, to);
+  if (w.in - column >= kPanel) return;
+  // Each pair of outputs holds its inputs one after the other, or each output does.
+  constexpr bool kPairs = std::is_same_v<Number, uint16_t>;
+  constexpr int64_t kStep = kPairs ? 2 : 1;
+  for (int64_t output = 0; output < kPanel; output += kStep)
+    std::fill(to + output * kPanel + (w.in - column) * kStep, to + (output + kStep) * kPanel, Number{0});
 }
 
 }  // namespace
 
-void run_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const Matmul> products,
-                 std::span<const Bf16Matmul> bf16_products) {
+void run_matmul(const Kernels& kernels, const Matmul& m) {
+  kernels.matmul(m);
+}
+void run_matmul(const Kernels& kernels, const Bf16Matmul& m) {
+  kernels.bf16_matmul(m);
+}
+void run_matmul(const Kernels& kernels, const Int8Matmul& m) {
+  kernels.int8_matmul(m);
+}
+void run_matmul(const Kernels& kernels, const DequantizedMatmul& m) {
+  run_dequantized<float>(kernels, m);
+}
+void run_matmul(const Kernels& kernels, const DequantizedBf16Matmul& m) {
+  run_dequantized<uint16_t>(kernels, m);
+}
+
+void run_matmuls(ThreadPool& pool, const Kernels& kernels, const Matmuls& products) {
+  auto each = [&](auto act) {
+    for (const auto& m : products.float32) act(m);
+    for (const auto& m : products.bf16) act(m);
+    for (const auto& m : products.int8) act(m);
+    for (const auto& m : products.dequantized) act(m);
+    for (const auto& m : products.dequantized_bf16) act(m);
+  };
   int64_t work = 0;
-  for (const Matmul& m : products) work += work_of(m);
-  for (const Bf16Matmul& m : bf16_products) work += work_of(m);
+  each([&](const auto& m) { work += work_of(m); });
   const int64_t tasks = task_count(pool, work);
   // Task t computes the outputs whose place in the whole, measured in multiply-adds, falls into its share.
   pool.run(tasks, [&](int64_t task, int) {
     const int64_t first = share_end(work, task - 1, tasks), last = share_end(work, task, tasks);
     int64_t start = 0;
-    auto take = [&](const auto& m) {
+    each([&](const auto& m) {
       const int64_t size = work_of(m);
       const int64_t begin = std::max(first - start, int64_t{0}), end = std::min(last - start, size);
       start += size;
       if (begin < end) run_share(kernels, m, tasks, begin, end);
-    };
-    for (const Matmul& m : products) take(m);
-    for (const Bf16Matmul& m : bf16_products) take(m);
+    });
   });
+}
+
+void run_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const Matmul> products) {
+  Matmuls all;
+  all.float32.assign(products.begin(), products.end());
+  run_matmuls(pool, kernels, all);
+}
+
+void transpose_quantized(const Kernels& kernels, const QuantizedWeights& weights, int64_t panel, int64_t column,
+                         float* to) {
+  transpose_quantized_block(kernels, weights, panel, column, kernels.transpose_block, to);
+}
+void transpose_quantized(const Kernels& kernels, const QuantizedWeights& weights, int64_t panel, int64_t column,
+                         uint16_t* to) {
+  transpose_quantized_block(kernels, weights, panel, column, kernels.bf16_transpose_block, to);
 }
 
 void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedMatmul> products) {
@@ -198,6 +306,15 @@ void round_rows(ThreadPool& pool, const Kernels& kernels, const float* x, int64_
   constexpr int64_t kChunk = 1 << 15;
   pool.run(ceil_div(n, kChunk), [&](int64_t i, int) {
     kernels.round_bf16(x + i * kChunk, std::min(kChunk, n - i * kChunk), y + i * kChunk);
+  });
+}
+
+void quantize_rows(ThreadPool& pool, const Kernels& kernels, const float* x, int64_t rows, int64_t n, uint8_t* y) {
+  constexpr int64_t kNumbers = 1 << 14;  // of a task
+  const int64_t chunk = std::max<int64_t>(1, kNumbers / n);
+  pool.run(ceil_div(rows, chunk), [&](int64_t i, int) {
+    for (int64_t row = i * chunk; row < std::min(rows, (i + 1) * chunk); ++row)
+      kernels.quantize_row(x + row * n, n, y + row * quantized_row_bytes(n));
   });
 }
 

@@ -4,16 +4,47 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "engine/kernels/kernels.h"
 
 namespace candor::engine {
 
+// A product whose weights are dequantized block by block as they are met: exactly the product with the whole matrix
+// dequantized. Of `product`, b is not read.
+template <typename Product>
+struct Dequantized {
+  Product product;
+  QuantizedWeights weights;
+};
+using DequantizedMatmul = Dequantized<Matmul>;
+using DequantizedBf16Matmul = Dequantized<Bf16Matmul>;
+
+// One product, on this thread.
+void run_matmul(const Kernels& kernels, const Matmul& m);
+void run_matmul(const Kernels& kernels, const Bf16Matmul& m);
+void run_matmul(const Kernels& kernels, const Int8Matmul& m);
+void run_matmul(const Kernels& kernels, const DequantizedMatmul& m);
+void run_matmul(const Kernels& kernels, const DequantizedBf16Matmul& m);
+
 // Independent products in one round of the pool: none may read or write what another writes. Give all that are ready
 // at once (q, k and v; gate and up): it saves rounds and balances better.
-void run_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const Matmul> products,
-                 std::span<const Bf16Matmul> bf16_products = {});
+struct Matmuls {
+  std::vector<Matmul> float32;
+  std::vector<Bf16Matmul> bf16;
+  std::vector<Int8Matmul> int8;
+  std::vector<DequantizedMatmul> dequantized;
+  std::vector<DequantizedBf16Matmul> dequantized_bf16;
+
+  void add(const Matmul& m) { float32.push_back(m); }
+  void add(const Bf16Matmul& m) { bf16.push_back(m); }
+  void add(const Int8Matmul& m) { int8.push_back(m); }
+  void add(const DequantizedMatmul& m) { dequantized.push_back(m); }
+  void add(const DequantizedBf16Matmul& m) { dequantized_bf16.push_back(m); }
+};
+void run_matmuls(ThreadPool& pool, const Kernels& kernels, const Matmuls& products);
+void run_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const Matmul> products);
 
 // dX [rows, in] = (accumulate ? dX : 0) + dY [rows, padded(out)]·W, with the packed weight of the forward pass as it
 // is: each task transposes the blocks it needs. Columns of dY in [out, padded(out)) meet the weight's padding; both
@@ -30,6 +61,8 @@ struct TransposedProduct {
   float* dx = nullptr;
   int64_t dx_row = 0;
   bool accumulate = false;
+  // Instead of `weight`: a quantized one, whose blocks are dequantized to Number, zeros beyond its last input.
+  const QuantizedWeights* quantized = nullptr;
 };
 using TransposedMatmul = TransposedProduct<float>;
 using Bf16TransposedMatmul = TransposedProduct<uint16_t>;
@@ -41,5 +74,15 @@ void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<
 
 // y = x rounded to bfloat16, n numbers.
 void round_rows(ThreadPool& pool, const Kernels& kernels, const float* x, int64_t n, uint16_t* y);
+
+// Rows of n numbers, n a multiple of 16, quantized; y has quantized_row_bytes(n) for each.
+void quantize_rows(ThreadPool& pool, const Kernels& kernels, const float* x, int64_t rows, int64_t n, uint8_t* y);
+
+// Inputs [column, column + 16) of the outputs of one panel of a quantized matrix, as dx reads them: [16 outputs][16
+// inputs], in bfloat16 pairs along the outputs.
+void transpose_quantized(const Kernels& kernels, const QuantizedWeights& weights, int64_t panel, int64_t column,
+                         float* to);
+void transpose_quantized(const Kernels& kernels, const QuantizedWeights& weights, int64_t panel, int64_t column,
+                         uint16_t* to);
 
 }  // namespace candor::engine

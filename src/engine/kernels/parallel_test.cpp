@@ -135,7 +135,10 @@ TEST(Parallel, ProductsOfBothKindsShareARound) {
     Floats c(size), c16(size);
     m.c = c.data(), h.c = c16.data();
     ThreadPool pool(threads);
-    run_matmuls(pool, best(), {&m, 1}, {&h, 1});
+    Matmuls both;
+    both.add(m);
+    both.add(h);
+    run_matmuls(pool, best(), both);
     EXPECT_EQ(c, expected) << threads;
     EXPECT_EQ(c16, expected16) << threads;
   }

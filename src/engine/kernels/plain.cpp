@@ -6,6 +6,7 @@
 #include "base/half.h"
 #include "base/math.h"
 #include "engine/kernels/kernels.h"
+#include "engine/kernels/plain_int8.h"
 
 namespace candor::engine {
 
@@ -234,6 +235,10 @@ constexpr Kernels kPlain = {
     .bf16_transpose_block = bf16_transpose_block,
     .round_bf16 = round_bf16,
     .widen_bf16 = widen_bf16,
+    .quantize_row = plain::quantize_row,
+    .int8_matmul = plain::int8_matmul,
+    .dequantize = plain::dequantize,
+    .dequantize_bf16 = plain::dequantize_bf16,
     .rms_norm = rms_norm,
     .rms_norm_backward = rms_norm_backward,
     .rope = rope,
@@ -252,6 +257,7 @@ constexpr Kernels kPlain = {
     .adamw = adamw,
     .multiply_add = multiply_add,
     .bf16_multiply_add = multiply_add,
+    .int8_multiply_add = multiply_add,
 };
 
 }  // namespace

@@ -59,6 +59,15 @@ bool processor_has_avx512_bf16() {
 #endif
 }
 
+bool processor_has_avx512_vnni() {
+#if defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return processor_has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & bit_AVX512VNNI);
+#else
+  return false;
+#endif
+}
+
 Result<const Kernels*> select_kernels(std::string_view wanted) {
   const std::array<const Kernels*, 4> levels = {avx512_bf16_kernels(), avx512_kernels(), avx2_kernels(),
                                                 &plain_kernels()};  // best first
