@@ -5,7 +5,7 @@
 // rounded once. Everything else is float32: sums, norms, biases, adapters (which see x and dy unrounded), gradients,
 // optimizer. The gradient passes through a rounding as if it were not there.
 //
-// Quantized weights (docs/adr/0008), embedding and head included, meet activations that are int8 (per row and 32
+// Quantized weights (docs/adr/0009), embedding and head included, meet activations that are int8 (per row and 32
 // inputs; all else as in bfloat16), bfloat16 (as above, on the dequantized weights rounded to it) or float32 (the
 // dequantized weights in float32 throughout).
 #pragma once

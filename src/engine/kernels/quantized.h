@@ -1,4 +1,4 @@
-// Quantized weights and activations as the integer kernels read them (docs/adr/0008).
+// Quantized weights and activations as the integer kernels read them (docs/adr/0009).
 //
 // A weight is w = (q - zero)·d or w = q·d + m, q an unsigned code of 4 or 8 bits; `group` inputs of one output share d
 // and m. A panel holds 16 outputs: their codes four inputs at a time, [16][4] bytes, which is what one step of vpdpbusd
