@@ -14,7 +14,7 @@ A spec file holds cases:
 
 Each case runs in a fresh folder. `file` writes a file there, `folder` makes one, `stdin` feeds the command, `env NAME=VALUE`
 sets a variable, `requires VERB` skips the case where --help does not list the verb. A stream that is not named must be
-empty; `stdout any` does not look. `shared PATH` skips the case where ../shared has no PATH and sets SHARED, `bundled smollm2`
+empty; `stdout any` does not look. `shared PATH` skips the case where ../shared has no PATH; SHARED is a link to it. `bundled smollm2`
 does so for the default model in the model cache. {{…}} is a regular expression that matches across lines; `exit` defaults to 0. Several
 `$` in one case run in order, each checked by what follows it.
 """
@@ -105,13 +105,14 @@ def run_case(candor, case):
     wrong = []
     with tempfile.TemporaryDirectory(prefix="candor_cli_") as folder:
         root = pathlib.Path(folder)
+        (root / "shared").symlink_to(SHARED)  # so that no message's line breaks depend on where the checkout lies
         for name in case.folders:
             (root / name).mkdir(parents=True)
         for name, lines in case.files.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
         env = {"PATH": f"{candor.parent}:{os.environ['PATH']}", "HOME": folder, "TERM": "dumb", "LC_ALL": "C.UTF-8",
-               "SHARED": str(SHARED), "CANDOR_CACHE": str(CACHE if case.bundled else root / "cache"), **case.env}
+               "SHARED": "shared", "CANDOR_CACHE": str(CACHE if case.bundled else root / "cache"), **case.env}
         for keep in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"):
             if keep in os.environ:
                 env[keep] = os.environ[keep]
