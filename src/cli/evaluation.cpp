@@ -16,7 +16,7 @@ Result<Evaluator> make_evaluator(const Session& session, data::Rows rows, const 
                    data::place(rows.name, row), column);
   }
   eval::Task task = TRY(eval::task_from_rows(std::move(rows), options.extraction));
-  const files::ModelConfig& config = session.model.config;
+  const files::ModelConfig& config = session.files.config;
   const data::PromptOptions prompt_options{"eval", config.max_positions, options.max_completion_length,
                                            options.max_prompt_length};
   data::PromptSet prompts = TRY(data::load_prompts(task.rows, session.tokenizer(), session.chat_template(),

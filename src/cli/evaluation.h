@@ -18,7 +18,7 @@ struct EvaluatorOptions {
   std::vector<std::string> stop;
 };
 
-// The session must outlive it.
+// The session must outlive it. Its weights may come later.
 struct Evaluator {
   const Session& session;
   eval::Task task;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/consent.h"
 #include "cli/exit_code.h"
 #include "cli/job.h"
@@ -40,7 +42,7 @@ Result<data::PromptSet> load_prompts(const GrpoConfig& config, const Session& se
                                      const std::vector<rewards::Reward>& rewards) {
   data::Rows rows = TRY(data::read_rows(config.dataset_name));
   TRY(rewards::check_rows(rewards, rows));
-  const data::PromptOptions options{"grpo", session.model.config.max_positions, config.max_completion_length,
+  const data::PromptOptions options{"grpo", session.files.config.max_positions, config.max_completion_length,
                                     config.max_prompt_length};
   return data::load_prompts(std::move(rows), session.tokenizer(), session.chat_template(), session.files.special_tokens,
                             options);
@@ -83,22 +85,21 @@ void print_table(const Json& summary) {
 
 // The run itself. Its exit code, once everything is set up.
 Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>& stop) {
-  const GrpoConfig& config = job.config;
   const JobClock clock;
-  std::vector<rewards::Reward> rewards = TRY(recipes::make_rewards(config));
-  std::optional<data::Rows> held_out;
-  if (!config.eval_dataset.empty()) held_out = TRY(data::read_rows(config.eval_dataset));
-  const auto session = TRY(open_job_session(config));
-  data::PromptSet prompts = TRY(load_prompts(config, *session, rewards));
-  const Json example = prompts.prompts.front().row.columns.value("prompt", Json(""));
-  std::optional<Evaluator> evaluator;
-  if (held_out)
-    evaluator.emplace(
-        TRY(make_evaluator(*session, std::move(*held_out),
-                           {config.accuracy_extraction, config.max_prompt_length, config.max_completion_length,
-                            config.temperature, static_cast<uint64_t>(config.seed), config.stop})));
-  recipes::GrpoStart start = TRY(recipes::start_grpo(config, session->context, session->model, prompts));
-  TRY(with_run_directory(config, recipes::prepare_run_directory));
+  GrpoInputs inputs = TRY(read_grpo_inputs(job.config));
+  const auto planned = TRY(plan_run<GrpoConfig>("grpo", job.config, planner_of(inputs)));
+  if (planned.refused) {
+    print_error(planned.refused->message);
+    return static_cast<int>(kUsage);
+  }
+  const GrpoConfig& config = planned.config;
+  progress.say(plan_line(planned.plan, planned.limit, config.micro_batch_tokens));
+  const std::unique_ptr<Session>& session = inputs.session;
+  const std::optional<Evaluator>& evaluator = inputs.evaluator;
+  TRY(load_job_weights(config, *session));
+  const Json example = inputs.prompts.prompts.front().row.columns.value("prompt", Json(""));
+  recipes::GrpoStart start = TRY(recipes::start_grpo(config, session->context, session->model, inputs.prompts));
+  TRY(with_run_directory(job.config, recipes::prepare_run_directory));
   const FolderLock lock = TRY(claim_run("grpo", config, clock, progress));
 
   auto evaluate_now = [&](const engine::Adapter* adapter, const char* when) -> Result<std::optional<Evaluation>> {
@@ -123,9 +124,9 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
       .context = session->context,
       .model = session->model,
       .tokenizer = session->tokenizer(),
-      .prompts = std::move(prompts),
-      .rewards = std::move(rewards),
-      .recipe_yaml = recipe_yaml(config),
+      .prompts = std::move(inputs.prompts),
+      .rewards = std::move(inputs.rewards),
+      .recipe_yaml = recipe_yaml(job.config),
       .evaluate = {},
       .report = [&](const recipes::StepReport& r) { progress.step(status_of(r, config.beta != 0)); },
       .doing = [&](const std::string& what) { progress.doing(what); },
@@ -149,11 +150,12 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
   }
 
   const fs::path final_folder = fs::path(config.output_dir) / "final";
-  GrpoConfig copy = config;
+  GrpoConfig copy = job.config;
   Json summary = summary_head(job.command, recipes::grpo_fields(copy), config.seed, *session, clock);
   summary["steps"] = result.steps;
   summary["num_tokens"] = result.num_tokens;
   summary["step_time_s"] = result.median_step_s;
+  add_plan(summary, planned.plan, planned.limit, config.micro_batch_tokens);
   summary["verdict"] =
       fmt::format("{} steps of GRPO; no eval_dataset, so nothing says whether the model is better.", result.steps);
   if (evaluator) {
@@ -179,6 +181,45 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
 }
 
 }  // namespace
+
+Result<GrpoInputs> read_grpo_inputs(const GrpoConfig& config) {
+  GrpoInputs inputs;
+  inputs.rewards = TRY(recipes::make_rewards(config));
+  std::optional<data::Rows> held_out;
+  if (!config.eval_dataset.empty()) held_out = TRY(data::read_rows(config.eval_dataset));
+  inputs.meter.mark("data", "rows");
+  inputs.session = TRY(open_job_files(config));
+  inputs.meter.mark("program", "tokenizer");
+  inputs.prompts = TRY(load_prompts(config, *inputs.session, inputs.rewards));
+  if (held_out) {
+    inputs.evaluator.emplace(
+        TRY(make_evaluator(*inputs.session, std::move(*held_out),
+                           {config.accuracy_extraction, config.max_prompt_length, config.max_completion_length,
+                            config.temperature, static_cast<uint64_t>(config.seed), config.stop})));
+    inputs.prose = TRY(eval::prose_lengths(inputs.session->tokenizer()));
+  }
+  inputs.meter.mark("data", "prompts");
+  return inputs;
+}
+
+recipes::PlanOf<GrpoConfig> planner_of(const GrpoInputs& inputs) {
+  const auto longest = [](const data::PromptSet& set) {
+    size_t tokens = 1;
+    for (const data::Prompt& prompt : set.prompts) tokens = std::max(tokens, prompt.ids.size());
+    return static_cast<int64_t>(tokens);
+  };
+  recipes::GrpoWorkload workload{longest(inputs.prompts), {}, inputs.prose};
+  if (inputs.evaluator) {
+    const data::PromptSet& items = inputs.evaluator->prompts;
+    workload.evaluation = {static_cast<int64_t>(items.prompts.size()), 1, longest(items),
+                           inputs.evaluator->sampled.max_new_tokens};
+  }
+  return [&inputs, workload](const GrpoConfig& config) {
+    Session& session = *inputs.session;
+    return recipes::plan_grpo(config, {session.context.kernels, session.pool, session.files, inputs.meter.held()},
+                              workload);
+  };
+}
 
 int run_grpo_job(const GrpoJob& job) {
   return run_job(

@@ -5,6 +5,7 @@
 #include <ctime>
 #include <optional>
 
+#include "base/memory_limit.h"
 #include "cli/exit_code.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
@@ -92,14 +93,18 @@ Json summary_head(const std::string& command, const recipes::FieldList& fields, 
 Result<fs::path> finish_summary(Json& summary, const fs::path& folder, const Session& session, const JobClock& clock) {
   summary["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - clock.clock).count();
   summary["peak_bytes"] = peak_resident_bytes();
+  summary["peak_anonymous_bytes"] = peak_anonymous_bytes();
   summary["buffers"] = buffers(session.ledger);
   TRY(files::write_json_atomically(folder / "summary.json", summary));
   return write_report(folder);
 }
 
-Result<std::unique_ptr<Session>> open_job_session(const recipes::TrainingConfig& config) {
-  return open_session(config.model_name_or_path, "", static_cast<int>(config.threads), config.dtype,
-                      config.quantized_activations);
+Result<std::unique_ptr<Session>> open_job_files(const recipes::TrainingConfig& config) {
+  return open_files(config.model_name_or_path, static_cast<int>(config.threads));
+}
+
+Result<void> load_job_weights(const recipes::TrainingConfig& config, Session& session) {
+  return load_weights(session, config.dtype, config.quantized_activations);
 }
 
 void print_ending(const Json& summary, const fs::path& page, std::string_view trained, const fs::path& final_folder) {

@@ -61,8 +61,9 @@ files::Json summary_head(const std::string& command, const recipes::FieldList& f
 Result<std::filesystem::path> finish_summary(files::Json& summary, const std::filesystem::path& folder,
                                              const Session& session, const JobClock& clock);
 
-// The model that the recipe names, in its dtype.
-Result<std::unique_ptr<Session>> open_job_session(const recipes::TrainingConfig& config);
+// The model that the recipe names: its files, and once the plan fits, its weights in the recipe's dtype.
+Result<std::unique_ptr<Session>> open_job_files(const recipes::TrainingConfig& config);
+Result<void> load_job_weights(const recipes::TrainingConfig& config, Session& session);
 
 // The last lines that a user reads: the page, what final/ holds ("adapter" or "model"), the command to talk to it.
 void print_ending(const files::Json& summary, const std::filesystem::path& page, std::string_view trained,

@@ -1,5 +1,6 @@
 // `candor VERB …`: finds the verb and hands it the rest of the line.
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <cstdio>
 #include <string>
@@ -54,5 +55,9 @@ int run(const std::vector<std::string>& words) {
 }  // namespace candor::cli
 
 int main(int count, char** words) {
+  // What is freed goes back to the system, so that a run holds what its plan says (docs/memory.md). By itself glibc
+  // keeps more with every large block that was ever freed.
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
+  mallopt(M_TRIM_THRESHOLD, 1 << 20);
   return candor::cli::run(std::vector<std::string>(words + 1, words + count));
 }

@@ -21,39 +21,6 @@ namespace {
 
 constexpr const char* kSums = "sums";  // as a dataset: the task that this verb makes itself
 
-// The recipe: 8 prompts × 8 completions a step. KL stays off, as in the prototype that this run is compared with; the
-// prose check at the end says what that cost.
-recipes::GrpoConfig quickstart_recipe() {
-  recipes::GrpoConfig config;
-  config.model_name_or_path = "smollm2";
-  config.dataset_name = kSums;
-  config.eval_dataset = kSums;
-  config.output_dir = "runs/quickstart";
-  config.max_steps = 20;
-  config.per_device_train_batch_size = 64;
-  config.num_generations = 8;
-  config.max_completion_length = 14;
-  config.learning_rate = 3e-4;
-  config.lr_scheduler_type = "constant";
-  config.reward_funcs = {"accuracy"};
-  config.use_peft = true;
-  config.lora_r = 16;
-  config.lora_alpha = 32;
-  config.logging_steps = 1;
-  config.save_steps = 5;
-  return config;
-}
-
-recipes::GrpoConfig offline_recipe() {
-  recipes::GrpoConfig config = quickstart_recipe();
-  config.model_name_or_path = "tiny";
-  config.output_dir = "runs/quickstart-offline";
-  config.max_steps = 40;
-  config.learning_rate = 1e-3;
-  config.save_steps = 20;
-  return config;
-}
-
 // Writes the task's rows beside the run, so that `candor grpo RUN/recipe.yaml` repeats it from files.
 Result<void> write_rows(const std::filesystem::path& path, const eval::Task& task) {
   std::string lines;
@@ -92,11 +59,40 @@ Result<void> write_task(const recipes::GrpoConfig& config, bool offline) {
 
 }  // namespace
 
+// The recipe: 8 prompts × 8 completions a step. KL stays off, as in the prototype that this run is compared with; the
+// prose check at the end says what that cost.
+recipes::GrpoConfig quickstart_recipe(bool offline) {
+  recipes::GrpoConfig config;
+  config.model_name_or_path = "smollm2";
+  config.dataset_name = kSums;
+  config.eval_dataset = kSums;
+  config.output_dir = "runs/quickstart";
+  config.max_steps = 20;
+  config.per_device_train_batch_size = 64;
+  config.num_generations = 8;
+  config.max_completion_length = 14;
+  config.learning_rate = 3e-4;
+  config.lr_scheduler_type = "constant";
+  config.reward_funcs = {"accuracy"};
+  config.use_peft = true;
+  config.lora_r = 16;
+  config.lora_alpha = 32;
+  config.logging_steps = 1;
+  config.save_steps = 5;
+  if (!offline) return config;
+  config.model_name_or_path = "tiny";
+  config.output_dir = "runs/quickstart-offline";
+  config.max_steps = 40;
+  config.learning_rate = 1e-3;
+  config.save_steps = 20;
+  return config;
+}
+
 int quickstart(const Words& words) {
   GrpoJob job;
   Words rest = words;
   const bool offline = std::erase(rest, "--offline") > 0;
-  job.config = offline ? offline_recipe() : quickstart_recipe();
+  job.config = quickstart_recipe(offline);
   const recipes::FieldList fields = recipes::grpo_fields(job.config);
   const RecipeStart start = start_recipe(
       {"quickstart",

@@ -7,16 +7,27 @@
 
 namespace candor::cli {
 
-Result<std::unique_ptr<Session>> open_session(const std::string& model, const std::string& adapter, int threads,
-                                              const std::string& dtype, const std::string& activations) {
+Result<std::unique_ptr<Session>> open_files(const std::string& model, int threads) {
   const char* level = std::getenv("CANDOR_CPU");
   const engine::Kernels* kernels = TRY(engine::select_kernels(level == nullptr ? "" : level));
   auto session = std::make_unique<Session>(*kernels, threads > 0 ? threads : available_cores());
   session->files = TRY(files::open_model(TRY(files::resolve_model(model))));
   if (!session->files.tokenizer)
     return Error{session->files.no_tokenizer + " Copy tokenizer.json from the model's repository into this folder."};
-  session->model = TRY(engine::load_model(session->context, session->files,
-                                          TRY(engine::choose_dtype(dtype, activations, session->files, *kernels))));
+  return session;
+}
+
+Result<void> load_weights(Session& session, const std::string& dtype, const std::string& activations) {
+  session.model =
+      TRY(engine::load_model(session.context, session.files,
+                             TRY(engine::choose_dtype(dtype, activations, session.files, session.context.kernels))));
+  return {};
+}
+
+Result<std::unique_ptr<Session>> open_session(const std::string& model, const std::string& adapter, int threads,
+                                              const std::string& dtype, const std::string& activations) {
+  auto session = TRY(open_files(model, threads));
+  TRY(load_weights(*session, dtype, activations));
   if (!adapter.empty()) {
     const files::PeftAdapter saved = TRY(files::read_peft_adapter(adapter));
     session->adapter = TRY(engine::adapter_from_peft(session->context, session->model, saved));

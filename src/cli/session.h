@@ -28,9 +28,14 @@ struct Session {
   const engine::Adapter* role() const { return adapter ? &*adapter : nullptr; }
 };
 
-// `model` as a user writes it, `adapter` a PEFT folder or empty, threads 0 = the cores this process may use. The kernel
-// level is the best one, or $CANDOR_CPU's. dtype and activations: as engine::choose_dtype takes them, empty = what the
-// model's file holds.
+// The files of a model, with threads and kernels, and no weight yet: `model` as a user writes it, threads 0 = the cores
+// this process may use. The kernel level is the best one, or $CANDOR_CPU's.
+Result<std::unique_ptr<Session>> open_files(const std::string& model, int threads);
+
+// Then the weights. dtype and activations: as engine::choose_dtype takes them, empty = what the model's file holds.
+Result<void> load_weights(Session& session, const std::string& dtype, const std::string& activations);
+
+// Both, and `adapter`, a PEFT folder or empty.
 Result<std::unique_ptr<Session>> open_session(const std::string& model, const std::string& adapter, int threads,
                                               const std::string& dtype = "", const std::string& activations = "");
 

@@ -29,6 +29,19 @@ std::vector<recipes::SftDocument> sampled_documents(const data::SftSet& set) {
   return chosen;
 }
 
+}  // namespace
+
+std::optional<engine::SamplingShape> answers_shape(const data::SftSet& set) {
+  engine::SamplingShape shape{0, 1, 1, kSampleTokens};
+  for (const recipes::SftDocument& document : sampled_documents(set)) {
+    ++shape.requests;
+    shape.longest_prompt = std::max(shape.longest_prompt, static_cast<int64_t>(document.group.prompt.size()));
+  }
+  return shape.requests == 0 ? std::nullopt : std::optional(shape);
+}
+
+namespace {
+
 double token_accuracy(const recipes::SftEvaluation& evaluation) {
   return algorithms::sft_metrics(evaluation.rows)[1].value;
 }

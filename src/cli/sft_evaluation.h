@@ -8,6 +8,7 @@
 
 #include "cli/session.h"
 #include "data/sft.h"
+#include "engine/sampler.h"
 #include "files/json_file.h"
 #include "recipes/sft_pass.h"
 
@@ -17,6 +18,9 @@ struct SftState {
   recipes::SftEvaluation losses;
   std::vector<std::string> answers;  // greedy, to the first kSamples sequences that have a prompt
 };
+
+// What answering costs, for the memory plan; nothing where no sequence has a prompt.
+std::optional<engine::SamplingShape> answers_shape(const data::SftSet& set);
 
 // adapter: null = the model alone. `doing` is told how far it is; nothing if it was interrupted.
 std::optional<SftState> measure_sft(const Session& session, const engine::Adapter* adapter, const data::SftSet& set,

@@ -51,12 +51,12 @@ Result<void> replace_template(const std::string& path, Session& session) {
 }
 
 Result<data::SftSet> load_set(const SftConfig& config, const Session& session, const data::Rows& rows, bool evaluation,
-                              Progress& progress) {
+                              const std::function<void(const std::string&)>& say) {
   const data::TextReader reader{session.tokenizer(), session.chat_template(), session.files.special_tokens};
   data::SftSet set =
-      TRY(data::load_sft(rows, reader, recipes::data_options(config, session.model.config.max_positions, evaluation)));
-  for (const std::string& line : data::describe(set.account)) progress.say(fmt::format("{}: {}", set.name, line));
-  for (const std::string& note : set.notes) progress.say(note);
+      TRY(data::load_sft(rows, reader, recipes::data_options(config, session.files.config.max_positions, evaluation)));
+  for (const std::string& line : data::describe(set.account)) say(fmt::format("{}: {}", set.name, line));
+  for (const std::string& note : set.notes) say(note);
   return set;
 }
 
@@ -108,16 +108,19 @@ void print_table(const Json& summary) {
 
 // The run itself. Its exit code, once everything is set up.
 Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& stop) {
-  const SftConfig& config = job.config;
   const JobClock clock;
-  const data::Rows rows = TRY(data::read_rows(config.dataset_name));
-  std::optional<data::Rows> held_out_rows;
-  if (!config.eval_dataset.empty()) held_out_rows = TRY(data::read_rows(config.eval_dataset));
-  const auto session = TRY(open_job_session(config));
-  TRY(replace_template(config.chat_template_path, *session));
-  const data::SftSet train = TRY(load_set(config, *session, rows, false, progress));
-  std::optional<data::SftSet> held_out;
-  if (held_out_rows) held_out = TRY(load_set(config, *session, *held_out_rows, true, progress));
+  const SftInputs inputs = TRY(read_sft_inputs(job.config, [&](const std::string& line) { progress.say(line); }));
+  const auto planned = TRY(plan_run<SftConfig>("sft", job.config, planner_of(inputs)));
+  if (planned.refused) {
+    print_error(planned.refused->message);
+    return static_cast<int>(kUsage);
+  }
+  const SftConfig& config = planned.config;
+  progress.say(plan_line(planned.plan, planned.limit, config.micro_batch_tokens));
+  const std::unique_ptr<Session>& session = inputs.session;
+  const data::SftSet& train = inputs.train;
+  const std::optional<data::SftSet>& held_out = inputs.held_out;
+  TRY(load_job_weights(config, *session));
 
   auto measure = [&](const engine::Adapter* adapter, const char* when) {
     return measure_sft(
@@ -138,14 +141,14 @@ Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& 
     progress.say(fmt::format("before: held out, loss {:.4f}", before->losses.loss()));
   }
   recipes::SftStart start = TRY(recipes::start_sft(config, session->context, session->model, session->files, train));
-  TRY(with_run_directory(config, recipes::prepare_run_directory));
+  TRY(with_run_directory(job.config, recipes::prepare_run_directory));
   const FolderLock lock = TRY(claim_run("sft", config, clock, progress));
 
   const recipes::SftParts parts{.context = session->context,
                                 .model = session->model,
                                 .rows = train,
                                 .held_out = held_out ? &*held_out : nullptr,
-                                .recipe_yaml = recipe_yaml(config),
+                                .recipe_yaml = recipe_yaml(job.config),
                                 .report = [&](const recipes::StepReport& r) { progress.step(status_of(r)); },
                                 .say = [&](const std::string& line) { progress.say(line); },
                                 .doing = [&](const std::string& what) { progress.doing(what); },
@@ -157,12 +160,13 @@ Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& 
     return static_cast<int>(kInterrupted);
   }
 
-  SftConfig copy = config;
+  SftConfig copy = job.config;
   Json summary = summary_head(job.command, recipes::sft_fields(copy), config.seed, *session, clock);
   summary["steps"] = result.steps;
   summary["num_tokens"] = result.num_tokens;
   summary["step_time_s"] = result.median_step_s;
   summary["best_step"] = result.best_step;
+  add_plan(summary, planned.plan, planned.limit, config.micro_batch_tokens);
   summary["rows"] = {{"train", account_json(train)}};
   summary["verdict"] =
       fmt::format("{} steps of SFT; no eval_dataset, so nothing says whether the model is better.", result.steps);
@@ -179,7 +183,7 @@ Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& 
     summary["samples"] = sft_samples(*session, *held_out, *before, *after);
     summary["verdict"] = sft_verdict(summary["evaluations"]);
   }
-  const Json example = example_prompt(rows.rows.front().columns, config.dataset_text_field);
+  const Json example = example_prompt(inputs.rows.rows.front().columns, config.dataset_text_field);
   summary["talk_to_it"] = config.use_peft ? how_to_talk(config.model_name_or_path, final_folder, example)
                                           : how_to_talk(final_folder.string(), "", example);
   const fs::path page = TRY(finish_summary(summary, config.output_dir, *session, clock));
@@ -193,6 +197,31 @@ Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& 
 }
 
 }  // namespace
+
+Result<SftInputs> read_sft_inputs(const SftConfig& config, const std::function<void(const std::string&)>& say) {
+  SftInputs inputs;
+  inputs.rows = TRY(data::read_rows(config.dataset_name));
+  std::optional<data::Rows> held_out_rows;
+  if (!config.eval_dataset.empty()) held_out_rows = TRY(data::read_rows(config.eval_dataset));
+  inputs.meter.mark("data", "rows");
+  inputs.session = TRY(open_job_files(config));
+  TRY(replace_template(config.chat_template_path, *inputs.session));
+  inputs.meter.mark("program", "tokenizer");
+  inputs.train = TRY(load_set(config, *inputs.session, inputs.rows, false, say));
+  if (held_out_rows) inputs.held_out = TRY(load_set(config, *inputs.session, *held_out_rows, true, say));
+  inputs.meter.mark("data", "tokens");
+  return inputs;
+}
+
+recipes::PlanOf<SftConfig> planner_of(const SftInputs& inputs) {
+  recipes::SftWorkload workload = recipes::sft_workload(inputs.train, inputs.held_out ? &*inputs.held_out : nullptr);
+  if (inputs.held_out) workload.answers = answers_shape(*inputs.held_out);
+  return [&inputs, workload](const SftConfig& config) {
+    Session& session = *inputs.session;
+    return recipes::plan_sft(config, {session.context.kernels, session.pool, session.files, inputs.meter.held()},
+                             workload);
+  };
+}
 
 int run_sft_job(const SftJob& job) {
   return run_job(

@@ -4,7 +4,9 @@
 #include <functional>
 #include <string>
 
-#include "recipes/sft_config.h"
+#include "cli/memory.h"
+#include "cli/session.h"
+#include "data/sft.h"
 
 namespace candor::cli {
 
@@ -14,6 +16,19 @@ struct SftJob {
   bool json = false;                      // one JSON object at the end instead of a table
   std::function<Result<void>()> prepare;  // writes files that the recipe names, once its folder is found free; or empty
 };
+
+// What a run reads before it loads a weight.
+struct SftInputs {
+  data::Rows rows;
+  std::unique_ptr<Session> session;  // without weights
+  data::SftSet train;
+  std::optional<data::SftSet> held_out;
+  HeldMeter meter;
+};
+Result<SftInputs> read_sft_inputs(const recipes::SftConfig& config, const std::function<void(const std::string&)>& say);
+
+// Plans recipes on those inputs, which must outlive it.
+recipes::PlanOf<recipes::SftConfig> planner_of(const SftInputs& inputs);
 
 // With an eval_dataset the loss on it is taken before and after and compared row by row, and some of its prompts are
 // answered. Returns the exit code; everything is said on the terminal and written into config.output_dir.

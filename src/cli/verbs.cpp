@@ -8,6 +8,7 @@ namespace {
 constexpr std::array kVerbs = {
     Verb{"quickstart", "[--key value ...]", "the whole story on the default model in minutes, ending in a page",
          quickstart},
+    Verb{"plan", "[VERB] RECIPE.yaml", "what a run would hold in memory, by role, before anything is loaded", plan},
     Verb{"pretrain", "RECIPE.yaml [--key value]", "trains a new small model and its tokenizer from text", pretrain},
     Verb{"sft", "RECIPE.yaml [--key value]", "trains an adapter, or all weights, on given completions", sft},
     Verb{"grpo", "RECIPE.yaml [--key value]", "trains a LoRA adapter by GRPO on a verifiable reward", grpo},

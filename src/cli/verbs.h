@@ -21,6 +21,7 @@ int generate(const Words& words);
 int grpo(const Words& words);
 int inspect(const Words& words);
 int merge(const Words& words);
+int plan(const Words& words);
 int pretrain(const Words& words);
 int quantize(const Words& words);
 int quickstart(const Words& words);

@@ -81,6 +81,7 @@ void lay_out(const Context& context, const Model& model, Adapter& adapter) {
   adapter.parameters = Buffer(context.ledger, "adapter", "parameters", parameters);
   if (start > 0) adapter.start = Buffer(context.ledger, "adapter", "start", start);
   adapter.packed = Buffer(context.ledger, "adapter", "packed", packed);
+  if (context.ledger.planned()) return;
   for (const LoraPair& pair : adapter.pairs)
     if (pair.dora()) row_squares(context, *pair.base, adapter.packed.data() + pair.base_squares);
 }
@@ -197,6 +198,7 @@ Result<Adapter> make_adapter(const Context& context, const Model& model, const f
         module_path(0, Linear::kQ));
   lay_out(context, model, adapter);
   TRY(save_modules_of_base(context, model, adapter));
+  if (context.ledger.planned()) return adapter;
   if (pissa) start_from_factors(context, adapter);
   for (size_t i = 0; i < adapter.pairs.size() && !pissa; ++i)
     draw_pair(config.init, adapter.pairs[i], {seed, RngStream::kInitialisation, 0, static_cast<uint32_t>(i)},

@@ -79,6 +79,7 @@ Result<Adapter> adapter_from_peft(const Context& context, const Model& model, co
   if (adapter.pairs.empty()) return error("[adapter] the adapter has no tensors.");
   lay_out(context, model, adapter);
   TRY(read_saved_modules(context, model, saved, adapter));
+  if (context.ledger.planned()) return adapter;
   for (size_t i = 0; i < found.size(); ++i) {
     const LoraPair& pair = adapter.pairs[i];
     const files::LoraTensors& tensors = found[i];
@@ -95,7 +96,9 @@ Result<Adapter> adapter_from_peft(const Context& context, const Model& model, co
 }
 
 Result<void> check_base(const Model& model, const files::PeftAdapter& saved) {
-  if (saved.config.base_fingerprint.empty() || saved.config.base_fingerprint == model.fingerprint) return {};
+  const std::string& of_adapter = saved.config.base_fingerprint;
+  const bool unknown = of_adapter.empty() || model.fingerprint.empty();  // a plan's model has none
+  if (unknown || of_adapter == model.fingerprint) return {};
   return error(
       "[adapter] the adapter was trained on other weights: another base model, or this one in another precision (a "
       "quantized file, say).");

@@ -79,6 +79,11 @@ std::vector<int32_t> truncate(const std::vector<float>& probabilities, const Sam
 
 }  // namespace
 
+int64_t draw_scratch_bytes(int64_t vocabulary, const SamplingOptions& options) {
+  const int64_t rows = (options.temperature != 0 ? 1 : 0) + (changes_logits(options) ? 1 : 0);
+  return rows * vocabulary * static_cast<int64_t>(sizeof(float));
+}
+
 Draw draw_token(const Kernels& kernels, const float* logits, int64_t vocabulary, const SamplingOptions& options,
                 const TokenHistory& history, double uniform, DrawScratch& scratch) {
   const HeadState plain = statistics_of(kernels, logits, vocabulary, 1.0f);

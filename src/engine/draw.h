@@ -21,6 +21,9 @@ struct DrawScratch {
   std::vector<float> logits, probabilities;
 };
 
+// Bytes that one thread's scratch grows to.
+int64_t draw_scratch_bytes(int64_t vocabulary, const SamplingOptions& options);
+
 // logits: [vocabulary]; uniform in [0, 1).
 Draw draw_token(const Kernels& kernels, const float* logits, int64_t vocabulary, const SamplingOptions& options,
                 const TokenHistory& history, double uniform, DrawScratch& scratch);

@@ -30,25 +30,29 @@ std::vector<Chunk> chunks_of(int64_t rows, int threads) {
 
 // Hidden states as the head reads them: as they are, or where its arithmetic asks for it, rounded.
 struct HeadInput {
-  std::vector<float> hidden;
-  std::vector<uint16_t> rounded;
-  std::vector<uint8_t> quantized;
+  Buffer hidden;         // [rows, padded(hidden)]
+  Bf16Buffer rounded;    // the same, or empty
+  ByteBuffer quantized;  // the same, or empty
 
-  // Of the rows that `rows` name.
+  // Room for `rows` rows.
+  HeadInput(const Context& context, const PackedMatrix& head, int64_t rows)
+      : hidden(context.ledger, "head", "input", rows * padded(head.in)) {
+    if (head.arithmetic() == Arithmetic::kBfloat16)
+      rounded = Bf16Buffer(context.ledger, "head", "rounded", hidden.size());
+    if (head.arithmetic() == Arithmetic::kInt8)
+      quantized = ByteBuffer(context.ledger, "head", "quantized", rows * quantized_row_bytes(head.in));
+  }
+
+  // The rows that `rows` name.
   void gather(const Kernels& kernels, const PackedMatrix& head, const float* from, std::span<const HeadRow> rows) {
     const int64_t width = padded(head.in), row_bytes = quantized_row_bytes(head.in);
     const auto count = static_cast<int64_t>(rows.size());
-    hidden.resize(static_cast<size_t>(count * width));
     for (int64_t i = 0; i < count; ++i)
       std::copy_n(from + rows[i].hidden_row * width, width, hidden.data() + i * width);
-    if (head.arithmetic() == Arithmetic::kBfloat16) {
-      rounded.resize(hidden.size());
-      kernels.round_bf16(hidden.data(), count * width, rounded.data());
-    } else if (head.arithmetic() == Arithmetic::kInt8) {
-      quantized.resize(static_cast<size_t>(count * row_bytes));
+    if (!rounded.empty()) kernels.round_bf16(hidden.data(), count * width, rounded.data());
+    if (!quantized.empty())
       for (int64_t i = 0; i < count; ++i)
         kernels.quantize_row(hidden.data() + i * width, width, quantized.data() + i * row_bytes);
-    }
   }
 
   // From row `begin` on.
@@ -57,6 +61,36 @@ struct HeadInput {
     return {hidden.data() + at, rounded.empty() ? nullptr : rounded.data() + at,
             quantized.empty() ? nullptr : quantized.data() + begin * quantized_row_bytes(head.in)};
   }
+};
+
+// What one thread needs to take a chunk of rows through the vocabulary.
+struct ForwardScratch {
+  HeadInput input;
+  Buffer logits;  // [rows, 512]
+
+  ForwardScratch(const Context& context, const PackedMatrix& head, int64_t rows)
+      : input(context, head, rows), logits(context.ledger, "head", "logits", rows * kVocabularyBlock) {}
+};
+
+std::vector<ForwardScratch> forward_scratch(const Context& context, const PackedMatrix& head,
+                                            const std::vector<Chunk>& chunks) {
+  std::vector<ForwardScratch> scratch;
+  const auto threads = std::min(chunks.size(), static_cast<size_t>(context.pool.threads()));
+  scratch.reserve(threads);
+  for (size_t i = 0; i < threads; ++i) scratch.emplace_back(context, head, chunks.front().end - chunks.front().begin);
+  return scratch;
+}
+
+// What the way back needs for all rows.
+struct BackwardScratch {
+  HeadInput input;
+  Buffer logits;           // [rows, 512]
+  DoubleBuffer gradients;  // d hidden [rows, padded(hidden)]
+
+  BackwardScratch(const Context& context, const PackedMatrix& head, int64_t rows)
+      : input(context, head, rows),
+        logits(context.ledger, "head", "logits", rows * kVocabularyBlock),
+        gradients(context.ledger, "head", "d hidden states", rows * padded(head.in)) {}
 };
 
 // logits [rows, 512] of input rows `begin` and on over the vocabulary block that starts at `first`; returns its true
@@ -165,14 +199,14 @@ HeadOutput head_forward(const Context& context, const PackedMatrix& head, const 
   out.log_sums.resize(rows.size());
   out.argmax.resize(rows.size());
   const auto chunks = chunks_of(static_cast<int64_t>(rows.size()), context.pool.threads());
-  context.pool.run(static_cast<int64_t>(chunks.size()), [&](int64_t c, int) {
+  std::vector<ForwardScratch> scratch = forward_scratch(context, head, chunks);
+  context.pool.run(static_cast<int64_t>(chunks.size()), [&](int64_t c, int thread) {
     const Chunk chunk = chunks[c];
     const int64_t n = chunk.end - chunk.begin;
-    HeadInput input;
+    auto& [input, logits] = scratch[chunks.size() == scratch.size() ? c : thread];
     input.gather(context.kernels, head, hidden, rows.subspan(chunk.begin, n));
     const std::vector<float> u =
         adapter ? adapter->down(context.kernels, input.hidden.data(), n) : std::vector<float>();
-    std::vector<float> logits(n * kVocabularyBlock);
     std::vector<HeadState> states(n, initial_head_state());
     for (int64_t first = 0; first < head.out; first += kVocabularyBlock) {
       const int64_t count = block_logits(context.kernels, head, input, 0, n, first, logits.data());
@@ -193,6 +227,16 @@ HeadOutput head_forward(const Context& context, const PackedMatrix& head, const 
   return out;
 }
 
+void plan_head_forward(const Context& context, const PackedMatrix& head, int64_t rows) {
+  CHECK(context.ledger.planned());
+  forward_scratch(context, head, chunks_of(rows, context.pool.threads()));
+}
+
+void plan_head_backward(const Context& context, const PackedMatrix& head, int64_t rows) {
+  CHECK(context.ledger.planned());
+  BackwardScratch(context, head, rows);
+}
+
 void head_backward(const Context& context, const PackedMatrix& head, const float* hidden, std::span<const HeadRow> rows,
                    double temperature, const HeadOutput& forward, std::span<const float> dlogprob,
                    std::span<const float> dentropy, float* dhidden, float* dweight,
@@ -208,10 +252,11 @@ void head_backward(const Context& context, const PackedMatrix& head, const float
     }
   const auto count = static_cast<int64_t>(live.size());
   const auto chunks = chunks_of(count, context.pool.threads());
-  HeadInput input;
+  BackwardScratch scratch(context, head, count);
+  HeadInput& input = scratch.input;
+  Buffer& logits = scratch.logits;
+  DoubleBuffer& gradients = scratch.gradients;
   input.gather(context.kernels, head, hidden, live_rows);
-  std::vector<float> logits(count * kVocabularyBlock);
-  std::vector<double> gradients(count * width, 0.0);
   std::vector<float> u;
   if (adapter) u = adapter->down(context.kernels, input.hidden.data(), count);
   std::vector<double> du(u.size(), 0.0);

@@ -49,6 +49,11 @@ HeadOutput head_forward(const Context& context, const PackedMatrix& head, const 
                         std::span<const HeadRow> rows, double temperature,
                         const std::optional<HeadAdapter>& adapter = std::nullopt);
 
+// Of a planned ledger: allocates, and lets go of, what head_forward and head_backward of `rows` rows hold while they
+// run.
+void plan_head_forward(const Context& context, const PackedMatrix& head, int64_t rows);
+void plan_head_backward(const Context& context, const PackedMatrix& head, int64_t rows);
+
 // d loss / d logprob and d loss / d entropy of each row -> adds into dhidden [*, padded(hidden)]. Rows that share a
 // hidden state add in the order of `rows`. Where dweight is not null, the head's own gradient is added into it, laid
 // out as head.data, rows in their order. Recomputes the logits block by block. Rows with both coefficients 0 are

@@ -46,13 +46,26 @@ KvPool::KvPool(MemoryLedger& ledger, std::string role, const files::ModelConfig&
       block_(padded(config.head_dim) * kPageTokens),
       page_size_(layers * kv_heads_ * 2 * block_) {}
 
+void KvPool::add_slab(int64_t slabs) {
+  if (dtype_ == Dtype::kFloat32)
+    slabs_.emplace_back(ledger_, role_, "kv pages", slabs * kSlabPages * page_size_);
+  else
+    bf16_slabs_.emplace_back(ledger_, role_, "kv pages", slabs * kSlabPages * page_size_);
+}
+
+void KvPool::plan(int64_t pages) {
+  CHECK(ledger_.planned());
+  constexpr int64_t kMostNumbers = int64_t{1} << 56;  // more stays that many: an absurd plan must not overflow
+  const int64_t most = std::max<int64_t>(1, kMostNumbers / (kSlabPages * page_size_));
+  const int64_t slabs = std::min((pages + kSlabPages - 1) / kSlabPages, most);
+  if (slabs > planned_slabs_) add_slab(slabs - planned_slabs_);
+  planned_slabs_ = std::max(planned_slabs_, slabs);
+}
+
 int32_t KvPool::take() {
   if (free_.empty()) {
     const auto first = static_cast<int32_t>(owners_.size());
-    if (dtype_ == Dtype::kFloat32)
-      slabs_.emplace_back(ledger_, role_, "kv pages", kSlabPages * page_size_);
-    else
-      bf16_slabs_.emplace_back(ledger_, role_, "kv pages", kSlabPages * page_size_);
+    add_slab(1);
     owners_.resize(owners_.size() + kSlabPages, 0);
     for (int32_t page = first + kSlabPages - 1; page >= first; --page) free_.push_back(page);
   }

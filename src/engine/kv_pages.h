@@ -35,6 +35,9 @@ class KvPool {
   KvPool(MemoryLedger& ledger, std::string role, const files::ModelConfig& config, Dtype dtype)
       : KvPool(ledger, std::move(role), config, dtype, config.layers) {}
 
+  // Of a planned ledger: counts room for `pages` pages in all. Such a pool has no page to take.
+  void plan(int64_t pages);
+
   int32_t take();              // a zeroed page (zeros are finite: unwritten values are multiplied by 0)
   void retain(int32_t page);   // one more owner
   void release(int32_t page);  // one owner less; the last one gives the page back
@@ -51,6 +54,7 @@ class KvPool {
   void copy_slots(int32_t from, int32_t to, int64_t layer, int64_t slots);
 
  private:
+  void add_slab(int64_t slabs);  // as one buffer
   int64_t offset(int64_t layer, int64_t kv_head) const { return (layer % layers_ * kv_heads_ + kv_head) * 2 * block_; }
   int64_t place(int32_t page) const { return page % kSlabPages * page_size_; }  // in its slab
   float* data(int32_t page) { return slabs_[page / kSlabPages].data() + place(page); }
@@ -65,6 +69,7 @@ class KvPool {
   std::vector<Bf16Buffer> bf16_slabs_;                        // … bfloat16
   std::vector<int32_t> owners_;                               // by page
   std::vector<int32_t> free_;
+  int64_t planned_slabs_ = 0;
 };
 
 }  // namespace candor::engine

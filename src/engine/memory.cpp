@@ -16,7 +16,27 @@ void MemoryLedger::change(const std::string& role, const std::string& name, int6
   now += bytes;
   peak = std::max(peak, now);
   bytes_ += bytes;
-  peak_ = std::max(peak_, bytes_);
+  if (bytes_ <= peak_) return;
+  peak_ = bytes_;
+  if (in_phase_ && planned()) note_peak();
+}
+
+void MemoryLedger::begin_phase() {
+  std::lock_guard lock(mutex_);
+  in_phase_ = true;
+  peak_ = bytes_;
+  if (planned()) note_peak();
+}
+
+void MemoryLedger::note_peak() {
+  at_peak_.clear();
+  for (const auto& [key, held] : held_)
+    if (held.first > 0) at_peak_.push_back({key.first, key.second, held.first, 0});
+}
+
+std::vector<MemoryLedger::Entry> MemoryLedger::phase_entries() const {
+  std::lock_guard lock(mutex_);
+  return at_peak_;
 }
 
 int64_t MemoryLedger::bytes() const {
@@ -62,6 +82,12 @@ void release(void* data, size_t bytes) {
     munmap(data, bytes);
 }
 
+// Addresses without memory. Null where there are not as many.
+void* reserve_addresses(size_t bytes) {
+  void* data = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return data == MAP_FAILED ? nullptr : data;
+}
+
 }  // namespace
 
 template <typename Number>
@@ -69,16 +95,18 @@ NumberBuffer<Number>::NumberBuffer(MemoryLedger& ledger, std::string role, std::
     : ledger_(&ledger), role_(std::move(role)), name_(std::move(name)), size_(count) {
   CHECK(count >= 0);
   if (count == 0) return;
-  const size_t bytes = sizeof(Number) * static_cast<size_t>(count);
-  data_ = static_cast<Number*>(allocate_zeroed(bytes));
-  ledger_->change(role_, name_, static_cast<int64_t>(bytes));
+  data_ = static_cast<Number*>(ledger.planned() ? reserve_addresses(bytes()) : allocate_zeroed(bytes()));
+  ledger_->change(role_, name_, static_cast<int64_t>(bytes()));
 }
 
 template <typename Number>
 NumberBuffer<Number>::~NumberBuffer() {
-  if (data_ == nullptr) return;
-  release(data_, sizeof(Number) * static_cast<size_t>(size_));
-  ledger_->change(role_, name_, -static_cast<int64_t>(sizeof(Number)) * size_);
+  if (size_ == 0) return;
+  if (!ledger_->planned())
+    release(data_, bytes());
+  else if (data_ != nullptr)
+    munmap(data_, bytes());
+  ledger_->change(role_, name_, -static_cast<int64_t>(bytes()));
 }
 
 template <typename Number>
@@ -93,5 +121,6 @@ void NumberBuffer<Number>::swap(NumberBuffer& other) noexcept {
 template class NumberBuffer<float>;
 template class NumberBuffer<uint16_t>;
 template class NumberBuffer<uint8_t>;
+template class NumberBuffer<double>;
 
 }  // namespace candor::engine

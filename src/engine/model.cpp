@@ -12,7 +12,7 @@ namespace {
 Result<Buffer> read_vector(const Context& context, const files::WeightReader& weights, const std::string& name,
                            int64_t n) {
   Buffer buffer(context.ledger, "weights", name, padded(n));
-  TRY(weights.read_rows(name, 0, n, buffer.data()));
+  if (!context.ledger.planned()) TRY(weights.read_rows(name, 0, n, buffer.data()));
   return buffer;
 }
 
@@ -93,7 +93,7 @@ Result<Model> load_body(const Context& context, const files::ModelFiles& files, 
   const files::WeightReader& weights = *files.weights;
   Model model;
   model.config = c;
-  model.fingerprint = TRY(files::base_fingerprint(files));
+  if (!context.ledger.planned()) model.fingerprint = TRY(files::base_fingerprint(files));
   model.dtype = dtype ? *dtype : TRY(choose_dtype("", "", files, context.kernels));
   auto matrix = [&](const std::string& name, int64_t out, int64_t in) {
     return pack_matrix(context, weights, name, out, in, model.dtype);

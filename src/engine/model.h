@@ -50,8 +50,8 @@ Result<void> add_master_weights(const Context& context, const files::ModelFiles&
 void round_master_weights(const Context& context, Model& model);
 
 // Reads and packs every weight, rounding to `dtype` where the file holds more; without a dtype, what the file holds
-// (choose_dtype). Error: a weight that is not finite, or becomes so by rounding; a sequence classifier, which has no
-// language head.
+// (choose_dtype). Of a planned ledger no weight is read. Error: a weight that is not finite, or becomes so by rounding;
+// a sequence classifier, which has no language head.
 Result<Model> load_model(const Context& context, const files::ModelFiles& files,
                          std::optional<Dtype> dtype = std::nullopt);
 

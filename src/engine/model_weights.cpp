@@ -41,6 +41,21 @@ class InitialWeights : public files::WeightReader {
   std::vector<files::WeightInfo> infos_;
 };
 
+class WeightShapes : public files::WeightReader {
+ public:
+  WeightShapes(const files::ModelConfig& config, const std::string& type) {
+    for (files::ExpectedWeight& weight : files::expected_weights(config))
+      infos_.push_back({std::move(weight.name), type, std::move(weight.shape)});
+  }
+  const std::vector<files::WeightInfo>& weights() const override { return infos_; }
+  Result<void> read_rows(std::string_view name, int64_t, int64_t, float*) const override {
+    return error("[{}] only the shape is known.", name);
+  }
+
+ private:
+  std::vector<files::WeightInfo> infos_;
+};
+
 }  // namespace
 
 ModelWeights::ModelWeights(const Model& model) {
@@ -88,6 +103,10 @@ Result<void> ModelWeights::read_rows(std::string_view name, int64_t begin, int64
 std::unique_ptr<files::WeightReader> initial_weights(const files::ModelConfig& config, uint64_t seed,
                                                      double initializer_range) {
   return std::make_unique<InitialWeights>(config, seed, initializer_range);
+}
+
+std::unique_ptr<files::WeightReader> weight_shapes(const files::ModelConfig& config, const std::string& type) {
+  return std::make_unique<WeightShapes>(config, type);
 }
 
 Result<Model> make_model(const Context& context, const files::ModelConfig& config, uint64_t seed,

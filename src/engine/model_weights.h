@@ -39,4 +39,8 @@ std::unique_ptr<files::WeightReader> initial_weights(const files::ModelConfig& c
 Result<Model> make_model(const Context& context, const files::ModelConfig& config, uint64_t seed,
                          double initializer_range = 0.02);
 
+// The names and shapes of a model's weights without their values, the matrices of this type ("F32", "BF16"): what a
+// plan loads where there is a config.json alone.
+std::unique_ptr<files::WeightReader> weight_shapes(const files::ModelConfig& config, const std::string& type);
+
 }  // namespace candor::engine

@@ -36,7 +36,8 @@ struct PackedMatrix {
 };
 
 // Reads and packs a matrix [out, in], rounding to `dtype` where the file holds more. `name` is the weight's in the
-// file, and the buffer's in the ledger. Error: a number that is not finite, or becomes so by rounding.
+// file, and the buffer's in the ledger (of a planned one nothing is read). Error: a number that is not finite, or
+// becomes so by rounding.
 Result<PackedMatrix> pack_matrix(const Context& context, const files::WeightReader& weights, const std::string& name,
                                  int64_t out, int64_t in, Dtype dtype);
 

@@ -35,6 +35,48 @@ int64_t RolloutGroup::tokens() const {
   return tokens;
 }
 
+namespace {
+
+// Pages of a completion's own behind a prompt whose full pages it shares. inputs: its tokens that are inputs.
+int64_t own_pages(int64_t prompt, int64_t inputs) {
+  return inputs <= 0 ? 0 : (prompt + inputs + kPageTokens - 1) / kPageTokens - prompt / kPageTokens;
+}
+
+}  // namespace
+
+void BatchShape::add(int64_t prompt, std::span<const int64_t> completions) {
+  tokens += prompt;
+  pages += (prompt + kPageTokens - 1) / kPageTokens;
+  for (const int64_t length : completions) {
+    tokens += std::max<int64_t>(0, length - 1);
+    pages += own_pages(prompt, length - 1);
+    entries += length;
+  }
+}
+
+void BatchShape::add(const RolloutGroup& group) {
+  std::vector<int64_t> lengths;
+  for (const auto& completion : group.completions) lengths.push_back(static_cast<int64_t>(completion.size()));
+  const int64_t before = entries;
+  add(static_cast<int64_t>(group.prompt.size()), lengths);
+  if (group.masks.empty()) return;
+  entries = before;
+  for (const auto& mask : group.masks) entries += std::count_if(mask.begin(), mask.end(), [](uint8_t m) { return m; });
+}
+
+BatchShape& BatchShape::operator+=(const BatchShape& other) {
+  tokens += other.tokens;
+  pages += other.pages;
+  entries += other.entries;
+  return *this;
+}
+
+void BatchShape::include(const BatchShape& other) {
+  tokens = std::max(tokens, other.tokens);
+  pages = std::max(pages, other.pages);
+  entries = std::max(entries, other.entries);
+}
+
 PolicyPass::PolicyPass(const Context& context, std::string role, const Model& model, int64_t max_padded_rank, Keep keep,
                        int64_t most_bytes)
     : context_(context),
@@ -68,14 +110,19 @@ void PolicyPass::number_rows(uint32_t first_row, std::span<const std::span<const
     std::fill_n(dropout_rows_.begin() + rows[i].first, inputs[i].size(), first_row + static_cast<uint32_t>(i));
 }
 
+void PolicyPass::reserve_dropout(int64_t tokens) {
+  const files::ModelConfig& c = model_.config;
+  const int64_t widest = padded(std::max({c.hidden_size, c.heads * c.head_dim, c.intermediate_size}));
+  if (dropout_scratch_.size() >= tokens * widest) return;
+  dropout_scratch_ = Buffer();
+  dropout_scratch_ = Buffer(context_.ledger, role_, "dropout", tokens * widest);
+}
+
 std::optional<Dropout> PolicyPass::dropout() {
   const bool drops = std::any_of(adapters_.begin(), adapters_.end(),
                                  [](const Adapter* a) { return a != nullptr && a->config.dropout > 0; });
   if (!dropout_key_ || !drops) return std::nullopt;
-  const files::ModelConfig& c = model_.config;
-  const int64_t widest = padded(std::max({c.hidden_size, c.heads * c.head_dim, c.intermediate_size}));
-  if (dropout_scratch_.size() < batch_.tokens() * widest)
-    dropout_scratch_ = Buffer(context_.ledger, role_, "dropout", batch_.tokens() * widest);
+  reserve_dropout(batch_.tokens());
   return Dropout{*dropout_key_, dropout_rows_, batch_.positions, dropout_scratch_.data()};
 }
 
@@ -100,7 +147,7 @@ std::vector<PolicyPass::StateRows> PolicyPass::append(std::span<const int32_t> p
     rows.push_back({prompt_first + length - 1, batch_.tokens()});
     if (tokens.empty()) continue;
     std::vector<int32_t> pages(prompt_pages.begin(), prompt_pages.begin() + shared);
-    take((length + static_cast<int64_t>(tokens.size()) + kPageTokens - 1) / kPageTokens - shared, pages);
+    take(own_pages(length, static_cast<int64_t>(tokens.size())), pages);
     batch_.append(tokens, length, std::move(pages), length % kPageTokens != 0 ? prompt_pages.back() : -1);
   }
   CHECK(batch_.tokens() == prompt_first);
@@ -218,9 +265,38 @@ const std::vector<float>& PolicyPass::values(std::span<const Adapter* const> ada
   return values_;
 }
 
-float* PolicyPass::zeroed_dhidden() {
+void PolicyPass::reserve_backward(int64_t tokens, int64_t pages) {
+  const int64_t floats = tokens * padded(model_.config.hidden_size);
+  if (dhidden_.size() < floats) {
+    dhidden_ = Buffer();
+    dhidden_ = Buffer(context_.ledger, role_, "d hidden states", floats);
+  }
+  kv_gradients_.kv_heads = model_.config.kv_heads;
+  kv_gradients_.block = kPageTokens * padded(model_.config.head_dim);
+  const int64_t needed = pages * kv_gradients_.kv_heads * 2 * kv_gradients_.block;
+  if (kv_gradients_.data.size() < needed) {
+    kv_gradients_.data = Buffer();
+    kv_gradients_.data = Buffer(context_.ledger, role_, "kv gradients", needed);
+  }
+}
+
+void PolicyPass::plan(const BatchShape& shape, const Adapter* adapter, const Trainable* trainable) {
+  clear(shape.tokens);
+  kv_->plan(shape.pages);
+  activations_.reserve(shape.tokens);
+  if (adapter != nullptr && adapter->config.dropout > 0 && trainable != nullptr) reserve_dropout(shape.tokens);
+  const PackedMatrix& head = head_of(model_, adapter);
+  plan_head_forward(context_, head, shape.entries);
+  if (trainable == nullptr) return;
+  reserve_backward(shape.tokens, shape.pages);
+  plan_head_backward(context_, head, shape.entries);
+}
+
+// Also makes room for the way from there to the bottom, where it is gone.
+float* PolicyPass::zeroed_dhidden(bool to_the_bottom) {
+  const bool pages = to_the_bottom && !pages_.empty();
+  reserve_backward(batch_.tokens(), pages ? *std::max_element(pages_.begin(), pages_.end()) + 1 : 0);
   const int64_t floats = batch_.tokens() * padded(model_.config.hidden_size);
-  if (dhidden_.size() < floats) dhidden_ = Buffer(context_.ledger, role_, "d hidden states", floats);
   std::fill_n(dhidden_.data(), floats, 0.0f);
   return dhidden_.data();
 }
@@ -235,7 +311,7 @@ void PolicyPass::backward(std::span<const Trained> trained, std::span<const floa
   CHECK(trained.size() == groups_.size());
   CHECK(dlogprob.size() == head_rows_.size() && dentropy.size() == head_rows_.size());
   if (trained.empty()) return;
-  float* dhidden = zeroed_dhidden();
+  float* dhidden = zeroed_dhidden(true);
   std::vector<TrainedRange> ranges;
   for (const Run& run : runs([&](size_t a, size_t b) {
          return trained[a].trainable == trained[b].trainable && trained[a].gradients == trained[b].gradients;
@@ -261,7 +337,7 @@ void PolicyPass::values_backward(std::span<const Trained> trained, std::span<con
   CHECK(trained.size() == groups_.size() && dvalues.size() == values_.size());
   if (trained.empty()) return;
   auto only_head = [](const Trainable& t) { return t.adapter == nullptr && t.model == nullptr; };
-  float* dhidden = zeroed_dhidden();
+  float* dhidden = zeroed_dhidden(!only_head(*trained[0].trainable));
   std::vector<TrainedRange> ranges;
   for (const Run& run : runs([&](size_t a, size_t b) {
          return trained[a].trainable == trained[b].trainable && trained[a].gradients == trained[b].gradients &&
@@ -284,11 +360,6 @@ void PolicyPass::values_backward(std::span<const Trained> trained, std::span<con
 }
 
 void PolicyPass::backward_from_hidden(std::span<const TrainedRange> trained) {
-  kv_gradients_.kv_heads = model_.config.kv_heads;
-  kv_gradients_.block = kPageTokens * padded(model_.config.head_dim);
-  const int64_t page_count = pages_.empty() ? 0 : *std::max_element(pages_.begin(), pages_.end()) + 1;
-  const int64_t needed = page_count * kv_gradients_.kv_heads * 2 * kv_gradients_.block;
-  if (kv_gradients_.data.size() < needed) kv_gradients_.data = Buffer(context_.ledger, role_, "kv gradients", needed);
   const std::optional<Dropout> dropped = dropout();
   engine::backward(context_, model_, trained, batch_, *kv_, activations_, kv_gradients_, dhidden_.data(),
                    dropped ? &*dropped : nullptr);

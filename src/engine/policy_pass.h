@@ -29,6 +29,19 @@ struct RolloutGroup {
   int64_t tokens() const;  // that pass through the model
 };
 
+// How much goes through the model together: what decides the buffers of a pass.
+struct BatchShape {
+  int64_t tokens = 0;   // that pass through the model
+  int64_t pages = 0;    // of keys and values
+  int64_t entries = 0;  // completion tokens that count
+
+  // Of a group with a prompt of `prompt` tokens and completions of these lengths, all of whose tokens count.
+  void add(int64_t prompt, std::span<const int64_t> completions);
+  void add(const RolloutGroup& group);
+  void include(const BatchShape& other);  // the larger of each
+  BatchShape& operator+=(const BatchShape& other);
+};
+
 // Which states get a value. State t of a completion has seen the prompt and the completion's first t tokens, 0 <= t <=
 // its length: a critic's states are 0, 1, … (state t is what token t is chosen from), a reward model's is the last, a
 // process reward's are those behind the marked tokens.
@@ -88,6 +101,9 @@ class PolicyPass {
   void values_backward(const Trainable& trainable, std::span<const float> dvalues, float* gradients);
   void values_backward(std::span<const Trained> groups, std::span<const float> dvalues);
 
+  // Of a planned ledger: allocates what a forward of such a batch would, and, with this trainable, a backward.
+  void plan(const BatchShape& shape, const Adapter* adapter, const Trainable* trainable);
+
   // What the last forward left, token rows in batch order.
   Activations& activations() { return activations_; }
   const TokenBatch& batch() const { return batch_; }
@@ -112,7 +128,9 @@ class PolicyPass {
                    std::span<const StateRows> rows);
   // Of the tokens that were laid out; none: no adapter drops.
   std::optional<Dropout> dropout();
-  float* zeroed_dhidden();
+  void reserve_dropout(int64_t tokens);
+  float* zeroed_dhidden(bool to_the_bottom);
+  void reserve_backward(int64_t tokens, int64_t pages);
   void backward_from_hidden(std::span<const TrainedRange> trained);
 
   const Context& context_;

@@ -31,7 +31,56 @@ int64_t largest_rank(const Adapter* adapter, std::span<const SampleRequest> requ
   return rank;
 }
 
+struct Buffers {
+  const Context& context;
+  const files::ModelConfig& config;
+  KvPool kv;
+  Activations activations;
+  Buffer hidden, logits;           // [rows, padded(hidden)], [rows, padded(vocabulary)]
+  std::vector<DrawScratch> draws;  // by thread
+  CountedBytes draw_bytes;
+
+  Buffers(const Context& of, const Model& model, int64_t max_padded_rank, const SamplingOptions& options)
+      : context(of),
+        config(model.config),
+        kv(context.ledger, "sampler", config, model.dtype),
+        activations(context, "sampler", model, max_padded_rank, Keep::kOneLayer),
+        draws(static_cast<size_t>(context.pool.threads())),
+        draw_bytes(context.ledger, "sampler", "draws",
+                   context.pool.threads() * draw_scratch_bytes(config.vocab_size, options)) {}
+
+  // Room for the logits of `rows` rows.
+  void reserve_rows(int64_t rows) {
+    const int64_t width = padded(config.hidden_size), vocabulary = padded(config.vocab_size);
+    if (hidden.size() < rows * width) {
+      hidden = Buffer();
+      hidden = Buffer(context.ledger, "sampler", "last hidden", rows * width);
+    }
+    if (logits.size() < rows * vocabulary) {
+      logits = Buffer();
+      logits = Buffer(context.ledger, "sampler", "logits", rows * vocabulary);
+    }
+  }
+};
+
 }  // namespace
+
+void plan_sampling(const Context& context, const Model& model, const Adapter* adapter, const SamplingShape& shape,
+                   const SamplingOptions& options) {
+  CHECK(context.ledger.planned());
+  Buffers buffers(context, model, largest_rank(adapter, {}), options);
+  const int64_t prompt = shape.longest_prompt, completions = shape.completions;
+  // Groups that fill the places together, and those of which at least one row may still be there.
+  const int64_t together = std::clamp<int64_t>(options.max_rows / completions, 1, shape.requests);
+  const int64_t rows = together * completions;
+  const int64_t alive = std::min(shape.requests, std::max(together, options.max_rows - completions + 1));
+  const int64_t full = prompt / kPageTokens, whole = (prompt + kPageTokens - 1) / kPageTokens;
+  const int64_t last = (prompt + shape.longest_completion - 1 + kPageTokens - 1) / kPageTokens;
+  buffers.kv.plan(std::max(alive * full + rows * (last - full), together * whole + rows * (whole - full)));
+  const int64_t prefilled = std::clamp<int64_t>(kPrefillTokens / prompt, 1, together);
+  buffers.activations.reserve(std::max(prefilled * prompt, rows));
+  buffers.reserve_rows(rows);
+}
 
 PrefixCache::PrefixCache(MemoryLedger& ledger, const Model& model)
     : kv_(ledger, "conversation", model.config, model.dtype) {}
@@ -56,9 +105,9 @@ struct Sampler::Impl {
         callbacks_(callbacks),
         next_row_(first_row),
         cache_(cache),
-        own_kv_(context.ledger, "sampler", model.config, model.dtype),
-        kv_(cache == nullptr ? own_kv_ : cache->kv_),
-        activations_(context, "sampler", model, largest_rank(adapter, requests), Keep::kOneLayer) {
+        buffers_(context, model, largest_rank(adapter, requests), options),
+        kv_(cache == nullptr ? buffers_.kv : cache->kv_),
+        activations_(buffers_.activations) {
     CHECK(cache == nullptr || (requests.size() == 1 && requests[0].completions == 1));
     for (const SampleRequest& request : requests) {
       CHECK(!request.prompt.empty());
@@ -214,27 +263,26 @@ struct Sampler::Impl {
   void compute_logits(const std::vector<int64_t>& hidden_rows, const std::vector<const Adapter*>& adapters) {
     const int64_t width = padded(model_.config.hidden_size), rows = static_cast<int64_t>(hidden_rows.size());
     const int64_t vocabulary = padded(model_.config.vocab_size);
-    if (hidden_.size() < rows * width) hidden_ = Buffer(context_.ledger, "sampler", "last hidden", rows * width);
-    if (logits_.size() < rows * vocabulary) logits_ = Buffer(context_.ledger, "sampler", "logits", rows * vocabulary);
+    buffers_.reserve_rows(rows);
     for (int64_t i = 0; i < rows; ++i)
-      std::copy_n(activations_.hidden() + hidden_rows[i] * width, width, hidden_.data() + i * width);
+      std::copy_n(activations_.hidden() + hidden_rows[i] * width, width, buffers_.hidden.data() + i * width);
     for (int64_t first = 0, end = 0; first < rows; first = end) {
       while (end < rows && adapters[end] == adapters[first]) ++end;
-      head_logits(context_, head_of(model_, adapters[first]), hidden_.data() + first * width, end - first,
-                  logits_.data() + first * vocabulary, HeadAdapter::of(adapters[first]));
+      head_logits(context_, head_of(model_, adapters[first]), buffers_.hidden.data() + first * width, end - first,
+                  buffers_.logits.data() + first * vocabulary, HeadAdapter::of(adapters[first]));
     }
   }
 
   // Row i draws from row logits_row[i] of the logits.
   void draw(const std::vector<Row>& rows, const std::vector<int64_t>& logits_row) {
     const int64_t stride = padded(model_.config.vocab_size);
-    std::vector<DrawScratch> scratch(static_cast<size_t>(context_.pool.threads()));
     context_.pool.run(static_cast<int64_t>(rows.size()), [&](int64_t i, int thread) {
       Completion& completion = completion_of(rows[i]);
       const RngKey key{options_.seed, RngStream::kSampling, options_.step, rows[i].number};
       const TokenHistory history{requests_[rows[i].place.request].prompt, completion.ids};
-      const Draw drawn = draw_token(context_.kernels, logits_.data() + logits_row[i] * stride, model_.config.vocab_size,
-                                    options_, history, random_uniform(key, completion.ids.size()), scratch[thread]);
+      const Draw drawn =
+          draw_token(context_.kernels, buffers_.logits.data() + logits_row[i] * stride, model_.config.vocab_size,
+                     options_, history, random_uniform(key, completion.ids.size()), buffers_.draws[thread]);
       completion.ids.push_back(drawn.token);
       completion.logprobs.push_back(drawn.logprob);
       completion.policy_logprobs.push_back(drawn.policy_logprob);
@@ -275,10 +323,9 @@ struct Sampler::Impl {
   const SamplingCallbacks& callbacks_;
   uint32_t next_row_;
   PrefixCache* cache_;
-  KvPool own_kv_;
+  Buffers buffers_;
   KvPool& kv_;
-  Activations activations_;
-  Buffer hidden_, logits_;
+  Activations& activations_;
   std::vector<std::vector<Completion>> results_;
   std::vector<Row> rows_;
   size_t next_request_ = 0;

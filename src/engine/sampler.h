@@ -56,6 +56,15 @@ std::vector<std::vector<Completion>> sample(const Context& context, const Model&
                                             const text::Tokenizer* tokenizer, const SamplingCallbacks& callbacks,
                                             uint32_t first_row = 0);
 
+// How much a sampling holds at once, for a plan.
+struct SamplingShape {
+  int64_t requests = 0, completions = 1;  // of each
+  int64_t longest_prompt = 1, longest_completion = 1;
+};
+// Of a planned ledger: allocates, and lets go of, what sample() of such requests would.
+void plan_sampling(const Context& context, const Model& model, const Adapter* adapter, const SamplingShape& shape,
+                   const SamplingOptions& options);
+
 // The keys and values of one conversation under one role, so that its next turn computes only what is new. Reusing them
 // changes no bit: they are what the same tokens would give again.
 class PrefixCache {

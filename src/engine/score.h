@@ -27,4 +27,7 @@ void score_sequences(const Context& context, const Model& model, std::span<const
                      std::span<const std::vector<int32_t>> sequences,
                      const std::function<bool(size_t index, SequenceScore score)>& ready);
 
+// Of a planned ledger: allocates, and lets go of, what scoring sequences of these lengths would.
+void plan_scoring(const Context& context, const Model& model, const Adapter* adapter, std::span<const int64_t> lengths);
+
 }  // namespace candor::engine

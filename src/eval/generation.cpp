@@ -21,10 +21,25 @@ std::optional<std::vector<Answered>> answer_prompts(const Subject& subject, cons
   return answers;
 }
 
-Result<ProseScore> score_prose(const Subject& subject) {
+namespace {
+
+Result<std::vector<std::vector<int32_t>>> prose_sequences(const text::Tokenizer& tokenizer) {
   std::vector<std::vector<int32_t>> sequences;
   for (std::string_view paragraph : prose_paragraphs())
-    sequences.push_back(TRY(subject.tokenizer.encode(paragraph, {.add_special_tokens = true})));
+    sequences.push_back(TRY(tokenizer.encode(paragraph, {.add_special_tokens = true})));
+  return sequences;
+}
+
+}  // namespace
+
+Result<std::vector<int64_t>> prose_lengths(const text::Tokenizer& tokenizer) {
+  std::vector<int64_t> lengths;
+  for (const auto& sequence : TRY(prose_sequences(tokenizer))) lengths.push_back(static_cast<int64_t>(sequence.size()));
+  return lengths;
+}
+
+Result<ProseScore> score_prose(const Subject& subject) {
+  const std::vector<std::vector<int32_t>> sequences = TRY(prose_sequences(subject.tokenizer));
   ProseScore score;
   engine::score_sequences(subject.context, subject.model, subject.adapter, sequences,
                           [&](size_t, const engine::SequenceScore& sequence) {

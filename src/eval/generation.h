@@ -24,6 +24,9 @@ std::optional<std::vector<Answered>> answer_prompts(const Subject& subject, cons
                                                     const engine::SamplingOptions& options,
                                                     const engine::SamplingCallbacks& callbacks);
 
+// Tokens of each paragraph of prose.h. Error: the tokenizer refuses one.
+Result<std::vector<int64_t>> prose_lengths(const text::Tokenizer& tokenizer);
+
 // The paragraphs of prose.h, scored whole. Error: the tokenizer refuses one.
 Result<ProseScore> score_prose(const Subject& subject);
 

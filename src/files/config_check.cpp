@@ -22,6 +22,10 @@ Result<void> check_config(const ModelConfig& config, const std::string& name) {
       return error("[{}] {} is {}; a number from 1 to {} is expected.", name, bound.what, bound.value, bound.most);
     }
   }
+  if (config.heads * config.head_dim > 1 << 20) {
+    return error("[{}] num_attention_heads {} times head_dim {} is {}; at most {} is expected.", name, config.heads,
+                 config.head_dim, config.heads * config.head_dim, 1 << 20);
+  }
   if (config.heads % config.kv_heads != 0) {
     return error("[{}] num_attention_heads {} is no multiple of num_key_value_heads {}.", name, config.heads,
                  config.kv_heads);

@@ -160,6 +160,20 @@ Result<Given> read_yaml(const FieldList& fields, std::string_view yaml, std::str
   return given;
 }
 
+Result<std::vector<std::string>> recipe_keys(const std::filesystem::path& recipe) {
+  const std::string text = TRY(read_recipe(recipe));
+  std::vector<std::string> keys;
+  try {
+    const YAML::Node root = YAML::Load(text);
+    if (!root.IsMap()) return error("[recipe] {} holds no keys: \"key: value\" lines are expected.", recipe.string());
+    for (const auto& entry : root)
+      if (entry.first.IsScalar()) keys.push_back(entry.first.Scalar());
+  } catch (const YAML::Exception& e) {
+    return error("[recipe] {}: {}.", recipe.string(), e.what());
+  }
+  return keys;
+}
+
 Result<Given> load_fields(const FieldList& fields, const std::optional<std::filesystem::path>& recipe,
                           const std::vector<Flag>& flags) {
   Given given;

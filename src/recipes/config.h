@@ -45,4 +45,7 @@ Result<Given> load_fields(const FieldList& fields, const std::optional<std::file
 // The same from YAML already in memory; `name` stands for the file in messages. Does not look for required keys.
 Result<Given> read_yaml(const FieldList& fields, std::string_view yaml, std::string_view name);
 
+// The keys of a recipe file, whatever recipe it is. Error: unreadable, or no mapping.
+Result<std::vector<std::string>> recipe_keys(const std::filesystem::path& recipe);
+
 }  // namespace candor::recipes

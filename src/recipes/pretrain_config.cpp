@@ -88,6 +88,10 @@ Result<void> resolve_pretrain(PretrainConfig& c, const Given& given) {
   return {};
 }
 
+Result<files::ModelConfig> pretrain_model_config(const PretrainConfig& config) {
+  return files::config_from_json(config_json(config, config.vocab_size), "pretrain");
+}
+
 Result<void> write_initial_model(const PretrainConfig& config) {
   const fs::path folder = initial_folder(config);
   if (config.resume_from_checkpoint != "false" && fs::exists(folder)) return {};

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "files/json_file.h"
+#include "files/model_config.h"
 #include "recipes/sft_config.h"
 
 namespace candor::recipes {
@@ -28,6 +29,9 @@ FieldList pretrain_fields(PretrainConfig& config);
 
 // resolve_sft, and what follows from other keys. The new model lies in output_dir/initial.
 Result<void> resolve_pretrain(PretrainConfig& config, const Given& given);
+
+// The model of such a recipe, its vocabulary as large as vocab_size. Error: a shape that no model can have.
+Result<files::ModelConfig> pretrain_model_config(const PretrainConfig& config);
 
 // Learns the tokenizer from the rows of dataset_name and writes output_dir/initial: config.json, tokenizer.json,
 // tokenizer_config.json with a chat template, and weights drawn from the seed. Where that folder is there (a run that

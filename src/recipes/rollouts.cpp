@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "recipes/grpo_options.h"
+#include "recipes/micro_batches.h"
 
 namespace candor::recipes {
 
@@ -33,16 +34,10 @@ void Rollouts::append(const Rollouts& from, int64_t g) {
 std::vector<std::vector<int64_t>> micro_batches(const std::vector<int64_t>& groups, const Rollouts& rollouts,
                                                 int64_t budget) {
   std::vector<std::vector<int64_t>> batches;
-  int64_t tokens = 0;
-  for (int64_t g : groups) {
-    const int64_t own = rollouts.group(g).tokens();
-    if (batches.empty() || tokens + own > budget) {
-      batches.emplace_back();
-      tokens = 0;
-    }
-    batches.back().push_back(g);
-    tokens += own;
-  }
+  const auto tokens = [&](size_t i) { return rollouts.group(groups[i]).tokens(); };
+  for (const auto& [begin, end] : batches_within(groups.size(), budget, tokens))
+    batches.emplace_back(groups.begin() + static_cast<std::ptrdiff_t>(begin),
+                         groups.begin() + static_cast<std::ptrdiff_t>(end));
   return batches;
 }
 

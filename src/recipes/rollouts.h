@@ -16,6 +16,10 @@
 
 namespace candor::recipes {
 
+// What a completion's token takes over a step: its id, the sampler's five numbers of it (vectors that grow by
+// doubling), the trainer's eight in double, and its text.
+inline constexpr int64_t kRolloutTokenBytes = 2 * 5 * sizeof(float) + 8 * sizeof(double) + 8;
+
 struct Rollouts {
   int64_t groups = 0, group_size = 0;           // P, G; rows N = P·G, groups are adjacent
   std::vector<int64_t> prompt_numbers;          // [P] into the prompt set

@@ -39,12 +39,10 @@ struct StepNumbers {
   double loss = 0, grad_norm = 0, learning_rate = 0;
 };
 
-// The rows of the next step, up to the end of the epoch.
-std::vector<const data::TrainingRow*> next_rows(Run& run) {
-  const int64_t left = run.rows.count - run.rows.cursor.position;
-  const int64_t count = std::min(run.config.rows_per_step(), left > 0 ? left : run.rows.count);
+// The rows of the next step.
+std::vector<const data::TrainingRow*> take_rows(Run& run) {
   std::vector<const data::TrainingRow*> rows;
-  for (const int64_t i : data::next_prompts(run.rows, count)) rows.push_back(&run.parts.rows.rows[i]);
+  for (const int64_t i : next_rows(run.rows, run.config.rows_per_step())) rows.push_back(&run.parts.rows.rows[i]);
   return rows;
 }
 
@@ -189,7 +187,7 @@ Result<SftResult> run_sft(const SftConfig& config, const SftParts& parts, SftSta
 
   while (run.state.step < steps && !interrupted) {
     const Clock::time_point begin = Clock::now();
-    const std::vector<const data::TrainingRow*> rows = next_rows(run);
+    const std::vector<const data::TrainingRow*> rows = take_rows(run);
     StepNumbers numbers = accumulate_gradients(run, rows, pass, shards);
     numbers.grad_norm = engine::gradient_norm(context, run.trainable, shards.total().data());
     numbers.learning_rate = algorithms::learning_rate(schedule, run.state.step);

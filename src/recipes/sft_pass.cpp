@@ -1,6 +1,7 @@
 #include "recipes/sft_pass.h"
 
 #include <algorithm>
+#include "recipes/micro_batches.h"
 
 namespace candor::recipes {
 
@@ -23,20 +24,16 @@ std::vector<SftDocument> sft_documents(std::span<const data::TrainingRow* const>
   return documents;
 }
 
+std::vector<int64_t> next_rows(data::PromptStream& rows, int64_t rows_per_step) {
+  const int64_t left = rows.count - rows.cursor.position;
+  return data::next_prompts(rows, std::min(rows_per_step, left > 0 ? left : rows.count));
+}
+
 std::vector<std::span<const SftDocument>> sft_micro_batches(std::span<const SftDocument> documents, int64_t budget) {
   std::vector<std::span<const SftDocument>> batches;
-  size_t begin = 0;
-  int64_t tokens = 0;
-  for (size_t i = 0; i < documents.size(); ++i) {
-    const int64_t own = documents[i].group.tokens();
-    if (i > begin && tokens + own > budget) {
-      batches.push_back(documents.subspan(begin, i - begin));
-      begin = i;
-      tokens = 0;
-    }
-    tokens += own;
-  }
-  if (begin < documents.size()) batches.push_back(documents.subspan(begin));
+  const auto tokens = [&](size_t i) { return documents[i].group.tokens(); };
+  for (const auto& [begin, end] : batches_within(documents.size(), budget, tokens))
+    batches.push_back(documents.subspan(begin, end - begin));
   return batches;
 }
 
@@ -78,14 +75,13 @@ std::optional<SftEvaluation> evaluate_sft(const engine::Context& context, const 
                                           const engine::Adapter* adapter, const data::SftSet& set,
                                           algorithms::SftLossType type,
                                           const std::function<bool(size_t done, size_t all)>& ready) {
-  constexpr int64_t kBatchTokens = 1024;
   std::vector<const data::TrainingRow*> rows;
   for (const data::TrainingRow& row : set.rows) rows.push_back(&row);
   const std::vector<SftDocument> documents = sft_documents(rows);
   engine::PolicyPass pass(context, "evaluation", model, adapter == nullptr ? 0 : adapter->max_padded_rank,
                           engine::PolicyPass::Keep::kOneLayer);
   SftEvaluation evaluation;
-  for (const std::span<const SftDocument> batch : sft_micro_batches(documents, kBatchTokens)) {
+  for (const std::span<const SftDocument> batch : sft_micro_batches(documents, kEvaluationTokens)) {
     const algorithms::SftLoss loss = sft_forward(pass, adapter, batch, set.account.counted_tokens, type);
     evaluation.rows.insert(evaluation.rows.end(), loss.rows.begin(), loss.rows.end());
     if (!ready(evaluation.rows.size(), documents.size())) return std::nullopt;

@@ -40,7 +40,9 @@ Result<void> read_trained(const engine::Context& context, const std::filesystem:
     return {};
   }
   const files::ModelFiles saved = TRY(files::open_model(folder));
-  *trained.model = TRY(engine::load_model(context, saved, trained.model->dtype));
+  const engine::Dtype dtype = trained.model->dtype;
+  *trained.model = engine::Model();  // so that the memory never holds both
+  *trained.model = TRY(engine::load_model(context, saved, dtype));
   return engine::add_master_weights(context, saved, *trained.model);
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "base/memory_limit.h"
 #include "engine/activations.h"
 
 namespace candor::recipes {
@@ -100,6 +101,9 @@ Result<void> resolve_training(TrainingConfig& c, const Given& given, std::string
     return error("[{}] warmup_steps: expected whole steps, or a share of the run below 1, got {}.", recipe,
                  c.warmup_steps);
   TRY(check_adapter(c, recipe));
+  if (c.max_memory != "auto")
+    if (const auto bytes = parse_bytes(c.max_memory); !bytes)
+      return error("[{}] max_memory: {}", recipe, bytes.error().message);
   if (c.resume_from_checkpoint != "false" && c.overwrite_output_dir)
     return error("[{}] resume_from_checkpoint {} and overwrite_output_dir true contradict one another. Remove one.",
                  recipe, c.resume_from_checkpoint);
@@ -171,7 +175,7 @@ engine::AdamwOptions adamw_options(const TrainingConfig& config) {
 }
 
 int64_t micro_batch_tokens(const TrainingConfig& config) {
-  return config.micro_batch_tokens > 0 ? config.micro_batch_tokens : 256;
+  return config.micro_batch_tokens > 0 ? config.micro_batch_tokens : kMicroBatchTokens;
 }
 
 int64_t most_activation_bytes(const TrainingConfig& config) {

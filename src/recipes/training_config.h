@@ -67,8 +67,9 @@ struct TrainingConfig {
 
   // Speed and memory.
   int64_t threads = 0;                          // 0: the cores this process may use
-  int64_t micro_batch_tokens = 0;               // 0: the engine's choice
+  int64_t micro_batch_tokens = 0;               // 0: the plan's choice, the largest that fits
   std::string gradient_checkpointing = "auto";  // TRL: true
+  std::string max_memory = "auto";              // ours; auto: what the machine and its control group leave
 
   // What is written, and when.
   std::string output_dir;
@@ -121,7 +122,9 @@ files::LoraConfig lora_config(const TrainingConfig& config);
 algorithms::Schedule learning_schedule(const TrainingConfig& config, int64_t steps);
 engine::AdamwOptions adamw_options(const TrainingConfig& config);
 
-// Tokens that pass through the model together in training: only speed and memory.
+// Tokens that pass through the model together in training: only speed and memory. Where the plan has not chosen, as
+// many as a pass can use.
+inline constexpr int64_t kMicroBatchTokens = 256;
 int64_t micro_batch_tokens(const TrainingConfig& config);
 
 // Bytes of activations above which a micro-batch keeps the input of each layer only, and computes the layers once more

@@ -110,13 +110,16 @@ void add_speed(FieldList& list, TrainingConfig& c) {
   list.add("threads", &c.threads, "worker threads; 0 takes the cores this process may use",
            {.range = between(0, 4096)});
   list.add("micro_batch_tokens", &c.micro_batch_tokens,
-           "tokens of one forward and backward pass; 0 leaves it to the engine",
+           "tokens of one forward and backward pass; 0 takes what the memory plan finds room for",
            {.unit = "tokens", .range = between(0, kMaxTokens)});
   list.add("gradient_checkpointing", &c.gradient_checkpointing,
            "keep each layer's input only and compute the layer once more on the way back: a third of the time for most "
            "of the memory; auto: where a micro-batch would keep more than 1 GiB",
            {.choices = {"auto", "true", "false"},
             .other_names = {{"True", "true"}, {"False", "false"}, {"null", "auto"}, {"None", "auto"}}});
+  list.add("max_memory", &c.max_memory,
+           "the most memory that the run may plan for, as 8GB or 800MiB; auto: what the machine and its control group "
+           "leave");
 }
 
 void add_record(FieldList& list, TrainingConfig& c) {

@@ -235,7 +235,7 @@ class Kernels(Case):
 class Speed(Case):
     def test_every_speed_key_keeps_every_bit(self):
         """Each key under "changes only speed or memory", as --help --json lists them, moved alone."""
-        moves = {"threads": [2, 3], "micro_batch_tokens": [1, 200], "generation_rows": [1, 5],
+        moves = {"threads": [2, 3], "micro_batch_tokens": [1, 200], "max_memory": ["2GB"], "generation_rows": [1, 5],
                  "gradient_checkpointing": ["true", "false"],
                  "reward_timeout": [30], "reward_memory_mib": [0], "reward_endpoint_key_env": ["SOME_KEY"]}
         listed = json.loads(self.ok("grpo", "--help", "--json").out)

@@ -1,0 +1,245 @@
+#include "recipes/memory_plan.h"
+
+#include <algorithm>
+#include <map>
+
+#include "engine/gradient_shards.h"
+#include "engine/score.h"
+#include "recipes/grpo_options.h"
+#include "recipes/micro_batches.h"
+#include "recipes/rollouts.h"
+#include "recipes/sft.h"
+#include "recipes/sft_pass.h"
+#include "recipes/trained.h"
+#include "recipes/training_run.h"
+
+namespace candor::recipes {
+
+namespace {
+
+using engine::BatchShape;
+using Keep = engine::PolicyPass::Keep;
+
+// Rows that are walked through at most to find the worst batch; a run over more is taken to meet it earlier.
+constexpr int64_t kMostRows = 1 << 20;
+
+Result<engine::Dtype> dtype_of(const TrainingConfig& config, const PlanBase& base) {
+  return engine::choose_dtype(config.dtype, config.quantized_activations, base.files, base.kernels);
+}
+
+void hold(engine::Planner& planner, const PlanBase& base) {
+  for (const HeldBytes& held : base.held) planner.hold(held.role, held.name, held.bytes);
+}
+
+// What is written of an adapter is made in memory first: its numbers, the list of tensors and the file's bytes. Whole
+// models are written as they lie.
+void plan_checkpoint(engine::Planner& planner, const engine::Adapter* adapter) {
+  planner.phase("checkpoint", [&] {
+    const int64_t copies = adapter == nullptr ? 0 : 3 * adapter->trainable * static_cast<int64_t>(sizeof(float));
+    const engine::CountedBytes saved(planner.context().ledger, "checkpoint", "adapter's files", copies);
+  });
+}
+
+std::vector<DocumentLength> lengths_of(const data::SftSet& set) {
+  std::vector<const data::TrainingRow*> rows;
+  for (const data::TrainingRow& row : set.rows) rows.push_back(&row);
+  std::vector<DocumentLength> lengths;
+  for (const SftDocument& document : sft_documents(rows)) {
+    BatchShape shape;
+    shape.add(document.group);
+    lengths.push_back({document.row, static_cast<int64_t>(document.group.prompt.size()),
+                       static_cast<int64_t>(document.group.completions[0].size()), shape.entries});
+  }
+  return lengths;
+}
+
+// A document cut to what the recipe lets through.
+DocumentLength cut(DocumentLength document, const SftConfig& config) {
+  if (!config.max_length) return document;
+  document.prompt = std::min(document.prompt, *config.max_length - 1);
+  document.completion = std::min(document.completion, *config.max_length - document.prompt);
+  document.entries = std::min(document.entries, document.completion);
+  return document;
+}
+
+BatchShape shape_of(const DocumentLength& document) {
+  BatchShape shape;
+  shape.add(document.prompt, {&document.completion, 1});
+  shape.entries = document.entries;
+  return shape;
+}
+
+// The batches that these documents make in their order: by their tokens, the larger of what else they are.
+using Batches = std::map<int64_t, BatchShape>;
+void add_batches(const std::vector<BatchShape>& documents, int64_t budget, Batches& batches) {
+  for (const auto& [begin, end] :
+       batches_within(documents.size(), budget, [&](size_t i) { return documents[i].tokens; })) {
+    BatchShape batch;
+    for (size_t i = begin; i < end; ++i) batch += documents[i];
+    batches[batch.tokens].include(batch);
+  }
+}
+
+// The part of a batch whose layers the pass would keep whole, where it would not keep all of its own: a smaller batch
+// can hold more than a larger one whose layers are computed once more.
+BatchShape kept_whole(engine::PolicyPass& pass, const BatchShape& batch) {
+  int64_t most = 0, beyond = batch.tokens + 1;
+  while (most + 1 < beyond) {
+    const int64_t middle = most + (beyond - most) / 2;
+    (pass.activations().keep_of(middle) == Keep::kAllLayers ? most : beyond) = middle;
+  }
+  const auto share = [&](int64_t of_all) { return (of_all * most + batch.tokens - 1) / batch.tokens; };
+  return {most, share(batch.pages), share(batch.entries)};
+}
+
+}  // namespace
+
+SftWorkload sft_workload(const data::SftSet& train, const data::SftSet* held_out) {
+  SftWorkload workload{lengths_of(train), {}, static_cast<int64_t>(train.rows.size())};
+  if (held_out != nullptr) workload.held_out = lengths_of(*held_out);
+  return workload;
+}
+
+SftWorkload sft_workload(const SftConfig& config, int64_t context_length) {
+  SftWorkload workload;
+  workload.rows = config.rows_per_step();
+  const int64_t length = std::min(config.max_length.value_or(context_length), context_length);
+  for (int64_t row = 0; row < workload.rows; ++row) workload.train.push_back({row, 1, length - 1, length - 1});
+  if (!config.eval_dataset.empty()) workload.held_out = workload.train;
+  return workload;
+}
+
+std::vector<BatchShape> sft_batches(const SftConfig& config, const SftWorkload& workload) {
+  // Where each row's documents begin.
+  std::vector<size_t> first(static_cast<size_t>(workload.rows) + 1, workload.train.size());
+  for (size_t i = workload.train.size(); i-- > 0;) first[static_cast<size_t>(workload.train[i].row)] = i;
+  for (size_t row = first.size() - 1; row-- > 0;) first[row] = std::min(first[row], first[row + 1]);
+  auto stream = data::open_prompt_stream(workload.rows, static_cast<uint64_t>(config.seed), config.shuffle_dataset);
+  Batches batches;
+  if (!stream) return {};
+  const int64_t steps = std::min(sft_steps(config, workload.rows), 1 + kMostRows / config.rows_per_step());
+  for (int64_t step = 0; step < steps; ++step) {
+    const std::vector<int64_t> rows = next_rows(*stream, config.rows_per_step());
+    for (const engine::ShardRange& shard :
+         engine::shard_ranges(static_cast<int64_t>(rows.size()), config.gradient_shards)) {
+      std::vector<BatchShape> documents;
+      for (int64_t i = shard.begin; i < shard.end; ++i)
+        for (size_t d = first[rows[i]]; d < first[rows[i] + 1]; ++d)
+          documents.push_back(shape_of(cut(workload.train[d], config)));
+      add_batches(documents, micro_batch_tokens(config), batches);
+    }
+  }
+  std::vector<BatchShape> all;
+  for (const auto& [tokens, batch] : batches) all.push_back(batch);
+  return all;
+}
+
+Result<engine::MemoryPlan> plan_sft(const SftConfig& config, const PlanBase& base, const SftWorkload& workload) {
+  engine::Planner planner(base.kernels, base.pool);
+  const engine::Context& context = planner.context();
+  hold(planner, base);
+  engine::Model model = TRY(engine::load_model(context, base.files, TRY(dtype_of(config, base))));
+
+  std::vector<BatchShape> held_out;
+  for (const DocumentLength& document : workload.held_out) held_out.push_back(shape_of(cut(document, config)));
+  Batches evaluated;
+  add_batches(held_out, kEvaluationTokens, evaluated);
+  auto evaluate = [&](const engine::Adapter* adapter) {
+    engine::PolicyPass pass(context, "evaluation", model, adapter == nullptr ? 0 : adapter->max_padded_rank,
+                            Keep::kOneLayer);
+    for (const auto& [tokens, batch] : evaluated) pass.plan(batch, adapter, nullptr);
+  };
+  auto measure = [&](const engine::Adapter* adapter) {
+    evaluate(adapter);
+    engine::SamplingOptions greedy;
+    greedy.temperature = 0;
+    if (workload.answers) engine::plan_sampling(context, model, adapter, *workload.answers, greedy);
+  };
+  if (!held_out.empty()) planner.phase("evaluation before", [&] { measure(nullptr); });
+
+  const Trained trained = TRY(first_trained(config, context, model, base.files));
+  {
+    const engine::Trainable trainable = trained.trainable();
+    const engine::AdamwState optimizer = engine::make_adamw(context, trainable);
+    engine::PolicyPass pass(context, "policy", model, trained.max_padded_rank(), Keep::kAllLayers,
+                            most_activation_bytes(config));
+    const engine::GradientShards shards(context.ledger, config.gradient_shards, trainable);
+    planner.phase("training", [&] {
+      for (const BatchShape& batch : sft_batches(config, workload)) pass.plan(batch, trained.adapter.get(), &trainable);
+    });
+    if (config.eval_strategy == "steps") planner.phase("evaluation", [&] { evaluate(trained.adapter.get()); });
+    plan_checkpoint(planner, trained.adapter.get());
+  }
+  if (!held_out.empty()) planner.phase("evaluation after", [&] { measure(trained.adapter.get()); });
+  return planner.take();
+}
+
+BatchShape worst_grpo_batch(const GrpoConfig& config, int64_t longest_prompt, int64_t shards) {
+  const int64_t groups = config.groups_per_step(), budget = micro_batch_tokens(config);
+  const int64_t most = (groups + shards - 1) / shards;  // groups of one shard
+  const std::vector<int64_t> longest(static_cast<size_t>(config.num_generations), config.max_completion_length);
+  BatchShape group;
+  group.add(longest_prompt, longest);
+  BatchShape worst = group;
+  // Several groups to a pass: as many as fit, whole or with completions so short that more fit.
+  for (int64_t n = 2; n <= most && n * longest_prompt <= budget; ++n) {
+    const int64_t tokens = std::min(budget, n * group.tokens), behind = tokens - n * longest_prompt;
+    // A page for each of the n·G completions that has an input; the next begins where the prompt's last page is full.
+    const int64_t begun = std::min(behind, n * config.num_generations);
+    const int64_t prompts = n * ((longest_prompt + engine::kPageTokens - 1) / engine::kPageTokens);
+    const int64_t room = engine::kPageTokens - longest_prompt % engine::kPageTokens;
+    const int64_t pages = prompts + begun + (behind - begun + room - 1) / room;
+    const int64_t entries = behind + n * config.num_generations;
+    worst.include({tokens, std::min(pages, n * group.pages), std::min(entries, n * group.entries)});
+  }
+  return worst;
+}
+
+Result<engine::MemoryPlan> plan_grpo(const GrpoConfig& config, const PlanBase& base, const GrpoWorkload& workload) {
+  engine::Planner planner(base.kernels, base.pool);
+  const engine::Context& context = planner.context();
+  hold(planner, base);
+  engine::Model model = TRY(engine::load_model(context, base.files, TRY(dtype_of(config, base))));
+  const engine::SamplingOptions options = sampling_options(config, model.config, 0);
+  auto evaluate = [&](const engine::Adapter* adapter) {
+    engine::SamplingOptions sampled;  // as the evaluator draws (cli/evaluation.cpp): of its own, 64 rows at a time
+    sampled.temperature = config.temperature;
+    engine::plan_sampling(context, model, adapter, *workload.evaluation, sampled);
+    engine::plan_scoring(context, model, adapter, workload.prose);
+  };
+  if (workload.evaluation) planner.phase("evaluation before", [&] { evaluate(nullptr); });
+
+  engine::Adapter adapter = TRY(first_adapter(config, context, model));
+  const engine::Trainable trainable = engine::trainable_of(adapter);
+  {
+    const engine::AdamwState optimizer = engine::make_adamw(context, trainable);
+    engine::PolicyPass policy(context, "policy", model, adapter.max_padded_rank, Keep::kAllLayers,
+                              most_activation_bytes(config));
+    engine::PolicyPass reference(context, "reference", model, 0, Keep::kOneLayer);
+    const engine::GradientShards shards(context.ledger, config.gradient_shards, trainable);
+    const int64_t rows = config.groups_per_generation() * config.num_generations;
+    planner.hold("data", "completions", rows * config.max_completion_length * kRolloutTokenBytes);
+    // Passes keep their buffers from step to step, so later phases are those of a run that has trained.
+    planner.phase("training", [&] {
+      const BatchShape worst = worst_grpo_batch(config, workload.longest_prompt, config.gradient_shards);
+      policy.plan(kept_whole(policy, worst), &adapter, &trainable);
+      policy.plan(worst, &adapter, &trainable);
+    });
+    if (config.beta != 0)
+      planner.phase("reference",
+                    [&] { reference.plan(worst_grpo_batch(config, workload.longest_prompt, 1), nullptr, nullptr); });
+    planner.phase("generation", [&] {
+      engine::plan_sampling(context, model, &adapter,
+                            {config.groups_per_generation(), config.num_generations, workload.longest_prompt,
+                             config.max_completion_length},
+                            options);
+    });
+    if (workload.evaluation && config.eval_strategy == "steps")
+      planner.phase("evaluation", [&] { evaluate(&adapter); });
+    plan_checkpoint(planner, &adapter);
+  }
+  if (workload.evaluation) planner.phase("evaluation after", [&] { evaluate(&adapter); });
+  return planner.take();
+}
+
+}  // namespace candor::recipes
