@@ -62,6 +62,28 @@ Matmul from_rank(const Adapted& a, const float* u, int64_t u_row, float* y) {
           .accumulate = true};
 }
 
+// dx += du·A: of the trained ranks, then of the start's behind them.
+std::vector<Matmul> to_input(const Adapted& a, const float* du, int64_t u_row, float* dx) {
+  const int64_t in = padded(a.pair->in), rank = padded(a.pair->rank);
+  std::vector<Matmul> products = {{.a = du,
+                                   .a_row = u_row,
+                                   .b = a.parameters(a.pair->a_offset),
+                                   .b_k = in,
+                                   .b_panel = kPanel,
+                                   .c = dx + a.range->begin * in,
+                                   .c_row = in,
+                                   .rows = a.rows(),
+                                   .panels = in / kPanel,
+                                   .depth = rank,
+                                   .accumulate = true}};
+  if (a.pair->start_rank > 0) {
+    products.push_back(products.front());
+    products.back().a += rank;
+    products.back().b = a.start(a.pair->start_a);
+  }
+  return products;
+}
+
 // y = m/n ⊙ y of the rows with DoRA, then the biases.
 void finish_rows(const Context& context, std::span<const Adapted> adapted, std::span<const LinearCall> calls,
                  int64_t rows) {
@@ -92,7 +114,8 @@ void linears_forward(const Context& context, std::span<const AdapterRange> adapt
   for (const LinearCall& call : calls)
     if (call.y != nullptr) base.push_back({call.weight, call.y});
   const std::vector<Adapted> adapted = adapted_calls(adapters, calls);
-  std::vector<Matmul> first, second;  // what reads x, then what reads u
+  std::vector<Matmul> first;     // what reads x
+  std::vector<Follower> second;  // what reads u
   for (const Adapted& a : adapted) {
     const LinearCall& call = calls[a.call];
     const int64_t in = padded(a.pair->in);
@@ -105,7 +128,7 @@ void linears_forward(const Context& context, std::span<const AdapterRange> adapt
                      .rows = a.rows(),
                      .panels = a.pair->all_ranks() / kPanel,
                      .depth = in});
-    if (call.y != nullptr) second.push_back(from_rank(a, call.u, u_row, call.y));
+    if (call.y != nullptr) second.push_back({call.y, a.range->begin, from_rank(a, call.u, u_row, call.y)});
     if (const auto mask = mask_of(a, dropout)) {  // one after the other through the one scratch
       mask->apply(context, a.range->begin, a.range->end, in, x, dropout->scratch);
       first.back().a = dropout->scratch + a.range->begin * in;
@@ -113,9 +136,9 @@ void linears_forward(const Context& context, std::span<const AdapterRange> adapt
       first.pop_back();
     }
   }
-  if (base.empty()) return run_matmuls(context.pool, context.kernels, first);
-  matrices_forward(context, base, x, rows, rounded, first);
-  run_matmuls(context.pool, context.kernels, second);
+  run_matmuls(context.pool, context.kernels, first);
+  if (base.empty()) return;
+  matrices_forward(context, base, x, rows, rounded, std::move(second));
   finish_rows(context, adapted, calls, rows);
 }
 
@@ -125,16 +148,15 @@ namespace {
 void compute_again(const Context& context, std::span<const Adapted> dora, std::span<const LinearBackward> calls,
                    const float* x, int64_t rows, int64_t u_row, const RoundedScratch& rounded) {
   std::vector<ForwardProduct> base;
-  std::vector<Matmul> second;
+  std::vector<Follower> second;
   for (size_t i = 0; i < calls.size(); ++i) {
     if (calls[i].y != nullptr || std::none_of(dora.begin(), dora.end(), [&](auto& a) { return a.call == i; })) continue;
     base.push_back({calls[i].weight, calls[i].scaled});
     for (const Adapted& a : dora)
-      if (a.call == i) second.push_back(from_rank(a, calls[i].u, u_row, calls[i].scaled));
+      if (a.call == i)
+        second.push_back({calls[i].scaled, a.range->begin, from_rank(a, calls[i].u, u_row, calls[i].scaled)});
   }
-  if (base.empty()) return;
-  matrices_forward(context, base, x, rows, rounded);
-  run_matmuls(context.pool, context.kernels, second);
+  if (!base.empty()) matrices_forward(context, base, x, rows, rounded, std::move(second));
 }
 
 // dm += Σ over the range's rows of dy·v/n, with v = W x + s·B(A x) computed from x, where m is 0: the forward's y says
@@ -326,35 +348,21 @@ void linears_backward(const Context& context, std::span<const AdapterRange> adap
 
   std::vector<InputGradient> base;
   for (size_t i = 0; i < calls.size(); ++i) base.push_back({calls[i].weight, dy[i]});
-  matrices_input_gradient(context, base, rows, dx, rounded);
-  // One after the other: calls add to the same dx.
+  std::vector<Follower> followers;
+  for (size_t i = 0; i < adapted.size(); ++i)
+    if (!mask_of(adapted[i], dropout))
+      for (const Matmul& product : to_input(adapted[i], to_rank[i].c, u_row, dx))
+        followers.push_back({dx, adapted[i].range->begin, product});
+  matrices_input_gradient(context, base, rows, dx, rounded, followers);
+  // One after the other through the one scratch.
   for (size_t i = 0; i < adapted.size(); ++i) {
     const Adapted& a = adapted[i];
-    const int64_t in = padded(a.pair->in);
-    Matmul to_input = {.a = to_rank[i].c,
-                       .a_row = u_row,
-                       .b = a.parameters(a.pair->a_offset),
-                       .b_k = in,
-                       .b_panel = kPanel,
-                       .c = dx + a.range->begin * in,
-                       .c_row = in,
-                       .rows = a.rows(),
-                       .panels = in / kPanel,
-                       .depth = padded(a.pair->rank),
-                       .accumulate = true};
     const auto mask = mask_of(a, dropout);
-    if (mask) {
-      to_input.c = dropout->scratch + a.range->begin * in;
-      to_input.accumulate = false;
-    }
-    run_matmuls(context.pool, context.kernels, {&to_input, 1});
-    if (a.pair->start_rank > 0) {
-      to_input.a += padded(a.pair->rank);
-      to_input.b = a.start(a.pair->start_a);
-      to_input.accumulate = true;
-      run_matmuls(context.pool, context.kernels, {&to_input, 1});
-    }
-    if (mask) mask->add(context, a.range->begin, a.range->end, in, dropout->scratch, dx);
+    if (!mask) continue;
+    std::vector<Matmul> products = to_input(a, to_rank[i].c, u_row, dropout->scratch);
+    products.front().accumulate = false;
+    for (const Matmul& product : products) run_matmuls(context.pool, context.kernels, {&product, 1});
+    mask->add(context, a.range->begin, a.range->end, padded(a.pair->in), dropout->scratch, dx);
   }
 }
 

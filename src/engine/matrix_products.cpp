@@ -15,7 +15,7 @@ void for_rows(ThreadPool& pool, int64_t rows, const std::function<void(int64_t r
 }
 
 void matrices_forward(const Context& context, std::span<const ForwardProduct> products, const float* x, int64_t rows,
-                      const RoundedScratch& scratch, std::span<const Matmul> beside) {
+                      const RoundedScratch& scratch, std::vector<Follower> followers) {
   const int64_t width = padded(products.front().weight->in);
   const auto any = [&](Arithmetic arithmetic) {
     return std::any_of(products.begin(), products.end(),
@@ -24,7 +24,7 @@ void matrices_forward(const Context& context, std::span<const ForwardProduct> pr
   if (any(Arithmetic::kBfloat16)) round_rows(context.pool, context.kernels, x, rows * width, scratch.bf16);
   if (any(Arithmetic::kInt8)) quantize_rows(context.pool, context.kernels, x, rows, width, scratch.int8);
   Matmuls all;
-  all.float32.assign(beside.begin(), beside.end());
+  all.followers = std::move(followers);
   for (const ForwardProduct& product : products) {
     const PackedMatrix& w = *product.weight;
     with_product(w, {x, scratch.bf16, scratch.int8}, rows, 0, w.panels(), product.y, padded(w.out),
@@ -52,7 +52,7 @@ TransposedProduct<Number> input_gradient(const PackedMatrix& w, const Number* we
 }  // namespace
 
 void matrices_input_gradient(const Context& context, std::span<const InputGradient> gradients, int64_t rows, float* dx,
-                             const RoundedScratch& scratch) {
+                             const RoundedScratch& scratch, std::span<const Follower> followers) {
   std::vector<QuantizedWeights> quantized;
   for (const InputGradient& gradient : gradients) quantized.push_back(gradient.weight->weights());
   std::vector<TransposedMatmul> floats;
@@ -70,8 +70,8 @@ void matrices_input_gradient(const Context& context, std::span<const InputGradie
     rounded += rows * padded(w.out);
   }
   if (!floats.empty() && !bf16.empty()) bf16.front().accumulate = true;  // to what the first round leaves
-  run_transposed_matmuls(context.pool, context.kernels, floats);
-  run_transposed_matmuls(context.pool, context.kernels, bf16);
+  run_transposed_matmuls(context.pool, context.kernels, floats, bf16.empty() ? followers : std::span<const Follower>());
+  run_transposed_matmuls(context.pool, context.kernels, bf16, followers);
 }
 
 }  // namespace candor::engine

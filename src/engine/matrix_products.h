@@ -70,18 +70,17 @@ struct ForwardProduct {
   const PackedMatrix* weight = nullptr;
   float* y = nullptr;  // [rows, padded(out)]
 };
-// x: [rows, padded(in)]. beside: float products that are ready at the same time and touch no y, for the same round of
-// the pool.
+// x: [rows, padded(in)]. followers: what is then added to the y.
 void matrices_forward(const Context& context, std::span<const ForwardProduct> products, const float* x, int64_t rows,
-                      const RoundedScratch& scratch, std::span<const Matmul> beside = {});
+                      const RoundedScratch& scratch, std::vector<Follower> followers = {});
 
 // One of several matrices whose dx are added up.
 struct InputGradient {
   const PackedMatrix* weight = nullptr;
   const float* dy = nullptr;  // [rows, padded(out)]
 };
-// Writes dx [rows, padded(in)] = sum of dy·W, in the order given.
+// Writes dx [rows, padded(in)] = sum of dy·W, in the order given. followers: what is then added to dx.
 void matrices_input_gradient(const Context& context, std::span<const InputGradient> gradients, int64_t rows, float* dx,
-                             const RoundedScratch& scratch);
+                             const RoundedScratch& scratch, std::span<const Follower> followers = {});
 
 }  // namespace candor::engine

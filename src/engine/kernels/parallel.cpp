@@ -118,8 +118,28 @@ void add_transposed(const Kernels& kernels, const TransposedProduct<Number>& p, 
   }
 }
 
+// Some panels and rows of a product.
+template <typename M>
+M part_of(M m, int64_t panel, int64_t panels, int64_t row, int64_t rows) {
+  m.rows = rows, m.panels = panels;
+  m.a += row * m.a_row;
+  m.b += panel * m.b_panel;
+  m.c += row * m.c_row + panel * kPanel;
+  return m;
+}
+// What followers of the product with this C add to some of its panels and rows.
+void follow(const Kernels& kernels, std::span<const Follower> followers, const float* c, int64_t panel, int64_t panels,
+            int64_t row, int64_t rows) {
+  for (const Follower& follower : followers) {
+    const int64_t begin = std::max(row, follower.row), end = std::min(row + rows, follower.row + follower.product.rows);
+    if (follower.of == c && begin < end)
+      run_matmul(kernels, part_of(follower.product, panel, panels, begin - follower.row, end - begin));
+  }
+}
+
 template <typename Number>
-void run_transposed(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedProduct<Number>> products) {
+void run_transposed(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedProduct<Number>> products,
+                    std::span<const Follower> followers) {
   if (products.empty()) return;
   const TransposedProduct<Number>& first = products.front();
   const int64_t rows = first.rows, panels = padded(first.in) / kPanel;
@@ -140,6 +160,7 @@ void run_transposed(ThreadPool& pool, const Kernels& kernels, std::span<const Tr
                 for (int64_t panel = first_panel; panel < first_panel + count; panel += kTransposedPanels) {
                   const int64_t group = std::min(kTransposedPanels, first_panel + count - panel);
                   for (const auto& p : products) add_transposed(kernels, p, panel, group, row, row_count, &p != &first);
+                  follow(kernels, followers, first.dx, panel, group, row, row_count);
                 }
               });
   });
@@ -154,15 +175,6 @@ int64_t work_of(const Dequantized<Product>& m) {
   return work_of(m.product);
 }
 
-// Some panels and rows of a product.
-template <typename M>
-M part_of(M m, int64_t panel, int64_t panels, int64_t row, int64_t rows) {
-  m.rows = rows, m.panels = panels;
-  m.a += row * m.a_row;
-  m.b += panel * m.b_panel;
-  m.c += row * m.c_row + panel * kPanel;
-  return m;
-}
 template <typename Product>
 Dequantized<Product> part_of(Dequantized<Product> m, int64_t panel, int64_t panels, int64_t row, int64_t rows) {
   m.product = part_of(m.product, panel, panels, row, rows);
@@ -186,13 +198,15 @@ const Product& shape_of(const Dequantized<Product>& m) {
 
 // The part of one product whose work lies in [begin, end) of its own.
 template <typename M>
-void run_share(const Kernels& kernels, const M& m, int64_t tasks, int64_t begin, int64_t end) {
+void run_share(const Kernels& kernels, const M& m, std::span<const Follower> followers, int64_t tasks, int64_t begin,
+               int64_t end) {
   const int64_t rows = shape_of(m).rows, panels = shape_of(m).panels;
   const int64_t chunk = chunk_rows(rows, panels, tasks), size = work_of(m);
   const int64_t pairs = ceil_div(rows, chunk) * panels;
   each_part(rows, panels, chunk, ceil_div(begin * pairs, size), ceil_div(end * pairs, size),
             [&](int64_t panel, int64_t count, int64_t row, int64_t row_count) {
               run_matmul(kernels, part_of(m, panel, count, row, row_count));
+              follow(kernels, followers, shape_of(m).c, panel, count, row, row_count);
             });
 }
 
@@ -274,7 +288,7 @@ void run_matmuls(ThreadPool& pool, const Kernels& kernels, const Matmuls& produc
       const int64_t size = work_of(m);
       const int64_t begin = std::max(first - start, int64_t{0}), end = std::min(last - start, size);
       start += size;
-      if (begin < end) run_share(kernels, m, tasks, begin, end);
+      if (begin < end) run_share(kernels, m, products.followers, tasks, begin, end);
     });
   });
 }
@@ -294,12 +308,14 @@ void transpose_quantized(const Kernels& kernels, const QuantizedWeights& weights
   transpose_quantized_block(kernels, weights, panel, column, kernels.bf16_transpose_block, to);
 }
 
-void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedMatmul> products) {
-  run_transposed(pool, kernels, products);
+void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedMatmul> products,
+                            std::span<const Follower> followers) {
+  run_transposed(pool, kernels, products, followers);
 }
 
-void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const Bf16TransposedMatmul> products) {
-  run_transposed(pool, kernels, products);
+void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const Bf16TransposedMatmul> products,
+                            std::span<const Follower> followers) {
+  run_transposed(pool, kernels, products, followers);
 }
 
 void round_rows(ThreadPool& pool, const Kernels& kernels, const float* x, int64_t n, uint16_t* y) {

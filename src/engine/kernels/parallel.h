@@ -28,14 +28,24 @@ void run_matmul(const Kernels& kernels, const Int8Matmul& m);
 void run_matmul(const Kernels& kernels, const DequantizedMatmul& m);
 void run_matmul(const Kernels& kernels, const DequantizedBf16Matmul& m);
 
-// Independent products in one round of the pool: none may read or write what another writes. Give all that are ready
-// at once (q, k and v; gate and up): it saves rounds and balances better.
+// What is added to another product's C by the task that computes it, while it lies in the cache: `product`, which
+// accumulates, has all panels of that C, and its rows from `row` on.
+struct Follower {
+  const float* of = nullptr;  // the other one's C
+  int64_t row = 0;
+  Matmul product;
+};
+
+// Independent products in one round of the pool: none may read or write what another writes, but for followers, each
+// of which comes after the product it follows, and after the followers before it. Give all that are ready at once (q, k
+// and v; gate and up): it saves rounds and balances better.
 struct Matmuls {
   std::vector<Matmul> float32;
   std::vector<Bf16Matmul> bf16;
   std::vector<Int8Matmul> int8;
   std::vector<DequantizedMatmul> dequantized;
   std::vector<DequantizedBf16Matmul> dequantized_bf16;
+  std::vector<Follower> followers;
 
   void add(const Matmul& m) { float32.push_back(m); }
   void add(const Bf16Matmul& m) { bf16.push_back(m); }
@@ -68,9 +78,11 @@ using TransposedMatmul = TransposedProduct<float>;
 using Bf16TransposedMatmul = TransposedProduct<uint16_t>;
 
 // All with the same rows, in, dx and dx_row, in one round: they add to dX in the order given (dx of q, k and v; of gate
-// and up). Only the first one's `accumulate` is read; the others add.
-void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedMatmul> products);
-void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const Bf16TransposedMatmul> products);
+// and up). Only the first one's `accumulate` is read; the others add. Followers (of dX) come after all of them.
+void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const TransposedMatmul> products,
+                            std::span<const Follower> followers = {});
+void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<const Bf16TransposedMatmul> products,
+                            std::span<const Follower> followers = {});
 
 // y = x rounded to bfloat16, n numbers.
 void round_rows(ThreadPool& pool, const Kernels& kernels, const float* x, int64_t n, uint16_t* y);

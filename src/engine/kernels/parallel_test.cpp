@@ -187,6 +187,69 @@ TEST(Parallel, TransposedBf16ProductsEqualTheSumOverTheOutputs) {
   }
 }
 
+// Two followers, of some rows each, against separate calls in the same order; and dx with the same ones.
+TEST(Parallel, FollowersAddToTheirProductAfterIt) {
+  const int64_t rows = 230, panels = 7, depth = 600, rank = 16, width = panels * kPanel;
+  const Floats a = noise(rows * depth, 1), b = noise(width * depth, 2), u = noise(rows * rank, 3);
+  const Floats low = noise(rank * width, 4);
+  Matmul m{.a = a.data(), .a_row = depth, .b = b.data(), .b_panel = depth * kPanel, .c_row = width};
+  m.rows = rows, m.panels = panels, m.depth = depth;
+  const auto followers_of = [&](float* c) {
+    std::vector<Follower> followers;
+    for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, 200}, {97, 230}})
+      followers.push_back({c,
+                           begin,
+                           {.a = u.data() + begin * rank,
+                            .a_row = rank,
+                            .b = low.data(),
+                            .b_k = width,
+                            .b_panel = kPanel,
+                            .c = c + begin * width,
+                            .c_row = width,
+                            .rows = end - begin,
+                            .panels = panels,
+                            .depth = rank,
+                            .accumulate = true}});
+    return followers;
+  };
+  const Floats dy = noise(rows * depth, 5), weight = noise(depth * width, 6);
+  const auto dx_product = [&](float* dx) {
+    return TransposedMatmul{.dy = dy.data(),
+                            .dy_row = depth,
+                            .weight = weight.data(),
+                            .rows = rows,
+                            .out = depth,
+                            .in = width,
+                            .dx = dx,
+                            .dx_row = width};
+  };
+  const size_t size = static_cast<size_t>(rows * width);
+  Floats expected(size), expected_dx(size);
+  m.c = expected.data();
+  best().matmul(m);
+  for (const Follower& follower : followers_of(expected.data())) best().matmul(follower.product);
+  ThreadPool one(1);
+  const TransposedMatmul alone = dx_product(expected_dx.data());
+  run_transposed_matmuls(one, best(), {&alone, 1});
+  for (const Follower& follower : followers_of(expected_dx.data())) best().matmul(follower.product);
+  for (const int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    Floats c(size), other(size), dx(size);
+    Matmuls round;
+    m.c = other.data();
+    round.add(m);  // nothing follows this one
+    m.c = c.data();
+    round.add(m);
+    round.followers = followers_of(c.data());
+    run_matmuls(pool, best(), round);
+    EXPECT_EQ(c, expected) << threads;
+    EXPECT_NE(other, expected) << threads;
+    const TransposedMatmul product = dx_product(dx.data());
+    run_transposed_matmuls(pool, best(), {&product, 1}, followers_of(dx.data()));
+    EXPECT_EQ(dx, expected_dx) << threads;
+  }
+}
+
 TEST(Parallel, RoundsEveryNumber) {
   const Floats x = noise(100003, 4);
   std::vector<uint16_t> y(x.size());
