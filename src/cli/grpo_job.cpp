@@ -169,7 +169,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
     summary["samples"] = sample_answers(*evaluator, *before, *after, 12);
     summary["verdict"] = verdict(summary["evaluations"]);
   }
-  summary["talk_to_it"] = how_to_talk(config.model_name_or_path, final_folder, example);
+  summary["talk_to_it"] = how_to_talk(config, final_folder, example);
   const fs::path page = TRY(finish_summary(summary, config.output_dir, *session, clock));
   if (job.json) {
     fmt::print("{}\n", files::json_line(summary));

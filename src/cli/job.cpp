@@ -16,6 +16,7 @@
 #include "cli/version.h"
 #include "files/run_index.h"
 #include "files/run_log.h"
+#include "recipes/training_run.h"
 
 namespace candor::cli {
 
@@ -62,8 +63,15 @@ std::string how_to_go_on(std::string_view verb, const recipes::TrainingConfig& c
       verb, {(fs::path(config.output_dir) / "recipe.yaml").string(), "--resume_from_checkpoint", std::string(resume)});
 }
 
-std::string how_to_talk(const std::string& model, const fs::path& adapter, const Json& prompt) {
-  const std::string with = adapter.empty() ? "" : fmt::format(" --adapter {}", shell_word(adapter.string()));
+std::string how_to_talk(const recipes::TrainingConfig& config, const fs::path& final_folder, const Json& prompt) {
+  std::string with;
+  if (config.use_peft) {
+    with = fmt::format(" --adapter {}", shell_word(final_folder.string()));
+    if (config.dtype != "auto") with += fmt::format(" --dtype {}", config.dtype);
+    if (config.quantized_activations != "auto")
+      with += fmt::format(" --quantized_activations {}", config.quantized_activations);
+  }
+  const std::string model = config.use_peft ? config.model_name_or_path : final_folder.string();
   return fmt::format("echo {} | {} generate {} -{} --temperature 0", shell_word(files::json_line({{"prompt", prompt}})),
                      shell_word(program()), shell_word(model), with);
 }
@@ -104,7 +112,9 @@ Result<std::unique_ptr<Session>> open_job_files(const recipes::TrainingConfig& c
 }
 
 Result<void> load_job_weights(const recipes::TrainingConfig& config, Session& session) {
-  return load_weights(session, config.dtype, config.quantized_activations);
+  const engine::Dtype dtype = TRY(recipes::training_dtype(config, session.files, session.context.kernels));
+  session.model = TRY(engine::load_model(session.context, session.files, dtype));
+  return {};
 }
 
 void print_ending(const Json& summary, const fs::path& page, std::string_view trained, const fs::path& final_folder) {

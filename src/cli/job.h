@@ -46,9 +46,9 @@ Result<FolderLock> claim_run(std::string_view verb, const recipes::TrainingConfi
 // `resume` is true or auto.
 std::string how_to_go_on(std::string_view verb, const recipes::TrainingConfig& config, std::string_view resume);
 
-// The command that puts one of the task's own prompts (text, or messages) to what was trained. `adapter` is empty where
-// `model` itself was trained.
-std::string how_to_talk(const std::string& model, const std::filesystem::path& adapter, const files::Json& prompt);
+// The command that puts one of the task's own prompts (text, or messages) to what was trained, in the run's arithmetic.
+std::string how_to_talk(const recipes::TrainingConfig& config, const std::filesystem::path& final_folder,
+                        const files::Json& prompt);
 
 // The named metric, 0 where the step has none of that name.
 double metric(const algorithms::Metrics& metrics, std::string_view name);

@@ -44,8 +44,9 @@ std::optional<int> Options::parse(const Words& words) {
   }
 }
 
-void ModelOptions::add_model(CLI::App& app) {
-  app.add_option("MODEL", model, "a Hugging Face directory, a GGUF file, hub:OWNER/NAME or a bundled name (smollm2)")
+void ModelOptions::add_model(CLI::App& app, const std::string& besides) {
+  app.add_option("MODEL", model,
+                 "a Hugging Face directory, a GGUF file, hub:OWNER/NAME or a bundled name (smollm2)" + besides)
       ->required();
 }
 
@@ -54,9 +55,11 @@ void ModelOptions::add_adapter(CLI::App& app) {
 }
 
 void ModelOptions::add_dtype(CLI::App& app) {
-  app.add_option("--dtype", dtype,
-                 "the arithmetic: float32, bfloat16 (weights, inputs of linear layers, keys and values), int8 or int4 "
-                 "(weights), blocks (a GGUF file's quantized ones); by default what the model's file holds");
+  app.add_option(
+      "--dtype", dtype,
+      "the arithmetic: float32, bfloat16 (weights, inputs of linear layers, keys and values), int8 or int4 "
+      "(weights), blocks (a GGUF file's quantized ones); by default what the model's file holds: its quantized blocks, "
+      "bfloat16, or float32");
   app.add_option("--quantized_activations", activations,
                  "what activations are where they meet quantized weights: auto, int8, bfloat16 or float32");
 }

@@ -25,7 +25,7 @@ struct ModelOptions {
   int threads = 0;  // 0: the cores this process may use
   bool json = false;
 
-  void add_model(CLI::App& app);
+  void add_model(CLI::App& app, const std::string& besides = "");
   void add_adapter(CLI::App& app);
   void add_dtype(CLI::App& app);
   void add_threads(CLI::App& app);

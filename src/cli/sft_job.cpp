@@ -184,8 +184,7 @@ Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& 
     summary["verdict"] = sft_verdict(summary["evaluations"]);
   }
   const Json example = example_prompt(inputs.rows.rows.front().columns, config.dataset_text_field);
-  summary["talk_to_it"] = config.use_peft ? how_to_talk(config.model_name_or_path, final_folder, example)
-                                          : how_to_talk(final_folder.string(), "", example);
+  summary["talk_to_it"] = how_to_talk(config, final_folder, example);
   const fs::path page = TRY(finish_summary(summary, config.output_dir, *session, clock));
   if (job.json) {
     fmt::print("{}\n", files::json_line(summary));

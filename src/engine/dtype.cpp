@@ -1,6 +1,6 @@
 #include "engine/dtype.h"
 
-#include <algorithm>
+#include "engine/quantized_blocks.h"
 
 namespace candor::engine {
 
@@ -22,14 +22,19 @@ std::string_view name_of(WeightKind weights) {
   return "blocks";
 }
 
-Result<WeightKind> choose_weights(std::string_view wanted, const files::ModelFiles& files) {
-  if (wanted.empty() || wanted == "auto") {
-    const auto& weights = files.weights->weights();
-    const bool bf16 = std::all_of(weights.begin(), weights.end(), [](const files::WeightInfo& weight) {
-      return weight.shape.size() < 2 || weight.type == "BF16";
-    });
-    return bf16 ? WeightKind::kBfloat16 : WeightKind::kFloat32;
+WeightKind held_by(const files::WeightReader& weights) {
+  bool all_bf16 = true;
+  for (const files::WeightInfo& weight : weights.weights()) {
+    if (weight.shape.size() < 2) continue;
+    const files::GgufBlockType* type = weights.block_type(weight.name);
+    if (type != nullptr && block_format(*type)) return WeightKind::kBlocks;
+    all_bf16 = all_bf16 && weight.type == "BF16";
   }
+  return all_bf16 ? WeightKind::kBfloat16 : WeightKind::kFloat32;
+}
+
+Result<WeightKind> choose_weights(std::string_view wanted, const files::ModelFiles& files) {
+  if (wanted.empty() || wanted == "auto") return held_by(*files.weights);
   if (wanted == "float32" || wanted == "fp32") return WeightKind::kFloat32;
   if (wanted == "bfloat16" || wanted == "bf16") return WeightKind::kBfloat16;
   for (const WeightKind kind : {WeightKind::kInt8, WeightKind::kInt4, WeightKind::kBlocks})

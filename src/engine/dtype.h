@@ -20,7 +20,8 @@
 namespace candor::engine {
 
 // kBlocks: a file's quantized blocks as they are, its other matrices bfloat16 where they are BF16, otherwise float32.
-// kInt8, kInt4: blocks of at most so many bits as they are, other matrices rounded to Q8_0 or to blocks of 4 bits.
+// kInt8, kInt4: blocks of at most so many bits as they are, other matrices rounded to the blocks that `candor quantize`
+// writes for these words (embedding and head to 8 bits in both).
 enum class WeightKind { kFloat32, kBfloat16, kInt8, kInt4, kBlocks };
 
 // What activations are at the input of a matrix.
@@ -45,10 +46,10 @@ inline Dtype kv_dtype(Dtype dtype) {
 // "float32", "int8", "blocks with bfloat16 activations": part of a run's identity.
 std::string dtype_name(Dtype dtype);
 
-// What --dtype says: float32 (fp32), bfloat16 (bf16), int8, int4, blocks, or nothing for what the files hold: bfloat16
-// where every matrix is stored as BF16, otherwise float32 (float16 and quantized blocks are widened to it). And what
-// --quantized_activations says: int8, bfloat16, float32, or auto (or nothing) for int8 where the kernels have fast
-// integer products and bfloat16 elsewhere. Error: another name.
+// What --dtype says: float32 (fp32), bfloat16 (bf16), int8, int4, blocks, or auto (or nothing) for what the files hold:
+// their quantized blocks where they have any, bfloat16 where every matrix is stored as BF16, otherwise float32 (float16
+// is widened to it). And what --quantized_activations says: int8, bfloat16, float32, or auto (or nothing) for int8
+// where the kernels have fast integer products and bfloat16 elsewhere. Error: another name.
 Result<Dtype> choose_dtype(std::string_view wanted, std::string_view activations, const files::ModelFiles& files,
                            const Kernels& kernels);
 

@@ -56,7 +56,7 @@ TEST(Dtype, ByDefaultWhatTheFileHolds) {
   const std::pair<const char*, Dtype> held[] = {{"models/llama", Dtype::kFloat32},
                                                 {"models/llama_bf16", Dtype::kBfloat16},
                                                 {"models/llama_fp16", Dtype::kFloat32},
-                                                {"gguf/llama_q8_0.gguf", Dtype::kFloat32}};
+                                                {"gguf/llama_f32.gguf", Dtype::kFloat32}};
   Bench bench;
   for (const auto& [path, dtype] : held) {
     const auto files = value_of(files::open_model(golden(path)));
@@ -64,6 +64,21 @@ TEST(Dtype, ByDefaultWhatTheFileHolds) {
     EXPECT_EQ(value_of(load_model(*bench.context, files)).dtype, dtype) << path;
     EXPECT_EQ(value_of(load_model(*bench.context, files, Dtype::kBfloat16)).dtype, Dtype::kBfloat16) << path;
   }
+}
+
+TEST(Dtype, ByDefaultAQuantizedFilesOwnBlocks) {
+  CANDOR_REQUIRE_FILE(golden("gguf/llama_q8_0.gguf"));
+  Bench bench;
+  const auto files = value_of(files::open_model(golden("gguf/llama_q8_0.gguf")));
+  for (const char* wanted : {"", "auto"}) {
+    const Dtype chosen = value_of(choose_dtype(wanted, "", files, plain_kernels()));
+    EXPECT_EQ(chosen, (Dtype{WeightKind::kBlocks, Arithmetic::kBfloat16}));
+    EXPECT_EQ(value_of(choose_dtype(wanted, "int8", files, plain_kernels())).activations, Arithmetic::kInt8);
+  }
+  const Model model = value_of(load_model(*bench.context, files));
+  EXPECT_EQ(model.dtype.weights, WeightKind::kBlocks);
+  EXPECT_TRUE(model.layers[1][Linear::kUp].quantized());
+  EXPECT_EQ(model.head->arithmetic(), Arithmetic::kFloat32);  // F32 in the file
 }
 
 TEST(Dtype, WeightsAreThoseOfTheFileRounded) {

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/half.h"
+#include "engine/quantization/group_grid.h"
 #include "engine/quantized_blocks.h"
 #include "files/gguf_block_encoders.h"
 
@@ -62,15 +63,22 @@ struct Blocks {
   bool in_file = false;
 };
 
+// What `candor quantize` makes of it.
+WeightType type_for(const std::string& name, WeightKind kind) {
+  const WeightType type = *find_weight_type(kind == WeightKind::kInt4 ? "int4" : "int8");
+  return name.starts_with("model.layers.") ? type : embedding_type_of(type);
+}
+
 Blocks blocks_for(const files::WeightReader& weights, const std::string& name, int64_t in, Dtype dtype) {
   if (!dtype.quantized()) return {};
   const files::GgufBlockType* stored = weights.block_type(name);
   const auto format = stored == nullptr ? std::nullopt : block_format(*stored);
-  if (format && (format->bits == 4 || dtype.weights != WeightKind::kInt4)) return {stored, true};
+  const WeightType type = type_for(name, dtype.weights);
+  if (format && (format->bits == 4 || type.high > 15)) return {stored, true};
   if (dtype.weights == WeightKind::kBlocks) return {};
   // A block with a minimum has no code for 0, which the end of a row that is no whole block needs.
-  const bool four = dtype.weights == WeightKind::kInt4;
-  return {files::find_encoder(!four ? "Q8_0" : in % kQuantizedGroup == 0 ? "Q4_1" : "Q4_0"), false};
+  const bool whole = in % kQuantizedGroup == 0 || !type.has_minimum;
+  return {whole ? type.stored : files::find_encoder("Q4_0"), false};
 }
 
 // The rows of one panel as blocks, [count] rows, then into their lanes.

@@ -24,7 +24,7 @@ using Keep = engine::PolicyPass::Keep;
 constexpr int64_t kMostRows = 1 << 20;
 
 Result<engine::Dtype> dtype_of(const TrainingConfig& config, const PlanBase& base) {
-  return engine::choose_dtype(config.dtype, config.quantized_activations, base.files, base.kernels);
+  return training_dtype(config, base.files, base.kernels);
 }
 
 void hold(engine::Planner& planner, const PlanBase& base) {

@@ -22,7 +22,7 @@ struct TrainingConfig {
   // Model and data.
   std::string model_name_or_path;
   std::string adapter_name_or_path;                 // ours: a PEFT adapter to go on from; empty = a new one
-  std::string dtype = "auto";                       // auto: what the model's file holds
+  std::string dtype = "auto";                       // auto: what the model's file holds (training_dtype)
   std::string quantized_activations = "auto";       // ours
   bool load_in_8bit = false, load_in_4bit = false;  // TRL's words for dtype int8 and int4
   std::string dataset_name;

@@ -10,9 +10,11 @@ void add_model_and_data(FieldList& list, TrainingConfig& c, const std::string& d
   list.add("model_name_or_path", &c.model_name_or_path,
            "the model: a Hugging Face directory, a GGUF file, hub:OWNER/NAME or a bundled name (smollm2)",
            {.required = true});
-  list.add("dtype", &c.dtype, "arithmetic of the model's matrices; auto: what its file holds",
-           {.choices = {"auto", "float32", "bfloat16", "int8", "int4", "blocks"},
-            .other_names = {{"null", "auto"}, {"None", "auto"}, {"fp32", "float32"}, {"bf16", "bfloat16"}}});
+  list.add(
+      "dtype", &c.dtype,
+      "arithmetic of the model's matrices; auto: what its file holds, quantized blocks too where an adapter trains",
+      {.choices = {"auto", "float32", "bfloat16", "int8", "int4", "blocks"},
+       .other_names = {{"null", "auto"}, {"None", "auto"}, {"fp32", "float32"}, {"bf16", "bfloat16"}}});
   list.add(
       "quantized_activations", &c.quantized_activations,
       "what activations are where they meet quantized weights; auto: int8 where the processor has fast products of "

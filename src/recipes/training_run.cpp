@@ -18,6 +18,13 @@ Result<void> check_dropout(const TrainingConfig& config, const engine::Adapter& 
 
 }  // namespace
 
+Result<engine::Dtype> training_dtype(const TrainingConfig& config, const files::ModelFiles& files,
+                                     const engine::Kernels& kernels) {
+  const engine::Dtype dtype = TRY(engine::choose_dtype(config.dtype, config.quantized_activations, files, kernels));
+  const bool chosen = config.dtype != "auto" || config.use_peft || !dtype.quantized();
+  return chosen ? dtype : engine::Dtype::kFloat32;
+}
+
 Result<engine::Adapter> first_adapter(const TrainingConfig& config, const engine::Context& context,
                                       const engine::Model& model) {
   if (config.adapter_name_or_path.empty()) {

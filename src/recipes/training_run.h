@@ -15,6 +15,11 @@
 
 namespace candor::recipes {
 
+// The arithmetic that the recipe's keys name, of a model in these files. Where every weight trains, auto means floats:
+// float32 of a quantized file. Error: choose_dtype's.
+Result<engine::Dtype> training_dtype(const TrainingConfig& config, const files::ModelFiles& files,
+                                     const engine::Kernels& kernels);
+
 // What one optimizer step tells whoever watches.
 struct StepReport {
   int64_t step = 0, steps = 0;

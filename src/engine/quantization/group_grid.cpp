@@ -68,6 +68,11 @@ Result<WeightType> find_weight_type(std::string_view name) {
       name);
 }
 
+WeightType embedding_type_of(const WeightType& type) {
+  constexpr int kEightBits = 127;
+  return type.has_grid() && type.high < kEightBits ? *find_weight_type("q8_0") : type;
+}
+
 int nearest_code(const WeightType& type, const GroupGrid& grid, float x) {
   if (grid.scale == 0) return std::clamp(0, type.low, type.high);
   const float code = std::nearbyint((x - grid.minimum) / grid.scale);

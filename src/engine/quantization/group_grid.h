@@ -29,6 +29,10 @@ struct WeightType {
 // simulated. Error: another word.
 Result<WeightType> find_weight_type(std::string_view name);
 
+// What embedding and head become where the other matrices become `type`: Q8_0 where those have fewer bits. A token's
+// row meets every position, and its error no sum that would even it out (docs/quantization.md).
+WeightType embedding_type_of(const WeightType& type);
+
 struct GroupGrid {
   float scale = 0, minimum = 0;
 
