@@ -36,7 +36,6 @@ struct Choice {
   std::string method_name;
 };
 
-// Embedding and head keep 8 bits where the other matrices have fewer: docs/quantization.md says what it buys.
 Result<Choice> choose(const QuantizeFlags& flags) {
   auto type = [](const char* flag, const std::string& name) -> Result<engine::WeightType> {
     const auto found = engine::find_weight_type(name);
@@ -45,9 +44,9 @@ Result<Choice> choose(const QuantizeFlags& flags) {
   };
   Choice choice;
   choice.type = TRY(type("--type", flags.type));
+  choice.embedding_type = flags.embedding_type == "auto" ? engine::embedding_type_of(choice.type)
+                                                         : TRY(type("--embedding_type", flags.embedding_type));
   const bool few = choice.type.has_grid() && choice.type.high < 127;
-  const std::string embedding = flags.embedding_type != "auto" ? flags.embedding_type : few ? "q8_0" : flags.type;
-  choice.embedding_type = TRY(type("--embedding_type", embedding));
   choice.method_name = flags.method != "auto" ? flags.method : few ? "gptq" : "rtn";
   const auto method = engine::find_quantize_method(choice.method_name);
   if (!method) return error("[flag --method] {}", method.error().message);
@@ -110,7 +109,7 @@ class Work {
     options.progress = [this](int64_t done, int64_t all) {
       progress_.doing(fmt::format("rounding weight {} of {}", done + 1, all));
     };
-    if (!needs_calibration(options.method) || !options.type.has_grid()) return options;
+    if (options.method != engine::QuantizeMethod::kGptq || !options.type.has_grid()) return options;
     const TextOptions text = {"flag --calibration", flags_.calibration_length, flags_.calibration_tokens,
                               kLeastCalibrationTokens};
     progress_.doing(flags_.calibration.empty() ? "writing text to calibrate on" : "reading the calibration text");
@@ -240,14 +239,14 @@ int quantize(const Words& words) {
          "f32, to see what they lose")
       ->required();
   app.add_option("--output", flags.output, "the .gguf file to write; must not be there yet")->required();
-  app.add_option("--method", flags.method,
-                 "rtn (to nearest), mse (scales of least error), weighted (of least error by the inputs' size), gptq; "
-                 "auto: gptq below 8 bits, rtn else");
+  app.add_option(
+      "--method", flags.method,
+      "rtn (to nearest) or gptq (each weight makes good what those before it lost); auto: gptq below 8 bits, "
+      "rtn else");
   app.add_option("--embedding_type", flags.embedding_type,
                  "of embedding and head; auto: 8 bits where --type has fewer");
-  app.add_option(
-      "--calibration", flags.calibration,
-      "text for gptq and weighted: .txt, or rows as `candor score` reads; without it the model writes its own");
+  app.add_option("--calibration", flags.calibration,
+                 "text for gptq: .txt, or rows as `candor score` reads; without it the model writes its own");
   app.add_option("--calibration_tokens", flags.calibration_tokens, "tokens of it at the most")
       ->check(CLI::Range(1, 1 << 28));
   app.add_option("--calibration_length", flags.calibration_length, "tokens of one sequence at the most")

@@ -7,7 +7,7 @@ import signal
 import struct
 
 import tiny_model
-from harness import Case, write_rows
+from harness import Case, flags, state, write_rows
 
 TINY = pathlib.Path(__file__).resolve().parent.parent.parent / "models" / "tiny"
 TEXTS = [{"text": f"What is {n % 10} + {n % 7}? {n % 10} + {n % 7} = {n % 10 + n % 7}. Mira lives in Oslo, which is in Norway."}
@@ -70,6 +70,23 @@ class Quantize(Case):
         self.assertEqual(again["largest_relative_error"]["error"], 0)
         self.assertEqual(self.logprobs("second.gguf"), self.logprobs("first.gguf"))
 
+    def test_recipes_take_a_written_files_blocks(self):
+        """auto: the blocks for an adapter, float32 where every weight trains. The command at the end has the run's arithmetic."""
+        self.quantize("model.gguf", "--type", "int8")
+        rows = write_rows(self.root / "rows.jsonl", [{"prompt": str(n), "completion": str(n + 1)} for n in range(8)])
+
+        def words(output_dir, **keys):
+            return ["sft", *flags({"model_name_or_path": "model.gguf", "dataset_name": rows, "output_dir": output_dir, "max_steps": 1,
+                                   "per_device_train_batch_size": 2, "save_steps": 1, **keys})]
+        for name, keys, dtype in (("lora", {"lora_r": 4}, "blocks"), ("full", {}, "float32"),
+                                  ("wide", {"lora_r": 4, "dtype": "float32"}, "float32")):
+            with self.subTest(name):
+                summary = json.loads(self.ok(*words(name, **keys), "--json").out)
+                self.assertEqual(state(self.root / name / "checkpoint-1")["dtype"].split()[0], dtype)
+                self.assertEqual("--dtype float32" in summary["talk_to_it"], "dtype" in keys)
+        self.refused(1, r"\[full fine-tuning\] the model's weights are held in blocks.*: training all of them needs float32\. .*",
+                     *words("refused", dtype="blocks"))
+
     def test_widths_that_are_no_multiple_of_32(self):
         model = tiny_model.write_model(self.root / "odd", hidden_size=48, head_dim=12, intermediate_size=64)
         done = self.quantize("odd.gguf", "--type", "int4", "--method", "rtn", model=model)
@@ -86,7 +103,7 @@ class Quantize(Case):
                      "--output", "there.gguf")
         self.assertEqual((self.root / "there.gguf").read_text(), "mine")
         self.refused(2, r'\[flag --type\] "int5" is no type of weights: int8 \(q8_0\), .*', *words, "--type", "int5")
-        self.refused(2, r'\[flag --method\] "awq" is no method of quantization: rtn, .*', *words, "--type", "int4", "--method", "awq")
+        self.refused(2, r'\[flag --method\] "awq" is no method of quantization: rtn and gptq are\.', *words, "--type", "int4", "--method", "awq")
         self.refused(2, r"\[flag --output\] out\.bin does not end in \.gguf\.", "quantize", TINY, "--type", "int8", "--output", "out.bin")
         self.refused(1, r"\[flag --calibration\] .*short\.jsonl holds \d+ tokens; at least 128 are needed\. Give more text\.", *words, "--type", "int4",
                      "--method", "gptq", "--calibration", short)

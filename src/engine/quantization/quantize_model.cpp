@@ -62,42 +62,34 @@ class CalibratedBlocks {
     ++layer_;
     bytes_.clear();
     auto moments = TRY(stream_.moments(layer_));
-    std::array<InputStatistics, kBlockInputs> statistics;
-    for (int i = 0; i < kBlockInputs; ++i) statistics[i] = TRY(statistics_of(moments[i]));
+    std::array<HessianFactor, kBlockInputs> inputs;
+    for (int i = 0; i < kBlockInputs; ++i) inputs[i] = TRY(factor_of(moments[i]));
     BlockStream::Replaced rounded;
     for (int i = 0; i < kLinears; ++i) {
       const auto linear = static_cast<Linear>(i);
       if (options_.interrupted && options_.interrupted()) return error("[quantize] interrupted.");
-      TRY(round_matrix(linear, statistics[static_cast<int>(input_of(linear))], rounded));
+      TRY(round_matrix(linear, inputs[static_cast<int>(input_of(linear))], rounded));
     }
     return stream_.advance(layer_, rounded);
   }
 
-  Result<InputStatistics> statistics_of(InputMoments& moments) const {
-    InputStatistics statistics;
-    const int64_t width = moments.width;
-    for (int64_t i = 0; i < width; ++i)
-      statistics.mean_squares.push_back(
-          static_cast<float>(moments.sums[i * width + i] / static_cast<double>(stream_.tokens())));
-    if (options_.method != QuantizeMethod::kGptq) return statistics;
-    statistics.factor = factor_hessian(context_.pool, moments.sums, width, options_.damping);
-    if (!statistics.factor)
-      return error(
-          "[quantize] layer {}: the second moments of the calibration inputs cannot be decomposed. Give more "
-          "text, or a larger --damping than {}.",
-          layer_, options_.damping);
-    return statistics;
+  Result<HessianFactor> factor_of(InputMoments& moments) const {
+    auto factor = factor_hessian(context_.pool, moments.sums, moments.width, options_.damping);
+    if (factor) return *std::move(factor);
+    return error(
+        "[quantize] layer {}: the second moments of the calibration inputs cannot be decomposed. Give more text, or a "
+        "larger --damping than {}.",
+        layer_, options_.damping);
   }
 
-  Result<void> round_matrix(Linear linear, const InputStatistics& statistics, BlockStream::Replaced& rounded) {
+  Result<void> round_matrix(Linear linear, const HessianFactor& inputs, BlockStream::Replaced& rounded) {
     const std::string name = module_path(layer_, linear) + ".weight";
     const files::WeightInfo* info = source_.weights->find(name);
     const int64_t rows = info->shape[0], width = info->shape[1];
     if (width % kGroup != 0) return {};
     std::vector<float> w(static_cast<size_t>(rows * width));
     TRY(source_.weights->read_rows(name, 0, rows, w.data()));
-    bytes_[linear] =
-        TRY(quantize_rows(context_, options_.type, options_.method, w.data(), rows, width, &statistics, name, 0));
+    bytes_[linear] = TRY(quantize_rows(context_, options_.type, &inputs, w.data(), rows, width, name, 0));
     rounded[linear] = dequantized(options_.type, bytes_[linear]);
     return {};
   }
@@ -125,7 +117,7 @@ class Quantizer {
     std::vector<files::GgufTensorSource> tensors = files::rope_tensors(source_.config);
     for (const ExpectedWeight& weight : expected_) tensors.push_back(tensor(weight));
     const std::vector<files::GgufEntry> entries = TRY(files::gguf_metadata(source_, options_.type.stored->name));
-    if (needs_calibration(options_.method) && options_.type.has_grid())
+    if (options_.method == QuantizeMethod::kGptq && options_.type.has_grid())
       blocks_.emplace(TRY(CalibratedBlocks::start(context_, source_, options_)));
     TRY(write_file_atomically(output, [&](OutputFile& out) { return files::write_gguf(entries, tensors, out); }));
     for (size_t i = 0; i < report_.weights.size(); ++i)
@@ -167,8 +159,7 @@ class Quantizer {
       const int64_t row_bytes = width / type.stored->values * type.stored->bytes;
       bytes = whole.substr(static_cast<size_t>(begin * row_bytes), static_cast<size_t>((end - begin) * row_bytes));
     } else {
-      const QuantizeMethod method = needs_calibration(options_.method) ? QuantizeMethod::kLeastError : options_.method;
-      bytes = TRY(quantize_rows(context_, type, method, w.data(), end - begin, width, nullptr, name, begin));
+      bytes = TRY(quantize_rows(context_, type, nullptr, w.data(), end - begin, width, name, begin));
     }
     account(at, w, dequantized(type, bytes), bytes.size());
     return bytes;

@@ -1,8 +1,8 @@
 // A model's weights in fewer bits, written as a GGUF file (files/gguf_model_writer.h).
 //
 // Matrices become `type`, embedding and head `embedding_type`, norms and biases float32. A matrix whose rows are no
-// whole groups becomes F16, as in llama.cpp. Weights are read, rounded and written one after another; a calibrated
-// method holds one decoder block besides.
+// whole groups becomes F16, as in llama.cpp. Weights are read, rounded and written one after another; GPTQ
+// holds one decoder block besides.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,6 @@
 #include "engine/quantization/quantize_rows.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "base/check.h"
@@ -12,11 +11,6 @@
 namespace candor::engine {
 
 namespace {
-
-constexpr std::pair<std::string_view, QuantizeMethod> kMethods[] = {{"rtn", QuantizeMethod::kRoundToNearest},
-                                                                    {"mse", QuantizeMethod::kLeastError},
-                                                                    {"weighted", QuantizeMethod::kWeightedError},
-                                                                    {"gptq", QuantizeMethod::kGptq}};
 
 struct Codes {
   std::vector<int8_t> codes;     // [rows, width]
@@ -30,21 +24,15 @@ GroupGrid plain_grid(const WeightType& type, const float* x) {
   return {half((*high - *low) / static_cast<float>(type.high - type.low)), half(*low)};
 }
 
-// Each group on a grid of its own, independent of the others.
-Codes nearest_codes(const Context& context, const WeightType& type, QuantizeMethod method, const float* w, int64_t rows,
-                    int64_t width, const InputStatistics* statistics) {
+Codes nearest_codes(const Context& context, const WeightType& type, const float* w, int64_t rows, int64_t width) {
   const int64_t groups = width / kGroup;
   Codes result{std::vector<int8_t>(static_cast<size_t>(rows * width)),
                std::vector<GroupGrid>(static_cast<size_t>(rows * groups))};
-  std::array<float, kGroup> ones;
-  ones.fill(1.0f);
   for_rows(context.pool, rows, [&](int64_t row) {
     for (int64_t group = 0; group < groups; ++group) {
       const float* x = w + row * width + group * kGroup;
-      const float* weights =
-          method == QuantizeMethod::kWeightedError ? statistics->mean_squares.data() + group * kGroup : ones.data();
       GroupGrid& grid = result.grids[row * groups + group];
-      grid = method == QuantizeMethod::kRoundToNearest ? plain_grid(type, x) : least_error_grid(type, x, weights);
+      grid = plain_grid(type, x);
       for (int64_t i = 0; i < kGroup; ++i)
         result.codes[row * width + group * kGroup + i] = static_cast<int8_t>(nearest_code(type, grid, x[i]));
     }
@@ -63,14 +51,13 @@ Error beyond(std::string_view name, int64_t row, float value, const WeightType& 
 }  // namespace
 
 Result<QuantizeMethod> find_quantize_method(std::string_view name) {
-  for (const auto& [known, method] : kMethods) {
-    if (known == name) return method;
-  }
-  return error("\"{}\" is no method of quantization: rtn, mse, weighted and gptq are.", name);
+  if (name == "rtn") return QuantizeMethod::kRoundToNearest;
+  if (name == "gptq") return QuantizeMethod::kGptq;
+  return error("\"{}\" is no method of quantization: rtn and gptq are.", name);
 }
 
-Result<std::string> quantize_rows(const Context& context, const WeightType& type, QuantizeMethod method, const float* w,
-                                  int64_t rows, int64_t width, const InputStatistics* statistics, std::string_view name,
+Result<std::string> quantize_rows(const Context& context, const WeightType& type, const HessianFactor* inputs,
+                                  const float* w, int64_t rows, int64_t width, std::string_view name,
                                   int64_t first_row) {
   const files::GgufBlockType& stored = *type.stored;
   const int64_t row_bytes = width / stored.values * stored.bytes;
@@ -78,7 +65,7 @@ Result<std::string> quantize_rows(const Context& context, const WeightType& type
     return beyond(name, first_row + bad / width, w[bad], type);
   std::string bytes(static_cast<size_t>(rows * row_bytes), '\0');
   auto* raw = reinterpret_cast<uint8_t*>(bytes.data());
-  if (!type.has_grid() || (method == QuantizeMethod::kRoundToNearest && !type.is_simulated())) {
+  if (!type.has_grid() || (inputs == nullptr && !type.is_simulated())) {
     std::vector<int64_t> bad(static_cast<size_t>(rows), -1);
     for_rows(context.pool, rows, [&](int64_t row) {
       bad[row] = files::encode_blocks(stored, {w + row * width, static_cast<size_t>(width)}, raw + row * row_bytes);
@@ -87,15 +74,15 @@ Result<std::string> quantize_rows(const Context& context, const WeightType& type
       if (bad[row] >= 0) return beyond(name, first_row + row, w[row * width + bad[row]], type);
     return bytes;
   }
-  CHECK(width % kGroup == 0 && (statistics != nullptr || !needs_calibration(method)));
+  CHECK(width % kGroup == 0);
   const int64_t groups = width / kGroup, group_bytes = row_bytes / groups;
   Codes result;
-  if (method == QuantizeMethod::kGptq) {
+  if (inputs != nullptr) {
     result.codes.resize(static_cast<size_t>(rows * width));
     result.grids.resize(static_cast<size_t>(rows * groups));
-    gptq(context.pool, context.kernels, type, *statistics->factor, w, rows, result.codes.data(), result.grids.data());
+    gptq(context.pool, context.kernels, type, *inputs, w, rows, result.codes.data(), result.grids.data());
   } else {
-    result = nearest_codes(context, type, method, w, rows, width, statistics);
+    result = nearest_codes(context, type, w, rows, width);
   }
   for (int64_t i = 0; i < rows * groups; ++i) {
     const GroupGrid& grid = result.grids[i];

@@ -2,10 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/result.h"
 #include "engine/context.h"
@@ -17,28 +15,17 @@ namespace candor::engine {
 // How codes are chosen. A type without a grid knows only rounding to the nearest.
 enum class QuantizeMethod {
   kRoundToNearest,  // scales from the extremes, as gguf-py and llama.cpp's reference do it
-  kLeastError,      // scales with the least squared error of the weights
-  kWeightedError,  // … of the outputs, inputs taken for independent: each weight's error times its input's mean square
-  kGptq            // gptq.h
+  kGptq             // gptq.h
 };
 
-// "rtn", "mse", "weighted", "gptq". Error: another word.
+// "rtn", "gptq". Error: another word.
 Result<QuantizeMethod> find_quantize_method(std::string_view name);
-inline bool needs_calibration(QuantizeMethod method) {
-  return method == QuantizeMethod::kWeightedError || method == QuantizeMethod::kGptq;
-}
 
-// What a method knows of the layer's inputs.
-struct InputStatistics {
-  std::vector<float> mean_squares;      // [width], up to a common factor; kWeightedError
-  std::optional<HessianFactor> factor;  // kGptq
-};
-
-// The bytes of w [rows, width] as `type`, width in whole groups of it, one row after another. statistics: null where
-// the method needs none. `name` and `first_row` are for messages. Error: a value that is not finite or that the type
-// cannot hold.
-Result<std::string> quantize_rows(const Context& context, const WeightType& type, QuantizeMethod method, const float* w,
-                                  int64_t rows, int64_t width, const InputStatistics* statistics, std::string_view name,
+// The bytes of w [rows, width] as `type`, width in whole groups of it, one row after another: by GPTQ with what is
+// known of the layer's inputs, or to nearest where `inputs` is null. `name` and `first_row` are for messages. Error: a
+// value that is not finite or that the type cannot hold.
+Result<std::string> quantize_rows(const Context& context, const WeightType& type, const HessianFactor* inputs,
+                                  const float* w, int64_t rows, int64_t width, std::string_view name,
                                   int64_t first_row);
 
 }  // namespace candor::engine
