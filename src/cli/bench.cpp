@@ -11,7 +11,9 @@
 #include "cli/summary.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
+#include "engine/model_weights.h"
 #include "engine/roof.h"
+#include "files/llama_shapes.h"
 #include "files/run_log.h"
 
 namespace candor::cli {
@@ -20,8 +22,39 @@ namespace {
 
 using files::Json;
 
+// The model, or of a bare config.json one of these shapes with random weights, on which neither bytes nor speed depend.
+Result<std::unique_ptr<Session>> open_measured(const ModelOptions& options) {
+  if (!options.model.ends_with(".json"))
+    return open_session(options.model, "", options.threads, options.dtype, options.activations);
+  constexpr double kDeviation = 0.02;
+  const files::ModelShapes shapes = TRY(files::read_model_shapes(options.model));
+  auto session = TRY(empty_session(options.threads));
+  session->files.path = options.model;
+  session->files.config = shapes.config;
+  session->files.weights = engine::initial_weights(shapes.config, 0, kDeviation);
+  print_note(fmt::format("{}: random weights of these shapes, {} layers.{}{}", options.model, shapes.config.layers,
+                         shapes.note.empty() ? "" : " ", shapes.note));
+  TRY(load_weights(*session, options.dtype, options.activations));
+  return session;
+}
+
+// What is measured, and what its weights take; with these figures.
+Json of_model(const Session& session, const Json& figures) {
+  int64_t weights_bytes = 0;
+  for (const auto& entry : session.ledger.entries())
+    if (entry.role == "weights") weights_bytes += entry.bytes;
+  Json json = {{"machine", machine(session.context)},
+               {"model", session.files.path.string()},
+               {"random_weights", session.files.path.extension() == ".json"},
+               {"layers", session.model.config.layers},
+               {"dtype", engine::dtype_name(session.model.dtype)},
+               {"weights_bytes", weights_bytes}};
+  json.update(figures);
+  return json;
+}
+
 Result<Json> run_bench(const ModelOptions& options) {
-  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype, options.activations));
+  const auto session = TRY(open_measured(options));
   const Session& s = *session;
   const engine::Roof roof = engine::measure_roof(session->pool, s.context.kernels);
   const engine::Arithmetic arithmetic = s.model.dtype.activations;
@@ -35,32 +68,30 @@ Result<Json> run_bench(const ModelOptions& options) {
   const engine::Roof again = engine::measure_roof(session->pool, s.context.kernels);
   const double weights_gb = 1e-9 * Shapes(s.model).bytes;
   const double one = decode(s.context, s.model, 1);
-  return Json{{"machine", machine(s.context)},
-              {"dtype", engine::dtype_name(s.model.dtype)},
-              {"roof_gflops", roof.float32_gflops},
-              {"roof_gflops_again", again.float32_gflops},
-              {"roof_bf16_gflops", roof.bf16_gflops},
-              {"roof_int8_gops", roof.int8_gops},
-              {"roof_dram_gbs", roof.dram_read_gbs},
-              {"gemm_gflops", product.gflop / product.seconds},
-              {"gemm_fraction", product.gflop / product.seconds / roof.float32_gflops},
-              {"gemm_bf16_gflops", bf16_product.gflop / bf16_product.seconds},
-              {"gemm_bf16_fraction", bf16_product.gflop / bf16_product.seconds / roof.bf16_gflops},
-              {"gemm_int8_gops", int8_product.gflop / int8_product.seconds},
-              {"gemm_int8_fraction", int8_product.gflop / int8_product.seconds / roof.int8_gops},
-              {"prefill_tokens_per_s", 512 / prompt.seconds},
-              {"prefill_fraction", fraction(prompt)},
-              {"decode_tokens_per_s", one},
-              {"decode_dram_fraction", one * weights_gb / roof.dram_read_gbs},
-              {"decode16_tokens_per_s", decode(s.context, s.model, 16)},
-              {"grpo_step_s", step.seconds},
-              {"grpo_step_tflop", step.gflop * 1e-3},
-              {"grpo_step_fraction", fraction(step)},
-              {"peak_bytes", peak_resident_bytes()}};
+  return of_model(s, Json{{"roof_gflops", roof.float32_gflops},
+                          {"roof_gflops_again", again.float32_gflops},
+                          {"roof_bf16_gflops", roof.bf16_gflops},
+                          {"roof_int8_gops", roof.int8_gops},
+                          {"roof_dram_gbs", roof.dram_read_gbs},
+                          {"gemm_gflops", product.gflop / product.seconds},
+                          {"gemm_fraction", product.gflop / product.seconds / roof.float32_gflops},
+                          {"gemm_bf16_gflops", bf16_product.gflop / bf16_product.seconds},
+                          {"gemm_bf16_fraction", bf16_product.gflop / bf16_product.seconds / roof.bf16_gflops},
+                          {"gemm_int8_gops", int8_product.gflop / int8_product.seconds},
+                          {"gemm_int8_fraction", int8_product.gflop / int8_product.seconds / roof.int8_gops},
+                          {"prefill_tokens_per_s", 512 / prompt.seconds},
+                          {"prefill_fraction", fraction(prompt)},
+                          {"decode_tokens_per_s", one},
+                          {"decode_dram_fraction", one * weights_gb / roof.dram_read_gbs},
+                          {"decode16_tokens_per_s", decode(s.context, s.model, 16)},
+                          {"grpo_step_s", step.seconds},
+                          {"grpo_step_tflop", step.gflop * 1e-3},
+                          {"grpo_step_fraction", fraction(step)},
+                          {"peak_bytes", peak_resident_bytes()}});
 }
 
 Result<Json> run_roles(const ModelOptions& options) {
-  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype, options.activations));
+  const auto session = TRY(open_measured(options));
   return measure_roles(*session, 16);
 }
 
@@ -85,19 +116,18 @@ void print_bench(const Json& b) {
   fmt::print(
       "GRPO step       {:8.2f} s                   {:3.0f}% of the roof   4 prompts x 8, 16 tokens, {:.2f} TFLOP\n",
       number("grpo_step_s"), 100 * number("grpo_step_fraction"), number("grpo_step_tflop"));
+  fmt::print("weights         {:8.2f} GB\n", 1e-9 * number("weights_bytes"));
   fmt::print("peak memory     {:8.2f} GB\n", 1e-9 * number("peak_bytes"));
 }
 
 // What llama.cpp can be asked, too (bench/llama.py).
 Result<Json> run_generation(const ModelOptions& options) {
-  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype, options.activations));
+  const auto session = TRY(open_measured(options));
   const Session& s = *session;
-  return Json{{"machine", machine(s.context)},
-              {"dtype", engine::dtype_name(s.model.dtype)},
-              {"prefill_512", 512 / prefill(s.context, s.model, 512).seconds},
-              {"decode_b1", decode(s.context, s.model, 1)},
-              {"decode_b16", decode(s.context, s.model, 16)},
-              {"decode_b32", decode(s.context, s.model, 32)}};
+  return of_model(s, Json{{"prefill_512", 512 / prefill(s.context, s.model, 512).seconds},
+                          {"decode_b1", decode(s.context, s.model, 1)},
+                          {"decode_b16", decode(s.context, s.model, 16)},
+                          {"decode_b32", decode(s.context, s.model, 32)}});
 }
 
 void print_generation(const Json& g) {
@@ -106,17 +136,14 @@ void print_generation(const Json& g) {
 }
 
 Result<Json> run_cost(const ModelOptions& options) {
-  const auto session = TRY(open_session(options.model, "", options.threads, options.dtype, options.activations));
+  const auto session = TRY(open_measured(options));
   const engine::Roof roof = engine::measure_roof(session->pool, session->context.kernels);
   Progress progress(stderr, is_terminal(stderr), terminal_columns(stderr), 1);
   const Json curves = TRY(cost_curves(session->context, session->model, [&](const char* name, int64_t size) {
     progress.doing(fmt::format("{}: {}", name, size));
   }));
-  return Json{{"machine", machine(session->context)},
-              {"dtype", engine::dtype_name(session->model.dtype)},
-              {"roof_gflops", roof.float32_gflops},
-              {"roof_bf16_gflops", roof.bf16_gflops},
-              {"curves", curves}};
+  return of_model(
+      *session, Json{{"roof_gflops", roof.float32_gflops}, {"roof_bf16_gflops", roof.bf16_gflops}, {"curves", curves}});
 }
 
 void print_cost(const Json& cost) {
@@ -134,7 +161,7 @@ int bench(const Words& words) {
   Options options("bench",
                   "Measures this machine's roof and, in the same run, the fraction of it that the engine reaches.");
   ModelOptions model;
-  model.add_model(options.app);
+  model.add_model(options.app, ", or a bare config.json: random weights of its shapes");
   model.add_dtype(options.app);
   model.add_threads(options.app);
   model.add_json(options.app, "one JSON object instead of a table");

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 
 #include "base/input_file.h"
@@ -25,12 +24,6 @@ namespace fs = std::filesystem;
 // A tokenizer that is not at hand: what SmolLM2's and the project's own take for each entry of their vocabularies,
 // tables of merges included.
 constexpr int64_t kTokenizerBytesPerEntry = 400;
-
-Result<std::unique_ptr<Session>> empty_session(int threads) {
-  const char* level = std::getenv("CANDOR_CPU");
-  const engine::Kernels* kernels = TRY(engine::select_kernels(level == nullptr ? "" : level));
-  return std::make_unique<Session>(*kernels, threads > 0 ? threads : available_cores());
-}
 
 Result<PlanModel> plan_shapes(const files::ModelShapes& shapes, int threads) {
   PlanModel model;

@@ -7,10 +7,14 @@
 
 namespace candor::cli {
 
-Result<std::unique_ptr<Session>> open_files(const std::string& model, int threads) {
+Result<std::unique_ptr<Session>> empty_session(int threads) {
   const char* level = std::getenv("CANDOR_CPU");
   const engine::Kernels* kernels = TRY(engine::select_kernels(level == nullptr ? "" : level));
-  auto session = std::make_unique<Session>(*kernels, threads > 0 ? threads : available_cores());
+  return std::make_unique<Session>(*kernels, threads > 0 ? threads : available_cores());
+}
+
+Result<std::unique_ptr<Session>> open_files(const std::string& model, int threads) {
+  auto session = TRY(empty_session(threads));
   session->files = TRY(files::open_model(TRY(files::resolve_model(model))));
   if (!session->files.tokenizer)
     return Error{session->files.no_tokenizer + " Copy tokenizer.json from the model's repository into this folder."};

@@ -28,6 +28,9 @@ struct Session {
   const engine::Adapter* role() const { return adapter ? &*adapter : nullptr; }
 };
 
+// Threads and kernels alone, as open_files takes them.
+Result<std::unique_ptr<Session>> empty_session(int threads);
+
 // The files of a model, with threads and kernels, and no weight yet: `model` as a user writes it, threads 0 = the cores
 // this process may use. The kernel level is the best one, or $CANDOR_CPU's.
 Result<std::unique_ptr<Session>> open_files(const std::string& model, int threads);

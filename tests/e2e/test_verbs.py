@@ -251,6 +251,15 @@ class Bench(Case):
         out = json.loads(self.ok("bench", self.model, "--json").out)
         self.assertIn("roof", json.dumps(out))
 
+    def test_a_bare_config_has_random_weights_of_its_shapes(self):
+        done = {dtype: self.ok("bench", self.model / "config.json", "--generation", "--dtype", dtype, "--json") for dtype in ("float32", "int8")}
+        out = {dtype: json.loads(d.out) for dtype, d in done.items()}
+        self.assertIn("config.json: random weights of these shapes, 2 layers.", done["int8"].err)
+        self.assertTrue(out["int8"]["random_weights"])
+        self.assertGreater(out["int8"]["decode_b16"], 0)
+        self.assertLess(out["int8"]["weights_bytes"], 0.4 * out["float32"]["weights_bytes"])
+        self.assertFalse(json.loads(self.ok("bench", self.model, "--generation", "--json").out)["random_weights"])
+
     def test_roles(self):
         out = json.loads(self.ok("bench", self.model, "--roles", "--json").out)
         self.assertEqual([row["role"] for row in out["shared"]], ["base", "policy", "reward", "critic", "reference"])
