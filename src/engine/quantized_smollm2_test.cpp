@@ -49,9 +49,11 @@ TEST(QuantizedSmollm2, StaysThisCloseToFloat32) {
   const std::vector<int32_t> ids(wide.begin(), wide.begin() + std::min<std::ptrdiff_t>(64, wide.end() - wide.begin()));
   const std::vector<float> float32 = logits_of(*path, Dtype::kFloat32, ids);
   const size_t vocabulary = float32.size() / ids.size();
-  // Its own blocks, Q4_1. Measured on this text: 3.7e-3 and 2e-4; a wrong scale, minimum or permutation gives whole
+  // Its own blocks, Q4_1. A prototype in another program gave 3.3e-3 and 8.5e-5 on other text; on the 64 tokens here up
+  // to three times as much is let through, and a tenth at least. A wrong scale, minimum or permutation gives whole
   // nats.
-  const std::tuple<const char*, double, double> cases[] = {{"blocks", 1e-3, 8e-3}, {"blocks_bfloat16", 1e-6, 6e-4}};
+  const std::tuple<const char*, double, double> cases[] = {{"blocks", 3.3e-4, 9.9e-3},
+                                                           {"blocks_bfloat16", 8.5e-6, 2.6e-4}};
   for (const auto& [name, least, most] : cases) {
     const double kl = mean_kl(float32, logits_of(*path, testing::dtype_of(name), ids), vocabulary);
     RecordProperty(name, fmt::format("{:.3g}", kl));
