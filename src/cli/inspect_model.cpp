@@ -48,7 +48,7 @@ Result<void> add_safetensors(const fs::path& path, TypeCounts& counts) {
 }
 
 Json config_json(const files::ModelConfig& config) {
-  constexpr const char* kRopeNames[] = {"default", "linear", "llama3", "yarn"};
+  constexpr const char* kRopeNames[] = {"default", "linear", "llama3", "yarn", "none"};
   Json out = {{"family", config.family},
               {"layers", config.layers},
               {"hidden_size", config.hidden_size},
@@ -64,7 +64,7 @@ Json config_json(const files::ModelConfig& config) {
               {"mlp_bias", config.mlp_bias},
               {"norm_eps", config.norm_eps},
               {"rope", kRopeNames[static_cast<int>(config.rope.type)]},
-              {"rope_theta", config.rope.theta},
+              {"rope_theta", config.rope.type == files::RopeType::kNone ? Json() : Json(config.rope.theta)},
               {"end_token_ids", config.eos_ids}};
   out["begin_token_id"] = config.bos_id ? Json(*config.bos_id) : Json();
   out["pad_token_id"] = config.pad_id ? Json(*config.pad_id) : Json();

@@ -127,8 +127,10 @@ void model_lines(const Json& facts, const std::string& path, Screen& screen) {
                             text_of(model, "family"), text_of(model, "layers"), text_of(model, "hidden_size"),
                             text_of(model, "intermediate_size"), text_of(model, "heads"), text_of(model, "kv_heads"),
                             text_of(model, "head_dim")));
-    screen.line("context", fmt::format("{} tokens (rope {}, theta {})", text_of(model, "context_tokens"),
-                                       text_of(model, "rope"), text_of(model, "rope_theta")));
+    const std::string positions = at(model, "rope") == "none" ? std::string("learned positions")
+                                                              : fmt::format("rope {}, theta {}", text_of(model, "rope"),
+                                                                            text_of(model, "rope_theta"));
+    screen.line("context", fmt::format("{} tokens ({})", text_of(model, "context_tokens"), positions));
     std::string head = at(model, "tied_head") == true ? "tied to the embedding" : "of its own";
     const bool classifier = number_of(model, "labels") > 0;
     if (classifier) head = fmt::format("a score of {} label(s)", text_of(model, "labels"));

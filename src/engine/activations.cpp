@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "engine/rope.h"
 
 namespace candor::engine {
 
@@ -56,9 +57,9 @@ Layout lay_out(const Sizes& sizes, float* layers, float* hidden_states, float* w
   at.first.attention = carve.take(tokens * q);
   at.first.log_sum = carve.take(tokens * c.heads);
   at.first.middle = carve.take(tokens * hidden);
-  at.first.gate = carve.take(tokens * inner);
+  if (c.mlp == files::MlpKind::kSwiGlu) at.first.gate = carve.take(tokens * inner);
   at.first.up = carve.take(tokens * inner);
-  for (float*& u : at.first.u) u = carve.take(tokens * sizes.rank);
+  for (const Linear linear : linears_of(c)) at.first.u[static_cast<int>(linear)] = carve.take(tokens * sizes.rank);
   at.first.attention_factor = carve.take(tokens);
   at.first.mlp_factor = carve.take(tokens);
   if (sizes.keep == Keep::kAllLayers) {
@@ -74,11 +75,19 @@ Layout lay_out(const Sizes& sizes, float* layers, float* hidden_states, float* w
   Carver narrow = work;
   s.act = s.dact = work.take(tokens * inner);
   s.dattention = s.dq = narrow.take(tokens * q);
-  s.k = s.dk = narrow.take(tokens * kv);
-  s.v = s.dv = narrow.take(tokens * kv);
+  if (c.fused_qkv) {
+    s.kv_row = padded(c.heads * c.head_dim + 2 * c.kv_heads * c.head_dim);
+    s.qkv = narrow.take(tokens * s.kv_row);
+    s.k = s.dk = s.qkv == nullptr ? nullptr : s.qkv + c.heads * c.head_dim;
+    s.v = s.dv = s.qkv == nullptr ? nullptr : s.k + c.kv_heads * c.head_dim;
+  } else {
+    s.kv_row = kv;
+    s.k = s.dk = narrow.take(tokens * kv);
+    s.v = s.dv = narrow.take(tokens * kv);
+  }
   work.used = std::max(work.used, narrow.used);
-  s.cosine = work.take(tokens * (c.head_dim / 2));
-  s.sine = work.take(tokens * (c.head_dim / 2));
+  s.cosine = work.take(tokens * rotated_pairs(c));
+  s.sine = work.take(tokens * rotated_pairs(c));
   s.attention = work.take(sizes.threads * attention_scratch_floats(c));
   if (trains) {
     s.dx = hidden_states;
@@ -103,7 +112,9 @@ void grow(const Context& context, const std::string& role, const char* name, int
 }
 
 int64_t magnitude_floats(const files::ModelConfig& c, int64_t tokens) {
-  return 2 * tokens * std::max(padded(c.intermediate_size), padded(c.kv_heads * c.head_dim));
+  const int64_t kv = c.kv_heads * c.head_dim,
+                inner = (c.mlp == files::MlpKind::kSwiGlu ? 2 : 1) * padded(c.intermediate_size);
+  return tokens * std::max(inner, c.fused_qkv ? padded(c.heads * c.head_dim + 2 * kv) : 2 * padded(kv));
 }
 
 }  // namespace
@@ -165,8 +176,9 @@ LayerActivations Activations::layer(int64_t layer) {
   const int64_t shift = layer * layer_stride_;
   for (float** pointer :
        {&a.q, &a.attention, &a.log_sum, &a.middle, &a.gate, &a.up, &a.attention_factor, &a.mlp_factor})
-    *pointer += shift;
-  for (float*& u : a.u) u += shift;
+    if (*pointer != nullptr) *pointer += shift;
+  for (float*& u : a.u)
+    if (u != nullptr) u += shift;
   return a;
 }
 

@@ -17,8 +17,8 @@ struct LayerActivations {
   float* attention;                      // before o_proj [heads·head_dim]
   float* log_sum;                        // [heads]
   float* middle;                         // residual stream after attention [hidden]
-  float *gate, *up;                      // [intermediate]; the backward pass leaves their gradients here
-  std::array<float*, kLinears> u;        // s·A x of each adapted linear [max padded rank]
+  float *gate, *up;                      // [intermediate]; the backward pass leaves their gradients here. gate: or null
+  std::array<float*, kLinears> u;        // s·A x of each linear that the model has [max padded rank]
   float *attention_factor, *mlp_factor;  // 1/rms [1]
 };
 
@@ -49,17 +49,20 @@ class Activations {
   struct Scratch {
     float *normed, *projected, *dh;  // [hidden]: input of linear layers; output of o and down; gradient of normed
     float *act, *dact;               // [intermediate], which share their space with all of the next line
-    float *k, *v, *dattention, *dq, *dk, *dv;
+    float *k, *v, *dattention, *dq, *dk, *dv, *qkv;
+    // A row of k and v (and of dk and dv). Where q, k and v are one linear layer they lie in qkv's rows, which have
+    // this width, behind q; otherwise qkv is null.
+    int64_t kv_row;
     float *dx, *du;          // backward only; dx has the space of hidden()
     int64_t u_row;           // floats of a row of u and du
-    float *cosine, *sine;    // [tokens, head_dim/2]
+    float *cosine, *sine;    // [tokens, rotated_pairs()]
     float* attention;        // per thread
     RoundedScratch rounded;  // for the widest input of linear layers; for the widest dy of several
   };
   const Scratch& scratch() const { return scratch_; }
 
-  // Space for the gradients of gate and up, or of k and v, where DoRA needs them beside the outputs (linear.h). Taken
-  // by the first call.
+  // Space for the gradients of gate and up, or of k and v (qkv), where DoRA needs them beside the outputs (linear.h).
+  // Taken by the first call.
   float* magnitudes();
 
  private:

@@ -7,7 +7,6 @@
 #include "base/rng.h"
 #include "engine/adapter_parts.h"
 #include "engine/dora.h"
-#include "engine/principal.h"
 
 namespace candor::engine {
 
@@ -23,14 +22,13 @@ std::vector<LoraPair> adaptable_pairs(const Model& model) {
     return pair;
   };
   for (int64_t layer = 0; layer < model.config.layers; ++layer)
-    for (int i = 0; i < kLinears; ++i) {
-      const auto linear = static_cast<Linear>(i);
-      LoraPair& pair = add(Site::kLinear, module_path(layer, linear), model.layers[layer][linear]);
+    for (const Linear linear : linears_of(model.config)) {
+      LoraPair& pair = add(Site::kLinear, module_path(model.config, layer, linear), model.layers[layer][linear]);
       pair.layer = layer;
       pair.linear = linear;
     }
-  add(Site::kEmbedding, "model.embed_tokens", model.embedding);
-  if (model.config.labels == 0) add(Site::kHead, "lm_head", model.head_matrix());
+  add(Site::kEmbedding, std::string(files::module_names(model.config).embedding), model.embedding);
+  if (model.config.labels == 0) add(Site::kHead, files::kHeadModule, model.head_matrix());
   return pairs;
 }
 
@@ -41,9 +39,10 @@ Result<void> settle_pair(const files::LoraConfig& config, LoraPair& pair) {
   pair.scale = static_cast<float>(settings.scale);
   if (config.use_dora && config.frozen_half)
     return error("[adapter] {}: DoRA together with PiSSA is not supported.", pair.module);
-  if (pair.site != Site::kLinear && (config.use_dora || config.frozen_half))
-    return error("[adapter] {} on {} is not supported. Leave it out of lora_target_modules.",
-                 config.use_dora ? "DoRA" : "PiSSA", pair.module);
+  if (pair.site == Site::kHead && config.use_dora)
+    return error("[adapter] DoRA on {} is not supported. Leave it out of lora_target_modules.", pair.module);
+  if (pair.site != Site::kLinear && config.frozen_half)
+    return error("[adapter] PiSSA on {} is not supported. Leave it out of lora_target_modules.", pair.module);
   return {};
 }
 
@@ -51,6 +50,8 @@ void lay_out(const Context& context, const Model& model, Adapter& adapter) {
   std::array<int32_t, kLinears> none;
   none.fill(-1);
   adapter.index.assign(model.layers.size(), none);
+  adapter.embedding_module = files::module_names(model.config).embedding;
+  adapter.config.fan_in_fan_out = model.config.transposed;
   int64_t parameters = 0, start = 0, packed = 0;
   auto take = [](int64_t& used, int64_t size) { return std::exchange(used, used + size); };
   for (size_t i = 0; i < adapter.pairs.size(); ++i) {
@@ -83,7 +84,7 @@ void lay_out(const Context& context, const Model& model, Adapter& adapter) {
   adapter.packed = Buffer(context.ledger, "adapter", "packed", packed);
   if (context.ledger.planned()) return;
   for (const LoraPair& pair : adapter.pairs)
-    if (pair.dora()) row_squares(context, *pair.base, adapter.packed.data() + pair.base_squares);
+    if (pair.dora()) base_squares(context, pair, adapter.packed.data() + pair.base_squares);
 }
 
 void put_rows(const float* from, int64_t rows, int64_t columns, int64_t from_row, float* to) {
@@ -94,30 +95,10 @@ void take_rows(const float* from, int64_t rows, int64_t columns, float* to, int6
   for (int64_t row = 0; row < rows; ++row) std::copy_n(from + row * padded(columns), columns, to + row * to_row);
 }
 
-PairStart pissa_start(const LoraPair& pair, int64_t rank) {
+files::PissaStart pissa_start(const LoraPair& pair, int64_t rank) {
   std::vector<float> w(static_cast<size_t>(pair.out * pair.in));
   for (int64_t row = 0; row < pair.out; ++row) pair.base->copy_row(row, w.data() + row * pair.in);
-  const PrincipalFactors factors = principal_factors(w, pair.out, pair.in, rank);
-  PairStart start{std::vector<float>(static_cast<size_t>(rank * pair.in)),
-                  std::vector<float>(static_cast<size_t>(pair.out * rank))};
-  for (int64_t k = 0; k < rank; ++k) {
-    const double share = std::sqrt(factors.values[k] / static_cast<double>(pair.scale));
-    for (int64_t i = 0; i < pair.in; ++i) start.a[k * pair.in + i] = static_cast<float>(share * factors.right[k][i]);
-    for (int64_t row = 0; row < pair.out; ++row)
-      start.b[row * rank + k] = static_cast<float>(-share * factors.left[k][row]);
-  }
-  return start;
-}
-
-files::LoraConfig doubled_ranks(files::LoraConfig config) {
-  const double factor = config.use_rslora ? std::sqrt(2.0) : 2.0;
-  config.init = files::LoraInit::kDefault;
-  config.frozen_half = true;
-  config.r *= 2;
-  config.alpha *= factor;
-  for (auto& [pattern, rank] : config.rank_pattern) rank *= 2;
-  for (auto& [pattern, alpha] : config.alpha_pattern) alpha *= factor;
-  return config;
+  return files::pissa_start(w, pair.out, pair.in, rank, static_cast<double>(pair.scale));
 }
 
 namespace {
@@ -167,7 +148,7 @@ void draw_pair(files::LoraInit init, const LoraPair& pair, const RngKey& key, fl
 void start_from_factors(const Context& context, Adapter& adapter) {
   context.pool.run(static_cast<int64_t>(adapter.pairs.size()), [&](int64_t i, int) {
     const LoraPair& pair = adapter.pairs[i];
-    const PairStart start = pissa_start(pair, pair.rank);
+    const files::PissaStart start = pissa_start(pair, pair.rank);
     put_rows(start.a.data(), pair.rank, pair.in, pair.in, adapter.start.data() + pair.start_a);
     put_rows(start.b.data(), pair.out, pair.rank, pair.rank, adapter.start.data() + pair.start_b);
     std::copy_n(adapter.start.data() + pair.start_a, pair.a_size(), adapter.parameters.data() + pair.a_offset);
@@ -184,7 +165,7 @@ Result<Adapter> make_adapter(const Context& context, const Model& model, const f
   const bool pissa = config.init == files::LoraInit::kPissa;
   if (pissa && config.use_dora)
     return error("[adapter] init_lora_weights pissa together with use_dora is not supported. Remove one.");
-  adapter.config = pissa ? doubled_ranks(config) : config;
+  adapter.config = pissa ? files::doubled_ranks(config) : config;
   adapter.config.base_fingerprint = model.fingerprint;
   for (LoraPair& pair : adaptable_pairs(model)) {
     if (!TRY(files::target_matches(config, pair.module))) continue;
@@ -195,7 +176,7 @@ Result<Adapter> make_adapter(const Context& context, const Model& model, const f
     return error(
         "[adapter] lora_target_modules matches no linear layer of this model. Its layers are called {} and so "
         "on; \"all-linear\" takes them all.",
-        module_path(0, Linear::kQ));
+        module_path(model.config, 0, linears_of(model.config).front()));
   lay_out(context, model, adapter);
   TRY(save_modules_of_base(context, model, adapter));
   if (context.ledger.planned()) return adapter;

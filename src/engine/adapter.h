@@ -1,6 +1,7 @@
 // Adapters of a frozen base: LoRA (Hu et al., arXiv 2106.09685), y = W x + b + s·B(A x), s = alpha/r, or alpha/sqrt(r)
 // with rsLoRA (2312.03732); and DoRA (2402.09353), y = m/n ⊙ (W x + s·B(A x)) + b with n the norm of each row of
-// W + s·B·A, a constant of the backward pass.
+// W + s·B·A, a constant of the backward pass. (Of an embedding the rows of W are those of its transpose: one for each
+// hidden dimension.)
 //
 // The numbers of all pairs lie in one flat buffer; a gradient buffer begins with the same layout (trainable.h). In it a
 // pair is A [padded(r)][padded(in)], then B [padded(out)][padded(r)], row-major, then with DoRA m [padded(out)], with
@@ -53,6 +54,7 @@ struct SavedModules {
 // Refers to matrices of the model it was made for, which must stay where they are.
 struct Adapter {
   files::LoraConfig config;
+  std::string embedding_module;                      // "model.embed_tokens"
   std::vector<LoraPair> pairs;                       // by layer, in the order of Linear; then embedding, head
   std::vector<std::array<int32_t, kLinears>> index;  // [layer][linear] -> pair, or -1
   int32_t embedding_index = -1, head_index = -1;
@@ -94,10 +96,6 @@ Result<Adapter> adapter_from_peft(const Context& context, const Model& model, co
 // Whether an adapter was trained on this model's weights, as far as its file says (LoraConfig::base_fingerprint; PEFT's
 // own say nothing). adapter_from_peft asks only for the shapes: that another base is meant is the user's to say.
 Result<void> check_base(const Model& model, const files::PeftAdapter& saved);
-
-// The config under which a PiSSA adapter is saved, and held: plain LoRA with twice the ranks at the same scale, the
-// last half of them frozen.
-files::LoraConfig doubled_ranks(files::LoraConfig config);
 
 // For saving: pairs in their order, then the saved modules.
 files::PeftAdapter adapter_to_peft(const Adapter& adapter);

@@ -21,28 +21,13 @@ Result<void> check_numbers(const files::LoraTensors& tensors) {
   return {};
 }
 
-// A PiSSA adapter as PEFT saves it belongs to W − s·B0·A0. The same function of W: ranks of which the last half is that
-// start, taken off: PEFT's own conversion, with twice the rank at the same scale.
-void take_off_start(const LoraPair& pair, files::LoraTensors& tensors) {
-  const int64_t rank = tensors.rank;
-  const PairStart start = pissa_start(pair, rank);
-  tensors.a.insert(tensors.a.end(), start.a.begin(), start.a.end());
-  std::vector<float> b(static_cast<size_t>(2 * rank * pair.out));
-  for (int64_t row = 0; row < pair.out; ++row) {
-    std::copy_n(tensors.b.data() + row * rank, rank, b.data() + 2 * row * rank);
-    std::copy_n(start.b.data() + row * rank, rank, b.data() + (2 * row + 1) * rank);
-  }
-  tensors.b = std::move(b);
-  tensors.rank *= 2;
-}
-
 }  // namespace
 
 Result<Adapter> adapter_from_peft(const Context& context, const Model& model, const files::PeftAdapter& saved) {
   Adapter adapter;
   adapter.config = saved.config;
   const bool pissa = saved.config.init == files::LoraInit::kPissa;
-  if (pissa) adapter.config = doubled_ranks(saved.config);
+  if (pissa) adapter.config = files::doubled_ranks(saved.config);
   std::map<std::string, const files::LoraTensors*> by_module;
   for (const files::LoraTensors& tensors : saved.pairs) by_module[tensors.module] = &tensors;
   std::vector<files::LoraTensors> found;
@@ -64,7 +49,7 @@ Result<Adapter> adapter_from_peft(const Context& context, const Model& model, co
           tensors.module, tensors.in, tensors.out, pair.in, pair.out);
     TRY(check_numbers(tensors));
     TRY(settle_pair(adapter.config, pair));
-    if (pissa) take_off_start(pair, tensors);
+    if (pissa) files::take_off_start(pissa_start(pair, tensors.rank), tensors);
     CHECK(tensors.rank == pair.rank + pair.start_rank);  // read_peft_adapter says so
     CHECK(tensors.magnitude.empty() != adapter.config.use_dora);
     adapter.pairs.push_back(std::move(pair));

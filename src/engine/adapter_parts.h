@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/adapter.h"
+#include "files/peft_pissa.h"
 
 namespace candor::engine {
 
@@ -18,11 +19,8 @@ Result<void> settle_pair(const files::LoraConfig& config, LoraPair& pair);
 // Gives all pairs their places, and the buffers.
 void lay_out(const Context& context, const Model& model, Adapter& adapter);
 
-// A0 and −B0 of a pair, PiSSA's start, from the base: the principal factors of W, with s·B0·A0 their product.
-struct PairStart {
-  std::vector<float> a, b;  // [rank, in], [out, rank]
-};
-PairStart pissa_start(const LoraPair& pair, int64_t rank);
+// PiSSA's start of a pair, from the base as it computes.
+files::PissaStart pissa_start(const LoraPair& pair, int64_t rank);
 
 // Row-major matrices [rows, columns] into the padded ones of a flat buffer, and back.
 void put_rows(const float* from, int64_t rows, int64_t columns, int64_t from_row, float* to);

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "engine/embedding.h"
 #include "engine/forward.h"
+#include "engine/mlp.h"
 #include "engine/norm.h"
 #include "engine/weight_gradients.h"
 
@@ -12,32 +13,42 @@ namespace candor::engine {
 
 namespace {
 
-// Takes dk and dv of the batch's tokens out of their pages, and undoes the rotation of q and k.
+// Takes dk and dv of the batch's tokens out of their pages, undoes the rotation of q and k, and puts the three into one
+// where they are one.
 void collect_keys(const Context& context, const files::ModelConfig& c, const TokenBatch& batch, KvGradients& gradients,
                   const Activations::Scratch& s) {
-  const int64_t width = padded(c.head_dim), q_width = padded(c.heads * c.head_dim),
-                kv_width = padded(c.kv_heads * c.head_dim), half = c.head_dim / 2;
+  const int64_t width = padded(c.head_dim), q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim,
+                pairs = rotated_pairs(c);
   for_rows(context.pool, batch.tokens(), [&](int64_t t) {
     const int64_t position = batch.positions[t], slot = position % kPageTokens;
     const int32_t page = batch.segments[batch.segment_of[t]].pages[position / kPageTokens];
     for (int64_t head = 0; head < c.kv_heads; ++head) {
-      std::copy_n(gradients.keys(page, head) + slot * width, c.head_dim, s.dk + t * kv_width + head * c.head_dim);
-      std::copy_n(gradients.values(page, head) + slot * width, c.head_dim, s.dv + t * kv_width + head * c.head_dim);
+      std::copy_n(gradients.keys(page, head) + slot * width, c.head_dim, s.dk + t * s.kv_row + head * c.head_dim);
+      std::copy_n(gradients.values(page, head) + slot * width, c.head_dim, s.dv + t * s.kv_row + head * c.head_dim);
     }
-    for (float* row : {s.dk + t * kv_width, s.dv + t * kv_width})
-      std::fill(row + c.kv_heads * c.head_dim, row + kv_width, 0.0f);
-    const float *cosine = s.cosine + t * half, *sine = s.sine + t * half;
-    context.kernels.rope(s.dq + t * q_width, cosine, sine, c.heads, c.head_dim, -1.0f);
-    context.kernels.rope(s.dk + t * kv_width, cosine, sine, c.kv_heads, c.head_dim, -1.0f);
+    float *dq = s.dq + t * padded(q), *dk = s.dk + t * s.kv_row, *dv = s.dv + t * s.kv_row;
+    if (pairs > 0) {
+      const float *cosine = s.cosine + t * pairs, *sine = s.sine + t * pairs;
+      context.kernels.rope(dq, cosine, sine, c.heads, c.head_dim, -1.0f);
+      context.kernels.rope(dk, cosine, sine, c.kv_heads, c.head_dim, -1.0f);
+    }
+    if (s.qkv == nullptr) {
+      for (float* row : {dk, dv}) std::fill(row + kv, row + s.kv_row, 0.0f);
+      return;
+    }
+    float* dqkv = s.qkv + t * s.kv_row;
+    std::copy_n(dq, q, dqkv);
+    std::fill(dqkv + q + 2 * kv, dqkv + s.kv_row, 0.0f);
   });
 }
 
 // The queries as their layer computed them, before the rotation.
 void undo_rotation(const Context& context, const files::ModelConfig& c, int64_t tokens, float* q,
                    const Activations::Scratch& s) {
-  const int64_t width = padded(c.heads * c.head_dim), half = c.head_dim / 2;
+  const int64_t width = padded(c.heads * c.head_dim), pairs = rotated_pairs(c);
+  if (pairs == 0) return;
   for_rows(context.pool, tokens, [&](int64_t t) {
-    context.kernels.rope(q + t * width, s.cosine + t * half, s.sine + t * half, c.heads, c.head_dim, -1.0f);
+    context.kernels.rope(q + t * width, s.cosine + t * pairs, s.sine + t * pairs, c.heads, c.head_dim, -1.0f);
   });
 }
 
@@ -68,16 +79,19 @@ void backward(const Context& context, const Model& model, std::span<const Traine
   }
   const bool stretched = c.rope.type == files::RopeType::kYarn;  // the rotation also multiplies, and is not undone
   auto gradient = [&](int64_t offset) { return offset < 0 ? nullptr : gradients + offset; };
-  auto norm_gradient = [&](int64_t offset, const float* x, const float* factor, const float* dy) {
-    if (offset >= 0) add_norm_gradient(context, x, factor, dy, tokens, hidden, gradients + offset);
+  auto norm_gradient = [&](int64_t weight, int64_t bias, const NormWeights& norm, const float* x, const float* factor,
+                           const float* dy) {
+    if (weight >= 0) add_norm_gradient(context, norm, x, factor, dy, tokens, c.hidden_size, gradients + weight);
+    if (bias >= 0) add_bias_gradient(context, dy, tokens, hidden, gradients + bias);
   };
   // dx is the gradient of the residual stream, from the last layer's output to the first one's input.
-  norm_gradient(at.final_norm, activations.final_input(), activations.final_factor(), dhidden);
+  norm_gradient(at.final_norm, at.final_norm_bias, model.final_norm, activations.final_input(),
+                activations.final_factor(), dhidden);
   for_rows(context.pool, tokens, [&](int64_t t) {
     float* dx = s.dx + t * hidden;
     std::fill_n(dx, hidden, 0.0f);
-    kernels.rms_norm_backward(activations.final_input() + t * hidden, model.final_norm.data(),
-                              activations.final_factor()[t], dhidden + t * hidden, c.hidden_size, dx);
+    norm_row_backward(kernels, activations.final_input() + t * hidden, model.final_norm, activations.final_factor()[t],
+                      dhidden + t * hidden, c.hidden_size, dx);
   });
   for (int64_t l = c.layers - 1; l >= 0; --l) {
     const LayerWeights& weights = model.layers[l];
@@ -100,24 +114,24 @@ void backward(const Context& context, const Model& model, std::span<const Traine
                             scaled};
     };
 
-    for_rows(context.pool, tokens,
-             [&](int64_t t) { kernels.silu_mul(a.gate + t * inner, a.up + t * inner, inner, s.act + t * inner); });
+    for_rows(context.pool, tokens, [&](int64_t t) { activate_token(kernels, a, inner, t, s.act + t * inner); });
     const float* output = l + 1 < c.layers ? activations.layer(l + 1).input : activations.final_input();
     const LinearBackward down[] = {call(Linear::kDown, s.dx, output, s.projected, a.middle)};
     linears_backward(context, adapters, down, s.act, tokens, s.dact, s.du, s.u_row, s.rounded, dropout);
-    float* dgate = dora ? activations.magnitudes() : a.gate;
-    float* dup = dora ? dgate + tokens * inner : a.up;
+    const bool gated = a.gate != nullptr;
+    float* dgate = dora && gated ? activations.magnitudes() : a.gate;
+    float* dup = dora ? activations.magnitudes() + (gated ? tokens * inner : 0) : a.up;
     for_rows(context.pool, tokens, [&](int64_t t) {
-      kernels.silu_mul_backward(a.gate + t * inner, a.up + t * inner, s.dact + t * inner, inner, dgate + t * inner,
-                                dup + t * inner);
+      activate_token_backward(kernels, a, s.dact + t * inner, inner, t, dgate, dup);
       norm_row(kernels, a.middle + t * hidden, weights.mlp_norm, epsilon, c.hidden_size, s.normed + t * hidden);
     });
     const LinearBackward gate_up[] = {call(Linear::kGate, dgate, a.gate, dgate), call(Linear::kUp, dup, a.up, dup)};
-    linears_backward(context, adapters, gate_up, s.normed, tokens, s.dh, s.du, s.u_row, s.rounded, dropout);
-    norm_gradient(at.layers[l].mlp_norm, a.middle, a.mlp_factor, s.dh);
+    linears_backward(context, adapters, std::span(gate_up).subspan(gated ? 0 : 1), s.normed, tokens, s.dh, s.du,
+                     s.u_row, s.rounded, dropout);
+    norm_gradient(at.layers[l].mlp_norm, at.layers[l].mlp_norm_bias, weights.mlp_norm, a.middle, a.mlp_factor, s.dh);
     for_rows(context.pool, tokens, [&](int64_t t) {
-      kernels.rms_norm_backward(a.middle + t * hidden, weights.mlp_norm.data(), a.mlp_factor[t], s.dh + t * hidden,
-                                c.hidden_size, s.dx + t * hidden);
+      norm_row_backward(kernels, a.middle + t * hidden, weights.mlp_norm, a.mlp_factor[t], s.dh + t * hidden,
+                        c.hidden_size, s.dx + t * hidden);
     });
 
     const LinearBackward o[] = {call(Linear::kO, s.dx, a.middle, s.projected, a.input)};
@@ -132,20 +146,24 @@ void backward(const Context& context, const Model& model, std::span<const Traine
     if (dora && !stretched) undo_rotation(context, c, tokens, a.q, s);
     float* scaled_k = dora ? activations.magnitudes() : nullptr;
     float* scaled_v = dora ? scaled_k + tokens * padded(c.kv_heads * c.head_dim) : nullptr;
-    const LinearBackward qkv[] = {call(Linear::kQ, s.dq, stretched ? nullptr : a.q, stretched ? a.q : s.dq),
-                                  call(Linear::kK, s.dk, nullptr, scaled_k), call(Linear::kV, s.dv, nullptr, scaled_v)};
+    const LinearBackward split[] = {call(Linear::kQ, s.dq, stretched ? nullptr : a.q, stretched ? a.q : s.dq),
+                                    call(Linear::kK, s.dk, nullptr, scaled_k),
+                                    call(Linear::kV, s.dv, nullptr, scaled_v)};
+    const LinearBackward fused[] = {call(Linear::kQkv, s.qkv, nullptr, scaled_k)};
     // Below the first layer only its norm and the embedding are left to be trained.
     const bool needed = l > 0 || embedding || at.layers[0].attention_norm >= 0;
-    linears_backward(context, adapters, qkv, s.normed, tokens, needed ? s.dh : nullptr, s.du, s.u_row, s.rounded,
-                     dropout);
+    linears_backward(context, adapters, c.fused_qkv ? std::span<const LinearBackward>(fused) : split, s.normed, tokens,
+                     needed ? s.dh : nullptr, s.du, s.u_row, s.rounded, dropout);
     if (!needed) return;
-    norm_gradient(at.layers[l].attention_norm, a.input, a.attention_factor, s.dh);
+    norm_gradient(at.layers[l].attention_norm, at.layers[l].attention_norm_bias, weights.attention_norm, a.input,
+                  a.attention_factor, s.dh);
     for_rows(context.pool, tokens, [&](int64_t t) {
-      kernels.rms_norm_backward(a.input + t * hidden, weights.attention_norm.data(), a.attention_factor[t],
-                                s.dh + t * hidden, c.hidden_size, s.dx + t * hidden);
+      norm_row_backward(kernels, a.input + t * hidden, weights.attention_norm, a.attention_factor[t], s.dh + t * hidden,
+                        c.hidden_size, s.dx + t * hidden);
     });
   }
-  embed_backward(context, adapters, batch.ids, s.dx, s.du, s.u_row);
+  embed_backward(context, model, adapters, batch.ids, s.dx, s.du, s.u_row, s.normed);
+  if (at.positions >= 0) add_embedding_gradient(context, batch.positions, s.dx, hidden, gradients + at.positions);
   for (const TrainedRange& range : trained)
     if (const int64_t offset = range.trainable->weights.embedding; offset >= 0)
       add_embedding_gradient(context, std::span(batch.ids).subspan(range.begin, range.end - range.begin),

@@ -43,7 +43,7 @@ class Reference {
     for (size_t t = 0; t < ids.size(); ++t) x[t] = weight_row(model_.embedding, ids[t]);
     for (const LayerWeights& layer : model_.layers) block(layer, x);
     for (const Row& row : x) {
-      const Row hidden = norm(row, model_.final_norm);
+      const Row hidden = norm(row, model_.final_norm.weight);
       out.push_back(twin_ == Twin::kHeadUnrounded ? product(model_.head_matrix(), hidden)
                                                   : linear(model_.head_matrix(), hidden));
     }
@@ -90,7 +90,7 @@ class Reference {
   void block(const LayerWeights& layer, std::vector<Row>& x) const {
     std::vector<Row> q, k, v;
     for (size_t t = 0; t < x.size(); ++t) {
-      const Row h = norm(x[t], layer.attention_norm);
+      const Row h = norm(x[t], layer.attention_norm.weight);
       q.push_back(linear(layer[Linear::kQ], h));
       k.push_back(linear(layer[Linear::kK], h));
       v.push_back(linear(layer[Linear::kV], h));
@@ -119,7 +119,7 @@ class Reference {
       }
       const Row projected = linear(layer[Linear::kO], mixed);
       for (size_t i = 0; i < x[t].size(); ++i) x[t][i] += projected[i];
-      const Row h = norm(x[t], layer.mlp_norm);
+      const Row h = norm(x[t], layer.mlp_norm.weight);
       Row gate = linear(layer[Linear::kGate], h);
       const Row up = linear(layer[Linear::kUp], h);
       for (size_t i = 0; i < gate.size(); ++i) gate[i] *= up[i] / (1 + std::exp(-gate[i]));

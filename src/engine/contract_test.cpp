@@ -18,16 +18,28 @@ using testing::Bench;
 using ::testing::ElementsAreArray;
 using testing::random_ids;
 
-class Contract : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
+class Contract : public ::testing::TestWithParam<std::tuple<std::string, std::string, std::string>> {
  protected:
   std::string_view level() const { return std::get<0>(GetParam()); }
   Dtype dtype() const { return testing::dtype_of(std::get<1>(GetParam())); }
+  Model random_model(Bench& bench) const {
+    const bool gpt2 = std::get<2>(GetParam()) == "gpt2";
+    return bench.random_model(1, gpt2 ? testing::tiny_gpt2_config() : testing::tiny_config());
+  }
 };
+std::string name_of(const ::testing::TestParamInfo<Contract::ParamType>& info) {
+  return std::get<2>(info.param) + "_" + std::get<0>(info.param) + "_" + std::get<1>(info.param);
+}
+const auto kDtypes = ::testing::Values("float32", "bfloat16", "int8", "int4", "int8_bfloat16", "int4_float32");
 INSTANTIATE_TEST_SUITE_P(All, Contract,
-                         ::testing::Combine(::testing::ValuesIn(testing::level_names()),
-                                            ::testing::Values("float32", "bfloat16", "int8", "int4", "int8_bfloat16",
-                                                              "int4_float32")),
-                         [](const auto& info) { return std::get<0>(info.param) + "_" + std::get<1>(info.param); });
+                         ::testing::Combine(::testing::ValuesIn(testing::level_names()), kDtypes,
+                                            ::testing::Values("llama")),
+                         name_of);
+// What differs between families stands above the kernels: two levels will do.
+INSTANTIATE_TEST_SUITE_P(Families, Contract,
+                         ::testing::Combine(::testing::Values("plain", testing::level_names().back()), kDtypes,
+                                            ::testing::Values("gpt2")),
+                         name_of);
 
 // Prompts of several lengths around the page size, so that completions straddle pages in every way.
 struct Rollouts {
@@ -86,7 +98,7 @@ std::vector<float> gradients_of(Bench& bench, const Model& model, Adapter& adapt
 
 TEST_P(Contract, SamplerAndTrainerAgreeBitForBit) {
   Bench bench(2, level(), dtype());
-  const Model model = bench.random_model();
+  const Model model = random_model(bench);
   Adapter adapter = bench.random_adapter(model);
   std::vector<SampleRequest> requests;
   for (int64_t length : {1, 15, 16, 17, 31, 32, 40, 3}) requests.push_back({random_ids(length, 1100, 50), 3});
@@ -136,7 +148,7 @@ SamplingOptions all_settings() {
 
 TEST_P(Contract, NoSettingOfTheSamplerOpensAGap) {
   Bench bench(2, level(), dtype());
-  const Model model = bench.random_model();
+  const Model model = random_model(bench);
   const Adapter adapter = bench.random_adapter(model);
   const std::vector<SampleRequest> requests = {{random_ids(17, 1100, 50), 3}, {random_ids(40, 1100, 51), 2, 9}};
   const SamplingOptions options = all_settings();
@@ -166,7 +178,7 @@ TEST_P(Contract, NoSettingOfTheSamplerOpensAGap) {
 // A conversation that keeps its keys and values between turns against one that computes everything again.
 TEST_P(Contract, APrefixCacheChangesNoBit) {
   Bench bench(2, level(), dtype());
-  const Model model = bench.random_model();
+  const Model model = random_model(bench);
   SamplingOptions options = all_settings();
   options.max_new_tokens = 11;
   PrefixCache cache(bench.ledger, model);
@@ -198,7 +210,7 @@ TEST_P(Contract, APrefixCacheChangesNoBit) {
 
 TEST_P(Contract, AStoppedAnswerLeavesItsKeysAndValues) {
   Bench bench(2, level(), dtype());
-  const Model model = bench.random_model();
+  const Model model = random_model(bench);
   const SamplingOptions options = all_settings();
   PrefixCache cache(bench.ledger, model);
   const std::vector<SampleRequest> requests = {{random_ids(20, 1100, 1), 1}};
@@ -218,7 +230,7 @@ TEST_P(Contract, AStoppedAnswerLeavesItsKeysAndValues) {
 
 TEST_P(Contract, SamplingDoesNotDependOnRowsAtATime) {
   Bench bench(2, level(), dtype());
-  const Model model = bench.random_model();
+  const Model model = random_model(bench);
   std::vector<SampleRequest> requests;
   for (uint32_t i = 0; i < 9; ++i) requests.push_back({random_ids(5 + 4 * i, 1100, i), 2});
   SamplingOptions options = all_settings();
@@ -243,7 +255,7 @@ TEST_P(Contract, GradientsDoNotDependOnThreadsOrMicroBatches) {
   HeadOutput expected_output;
   for (const int threads : {1, 2, 5}) {
     Bench bench(threads, level(), dtype());
-    const Model model = bench.random_model();
+    const Model model = random_model(bench);
     Adapter adapter = bench.random_adapter(model);
     for (const size_t micro_batch : {1, 2, 6}) {
       HeadOutput output;
@@ -264,7 +276,7 @@ TEST_P(Contract, GradientsDoNotDependOnThreadsOrMicroBatches) {
 // micro-batch again with its backward pass. The second forward repeats the first bit for bit, so no split matters.
 TEST_P(Contract, ACoupledLossTakesTwoPasses) {
   Bench bench(2, level(), dtype());
-  const Model model = bench.random_model();
+  const Model model = random_model(bench);
   Adapter adapter = bench.random_adapter(model);
   const Rollouts rollouts = some_rollouts();
   const auto groups = rollouts.groups();
@@ -294,7 +306,7 @@ TEST_P(Contract, ACoupledLossTakesTwoPasses) {
 
 TEST_P(Contract, OtherRowsAndSharingThePromptDoNotChangeLogprobs) {
   Bench bench(2, level(), dtype());
-  const Model model = bench.random_model();
+  const Model model = random_model(bench);
   const Rollouts rollouts = some_rollouts();
   const auto groups = rollouts.groups();
   PolicyPass pass(*bench.context, "policy", model, 0, PolicyPass::Keep::kOneLayer);
@@ -315,7 +327,7 @@ TEST_P(Contract, OtherRowsAndSharingThePromptDoNotChangeLogprobs) {
 
 TEST_P(Contract, TheReferenceIsTheInitialModel) {
   Bench bench(2, level(), dtype());
-  const Model model = bench.random_model();
+  const Model model = random_model(bench);
   files::LoraConfig config;
   config.r = 4;
   config.target_modules = {"all-linear"};

@@ -7,10 +7,10 @@
 
 namespace candor::engine {
 
-// |W|² of every row [out], in double and rounded once.
-void row_squares(const Context& context, const PackedMatrix& weight, float* squares);
+// |W|² of every row [out] of a pair's base, of an embedding every column, in double and rounded once.
+void base_squares(const Context& context, const LoraPair& pair, float* squares);
 
-// n of every row [out], for A and B as they stand in the adapter's parameters; `squares` are row_squares of the base.
+// n of every row [out], for A and B as they stand in the adapter's parameters; `squares` are those of the base.
 // Runs on one thread.
 void adapted_row_norms(const Kernels& kernels, const LoraPair& pair, const float* parameters, const float* squares,
                        float* norms);

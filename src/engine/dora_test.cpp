@@ -238,7 +238,7 @@ TEST_P(Dora, ARowWithoutLengthGivesNothing) {
     else
       w.data[kRow / kPanel * w.panel_size() + k * kPanel + kRow % kPanel] = 0;
   }
-  row_squares(*bench.context, w, adapter.packed.data() + pair.base_squares);
+  base_squares(*bench.context, pair, adapter.packed.data() + pair.base_squares);
   for (int64_t r = 0; r < pair.rank; ++r) adapter.parameters[pair.b_offset + kRow * padded(pair.rank) + r] = 0;
   pack_adapter(*bench.context, adapter);
   const Ran ran = run(bench, model, adapter, padded_rows(model.config.hidden_size, 3));

@@ -1,4 +1,5 @@
 // Dropout of what an adapter's A reads (PEFT's lora_dropout): u = s·A (mask ⊙ x)/(1 − p), in training passes only.
+// PiSSA's start is not dropped: it belongs to the base.
 //
 // A mask follows from (seed, step, row, position, module) and is drawn again for the backward pass, so neither threads
 // nor the split of a step into micro-batches nor packing can change it, and none is kept.

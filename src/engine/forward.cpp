@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/embedding.h"
+#include "engine/mlp.h"
 #include "engine/norm.h"
 
 namespace candor::engine {
@@ -10,12 +11,11 @@ namespace candor::engine {
 namespace {
 
 struct Widths {
-  int64_t hidden, q, kv, inner;
+  int64_t hidden, inner;
 };
 
 Widths widths_of(const files::ModelConfig& c) {
-  return {padded(c.hidden_size), padded(c.heads * c.head_dim), padded(c.kv_heads * c.head_dim),
-          padded(c.intermediate_size)};
+  return {padded(c.hidden_size), padded(c.intermediate_size)};
 }
 
 void compute_angles(const Context& context, const Rope& rope, const TokenBatch& batch, const Activations::Scratch& s) {
@@ -24,19 +24,25 @@ void compute_angles(const Context& context, const Rope& rope, const TokenBatch& 
            [&](int64_t t) { rope_angles(rope, batch.positions[t], s.cosine + t * half, s.sine + t * half); });
 }
 
-// Rotates q and k and stores keys and values in their pages; then each completion copies what its first page shares
-// with its prompt's last one.
+// Takes q out of qkv, where they are one, rotates q and k, and stores keys and values in their pages; then each
+// completion copies what its first page shares with its prompt's last one.
 void store_keys(const Context& context, const files::ModelConfig& c, const TokenBatch& batch, KvPool& kv, int64_t layer,
-                float* q, const Activations::Scratch& s) {
-  const Widths w = widths_of(c);
-  const int64_t half = c.head_dim / 2;
+                float* queries, const Activations::Scratch& s) {
+  const int64_t pairs = rotated_pairs(c), width = c.heads * c.head_dim, row = padded(width);
   for_rows(context.pool, batch.tokens(), [&](int64_t t) {
-    const float *cosine = s.cosine + t * half, *sine = s.sine + t * half;
-    context.kernels.rope(q + t * w.q, cosine, sine, c.heads, c.head_dim, 1.0f);
-    context.kernels.rope(s.k + t * w.kv, cosine, sine, c.kv_heads, c.head_dim, 1.0f);
+    float *q = queries + t * row, *k = s.k + t * s.kv_row;
+    if (s.qkv != nullptr) {
+      std::copy_n(s.qkv + t * s.kv_row, width, q);
+      std::fill(q + width, q + row, 0.0f);
+    }
+    if (pairs > 0) {
+      const float *cosine = s.cosine + t * pairs, *sine = s.sine + t * pairs;
+      context.kernels.rope(q, cosine, sine, c.heads, c.head_dim, 1.0f);
+      context.kernels.rope(k, cosine, sine, c.kv_heads, c.head_dim, 1.0f);
+    }
     const int64_t position = batch.positions[t];
     const int32_t page = batch.segments[batch.segment_of[t]].pages[position / kPageTokens];
-    kv.store(page, layer, position, s.k + t * w.kv, s.v + t * w.kv);
+    kv.store(page, layer, position, k, s.v + t * s.kv_row);
   });
   const auto straddles = [](const Segment& segment) { return segment.straddled_page >= 0; };
   if (std::none_of(batch.segments.begin(), batch.segments.end(), straddles)) return;
@@ -48,10 +54,10 @@ void store_keys(const Context& context, const files::ModelConfig& c, const Token
   });
 }
 
-// An RMS norm of every token: from `x` by `weight` to `y`, and 1/rms.
+// A norm of every token: from `x` by `weights` to `y`, and 1/rms.
 struct Norm {
   const float* x;
-  const Buffer* weight;
+  const NormWeights* weights;
   float *y, *factor;
 };
 
@@ -78,7 +84,7 @@ struct Pass {
   }
 
   void norm_token(const Norm& norm, int64_t t) const {
-    norm.factor[t] = norm_row(context.kernels, norm.x + t * w.hidden, *norm.weight, static_cast<float>(c.norm_eps),
+    norm.factor[t] = norm_row(context.kernels, norm.x + t * w.hidden, *norm.weights, static_cast<float>(c.norm_eps),
                               c.hidden_size, norm.y + t * w.hidden);
   }
   // to = from + what a block computed, and its norm.
@@ -99,8 +105,10 @@ struct Pass {
     auto call = [&](Linear linear, float* y) {
       return LinearCall{&weights[linear], layer, linear, y, a.u[static_cast<int>(linear)]};
     };
-    const LinearCall qkv[] = {call(Linear::kQ, a.q), call(Linear::kK, s.k), call(Linear::kV, s.v)};
-    linears_forward(context, adapters, qkv, s.normed, tokens, s.u_row, s.rounded, dropout);
+    const LinearCall split[] = {call(Linear::kQ, a.q), call(Linear::kK, s.k), call(Linear::kV, s.v)};
+    const LinearCall fused[] = {call(Linear::kQkv, s.qkv)};
+    linears_forward(context, adapters, c.fused_qkv ? std::span<const LinearCall>(fused) : split, s.normed, tokens,
+                    s.u_row, s.rounded, dropout);
     store_keys(context, c, batch, kv, layer, a.q, s);
     attention_forward(context, c, batch, kv, layer, {a.q, a.attention, a.log_sum}, s.attention);
     const LinearCall o[] = {call(Linear::kO, s.projected)};
@@ -108,14 +116,14 @@ struct Pass {
     add_projected(a.input, a.middle, {a.middle, &weights.mlp_norm, s.normed, a.mlp_factor});
 
     const LinearCall gate_up[] = {call(Linear::kGate, a.gate), call(Linear::kUp, a.up)};
-    linears_forward(context, adapters, gate_up, s.normed, tokens, s.u_row, s.rounded, dropout);
+    linears_forward(context, adapters, std::span(gate_up).subspan(a.gate == nullptr ? 1 : 0), s.normed, tokens, s.u_row,
+                    s.rounded, dropout);
     const bool adapted = std::any_of(adapters.begin(), adapters.end(),
                                      [](const AdapterRange& range) { return range.adapter != nullptr; });
     const LinearCall down[] = {call(Linear::kDown, again ? nullptr : s.projected)};
     if (again && !adapted) return;
-    for_rows(context.pool, tokens, [&](int64_t t) {
-      context.kernels.silu_mul(a.gate + t * w.inner, a.up + t * w.inner, w.inner, s.act + t * w.inner);
-    });
+    for_rows(context.pool, tokens,
+             [&](int64_t t) { activate_token(context.kernels, a, w.inner, t, s.act + t * w.inner); });
     linears_forward(context, adapters, down, s.act, tokens, s.u_row, s.rounded, dropout);
   }
 };
@@ -136,13 +144,10 @@ void forward(const Context& context, const Model& model, const Rope& rope, std::
   activations.reserve(batch.tokens());
   const Pass pass{context, model, adapters, batch, kv, activations, dropout};
   compute_angles(context, rope, batch, pass.s);
-  float* x = activations.layer(0).input;
-  embed(context, model, adapters, batch.ids, x, activations.layer(0).u[0], pass.s.u_row);
+  float* u = activations.layer(0).u[static_cast<int>(linears_of(c).front())];
+  embed(context, model, adapters, batch, activations.layer(0).input, u, pass.s.u_row);
   const Norm first = pass.attention_norm(0);
-  for_rows(context.pool, batch.tokens(), [&](int64_t t) {
-    std::fill(x + t * pass.w.hidden + c.hidden_size, x + (t + 1) * pass.w.hidden, 0.0f);
-    pass.norm_token(first, t);
-  });
+  for_rows(context.pool, batch.tokens(), [&](int64_t t) { pass.norm_token(first, t); });
   for (int64_t l = 0; l < c.layers; ++l) {
     pass.layer(l, false);
     const Norm next = l + 1 < c.layers ? pass.attention_norm(l + 1) : pass.final_norm();

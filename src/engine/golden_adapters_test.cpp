@@ -5,6 +5,7 @@
 #include "engine/testing.h"
 #include "support/golden_model.h"
 #include "support/scratch.h"
+#include "support/source_dir.h"
 
 namespace candor::engine {
 namespace {
@@ -22,21 +23,27 @@ using files::SafetensorsFile;
 using nlohmann::json;
 using testing::Bench;
 
+// Of shared/golden, or in the checkout (tests/golden/adapters/make.py).
+std::filesystem::path folder_of(const std::string& adapter) {
+  if (adapter == "dora_embed") return candor::testing::source_dir() / "tests/golden/adapters" / adapter;
+  return golden("adapters/" + adapter);
+}
+
 // An adapter of golden/adapters on its base, at one kernel level.
 struct Adapted {
   Adapted(const std::string& name, const char* level)
-      : folder("adapters/" + name),
-        base(name.starts_with("qwen2") ? "models/qwen2" : "models/llama"),
+      : folder(folder_of(name)),
+        base("models/" +
+             (name.starts_with("qwen2") || name.starts_with("gpt2") ? name.substr(0, name.find('_')) : "llama")),
         bench(2, level),
-        tensors(value_of(SafetensorsFile::open(golden(folder + "/golden.safetensors")))),
-        recorded(json_of(golden(folder + "/golden.json"))),
+        tensors(value_of(SafetensorsFile::open(folder / "golden.safetensors"))),
+        recorded(json_of(folder / "golden.json")),
         batch(candor::testing::read_golden_batch(tensors)),
-        model(bench.load(
-            value_of(files::open_model(golden(name.starts_with("qwen2") ? "models/qwen2" : "models/llama"))))),
-        adapter(
-            value_of(adapter_from_peft(*bench.context, model, value_of(files::read_peft_adapter(golden(folder)))))) {}
+        model(bench.load(value_of(files::open_model(golden(base))))),
+        adapter(value_of(adapter_from_peft(*bench.context, model, value_of(files::read_peft_adapter(folder))))) {}
 
-  std::string folder, base;
+  std::filesystem::path folder;
+  std::string base;
   Bench bench;
   SafetensorsFile tensors;
   json recorded;
@@ -122,8 +129,8 @@ TEST_P(GoldenAdapters, SavedAgainIsTheSameFile) {
   const auto written = files::write_peft_adapter(scratch / "adapter", adapter_to_peft(a.adapter));
   ASSERT_TRUE(written) << written.error().message;
   EXPECT_EQ(candor::testing::read_text(scratch / "adapter/adapter_model.safetensors"),
-            candor::testing::read_text(golden(a.folder + "/adapter_model.safetensors")));
-  const auto original = value_of(files::read_peft_adapter(golden(a.folder)));
+            candor::testing::read_text(a.folder / "adapter_model.safetensors"));
+  const auto original = value_of(files::read_peft_adapter(a.folder));
   const auto again = value_of(files::read_peft_adapter(scratch / "adapter"));
   ASSERT_EQ(again.pairs.size(), original.pairs.size());
   for (size_t i = 0; i < original.pairs.size(); ++i) {
@@ -131,6 +138,7 @@ TEST_P(GoldenAdapters, SavedAgainIsTheSameFile) {
     EXPECT_EQ(again.pairs[i].a, original.pairs[i].a);
     EXPECT_EQ(again.pairs[i].b, original.pairs[i].b);
   }
+  EXPECT_EQ(again.config.fan_in_fan_out, original.config.fan_in_fan_out);
   EXPECT_EQ(again.config.use_rslora, original.config.use_rslora);
   EXPECT_EQ(again.config.alpha, original.config.alpha);
   EXPECT_EQ(again.config.target_regex, original.config.target_regex);
@@ -141,7 +149,7 @@ INSTANTIATE_TEST_SUITE_P(All, GoldenAdapters,
                          ::testing::Combine(::testing::Values("lora", "lora_rs", "lora_regex", "lora_layers",
                                                               "lora_save_head", "lora_patterns", "dora",
                                                               "pissa_converted", "qwen2_lora", "qwen2_dora",
-                                                              "lora_embed"),
+                                                              "gpt2_lora", "gpt2_dora", "lora_embed", "dora_embed"),
                                             ::testing::Values("plain", "")),
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param)) +
@@ -181,8 +189,8 @@ TEST(GoldenPissa, IsReadAsPeftMeansIt) {
 // as a multiple of the tolerance, with the losses and norms checked on the way.
 double worst_adamw_share(const std::string& adapter, const char* level, const AdamwOptions& options, bool report) {
   Adapted a(adapter, level);
-  const auto steps = value_of(SafetensorsFile::open(golden(a.folder + "/optimizer.safetensors")));
-  const json recorded = json_of(golden(a.folder + "/optimizer.json"));
+  const auto steps = value_of(SafetensorsFile::open(a.folder / "optimizer.safetensors"));
+  const json recorded = json_of(a.folder / "optimizer.json");
   AdamwState state = make_adamw(*a.bench.context, trainable_of(a.adapter));
   double worst = 0;
   for (int step = 1; step <= 3; ++step) {

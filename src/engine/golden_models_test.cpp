@@ -47,6 +47,9 @@ const Source kSources[] = {
     {"models/llama_tied", "config.legacy.json", "llama_tied"},
     {"models/llama_yarn", "", "llama_yarn"},
     {"models/llama_yarn", "config.legacy.json", "llama_yarn"},
+    {"models/gpt2", "", "gpt2"},
+    {"models/gpt2", "config.legacy.json", "gpt2"},
+    {"models/gpt2_legacy", "", "gpt2"},
     {"gguf/llama_f32.gguf", "", "llama"},
     {"gguf/llama_q8_0.gguf", ""},
 };
@@ -133,7 +136,7 @@ TEST_P(GoldenModels, GradientOfEveryLinear) {
   CANDOR_REQUIRE_FILE(golden(source.model));
   const candor::testing::ScratchFolder scratch;
   const Numbers numbers = numbers_of(source);
-  if (numbers.tensors.find("grad.model.norm.weight") == nullptr) GTEST_SKIP() << "the oracle has no gradients here";
+  if (!numbers.recorded.contains("gradient_float32_vs_float64")) GTEST_SKIP() << "the oracle has no gradients here";
   const json& recorded = numbers.recorded.at("gradient_float32_vs_float64").at("per_tensor_diff_and_max");
   Bench bench(2, level);
   const Model model = bench.load(open_source(source, scratch));
@@ -152,22 +155,24 @@ TEST_P(GoldenModels, GradientOfEveryLinear) {
       candor::testing::loss_gradients(*bench.context, model, trainable_of(adapter), read_golden_batch(numbers.tensors));
   size_t checked = 0;
   for (const LoraPair& pair : adapter.pairs) {
-    const std::string name = module_path(pair.layer, pair.linear) + ".weight";
+    const std::string name = pair.module + ".weight";
     const auto db = candor::testing::lora_tensors(pair)[1].of(gradients.data());
     std::vector<float> dw;
     for (int64_t row = 0; row < pair.out; ++row)
       dw.insert(dw.end(), db.begin() + row * pair.rank, db.begin() + row * pair.rank + pair.in);
     const auto expected = value_of(numbers.tensors.floats("grad." + name));
+    if (model.config.transposed) dw = candor::testing::transposed(dw, pair.out, pair.in);
     expect_within(name, worst_difference(dw, expected), golden_tolerance(recorded.at(name)[0], recorded.at(name)[1]));
     ++checked;
   }
-  EXPECT_EQ(checked, static_cast<size_t>(7 * model.config.layers));
+  EXPECT_EQ(checked, linears_of(model.config).size() * static_cast<size_t>(model.config.layers));
 }
 
 // The worst share of its tolerance that any weight's gradient uses; NaN counts as infinite.
 double worst_gradient_share(const Trainable& trainable, const std::vector<float>& gradients, const Numbers& numbers,
                             const std::string& only = "") {
   const json& recorded = numbers.recorded.at("gradient_float32_vs_float64").at("per_tensor_diff_and_max");
+  const std::vector<files::ExpectedWeight> expected = files::expected_weights(trainable.model->config);
   double worst = 0;
   size_t checked = 0;
   for (const ParameterTensor& tensor : trainable.tensors) {
@@ -176,8 +181,14 @@ double worst_gradient_share(const Trainable& trainable, const std::vector<float>
     EXPECT_NE(info, nullptr) << tensor.name;
     if (info == nullptr) return INFINITY;
     const float* from = gradients.data() + tensor.offset;
-    const auto ours = info->shape.size() == 1 ? std::vector<float>(from, from + info->shape[0])
-                                              : candor::testing::unpacked(from, info->shape[0], info->shape[1]);
+    const bool as_columns = std::any_of(expected.begin(), expected.end(), [&](const files::ExpectedWeight& weight) {
+      return weight.name == tensor.name && weight.transposed;
+    });
+    const auto& shape = info->shape;
+    const auto ours = shape.size() == 1 ? std::vector<float>(from, from + shape[0])
+                      : as_columns ? candor::testing::transposed(candor::testing::unpacked(from, shape[1], shape[0]),
+                                                                 shape[1], shape[0])
+                                   : candor::testing::unpacked(from, shape[0], shape[1]);
     const double difference = worst_difference(ours, value_of(numbers.tensors.floats(info->name)));
     worst = std::max(worst, difference / golden_tolerance(recorded.at(tensor.name)[0], recorded.at(tensor.name)[1]));
     ++checked;
@@ -192,7 +203,7 @@ TEST_P(GoldenModels, GradientOfEveryParameter) {
   CANDOR_REQUIRE_FILE(golden(source.model));
   const candor::testing::ScratchFolder scratch;
   const Numbers numbers = numbers_of(source);
-  if (numbers.tensors.find("grad.model.norm.weight") == nullptr) GTEST_SKIP() << "the oracle has no gradients here";
+  if (!numbers.recorded.contains("gradient_float32_vs_float64")) GTEST_SKIP() << "the oracle has no gradients here";
   Bench bench(2, level);
   Model model = bench.load(open_source(source, scratch));
   const Trainable trainable = trainable_of(model);

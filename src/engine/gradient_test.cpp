@@ -33,9 +33,10 @@ double objective(PolicyPass& pass, const Adapter& adapter, const RolloutGroup& g
 
 // Relative error of the directional derivative, per tensor, so that one wrong layer cannot hide.
 void check_gradient(const char* level, float twist, const std::function<Adapter(Bench&, const Model&)>& make,
-                    std::optional<DropoutKey> dropout = std::nullopt) {
-  Bench bench(2, level);
-  const Model model = bench.random_model();
+                    std::optional<DropoutKey> dropout = std::nullopt, Dtype dtype = Dtype::kFloat32,
+                    const files::ModelConfig& config = testing::tiny_config()) {
+  Bench bench(2, level, dtype);
+  const Model model = bench.random_model(1, config);
   Adapter adapter = make(bench, model);
   const Case data;
   const RolloutGroup group = data.group();
@@ -122,6 +123,19 @@ Adapter embedding(Bench& bench, const Model& model) {
   config.target_modules = {"embed_tokens", "lm_head", "v_proj"};
   return moved(bench, model, config);
 }
+Adapter dropping_pissa(Bench& bench, const Model& model) {
+  Adapter adapter = pissa(bench, model);
+  adapter.config.dropout = 0.3;
+  return adapter;
+}
+Adapter dora_embedding(Bench& bench, const Model& model) {
+  files::LoraConfig config;
+  config.r = 3;
+  config.alpha = 2;
+  config.use_dora = true;
+  config.target_modules = {"embed_tokens", "v_proj"};
+  return moved(bench, model, config);
+}
 Adapter dropping(Bench& bench, const Model& model) {
   Adapter adapter = bench.random_adapter(model);
   adapter.config.dropout = 0.3;
@@ -135,11 +149,27 @@ TEST(Backward, MatchesFiniteDifferences) {
   check_gradient("", 1.0f, pissa);
   check_gradient("", 1.0f, embedding);
   check_gradient("", 1.0f, dropping, DropoutKey{3, 8});
+  check_gradient("", 1.0f, dropping_pissa, DropoutKey{3, 8});
+  check_gradient("", 1.0f, dora_embedding);
+}
+
+TEST(Backward, OfGpt2MatchesFiniteDifferences) {
+  for (const auto& make : {lora, dora, pissa})
+    check_gradient("", 1.0f, make, std::nullopt, Dtype::kFloat32, testing::tiny_gpt2_config());
+}
+
+// Weights in 8 bits and activations that are not rounded: the function is smooth, and its gradient passes through the
+// dequantized weights. (dx = dy·W rounds both to bfloat16 nowhere in this mode.)
+TEST(Backward, ThroughQuantizedWeightsMatchesFiniteDifferences) {
+  for (const auto& config : {testing::tiny_config(), testing::tiny_gpt2_config()})
+    for (const auto& make : {lora, dora, pissa})
+      check_gradient("", 1.0f, make, std::nullopt, testing::dtype_of("int8_float32"), config);
 }
 
 TEST(Backward, BrokenTwinIsRejected) {
   check_gradient("", 1.05f, lora);
   check_gradient("", 1.05f, dropping, DropoutKey{3, 8});
+  check_gradient("", 1.05f, lora, std::nullopt, testing::dtype_of("int8_float32"));
 }
 
 }  // namespace

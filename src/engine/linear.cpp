@@ -131,9 +131,16 @@ void linears_forward(const Context& context, std::span<const AdapterRange> adapt
     if (call.y != nullptr) second.push_back({call.y, a.range->begin, from_rank(a, call.u, u_row, call.y)});
     if (const auto mask = mask_of(a, dropout)) {  // one after the other through the one scratch
       mask->apply(context, a.range->begin, a.range->end, in, x, dropout->scratch);
-      first.back().a = dropout->scratch + a.range->begin * in;
-      run_matmuls(context.pool, context.kernels, {&first.back(), 1});
-      first.pop_back();
+      Matmul trained = first.back();
+      trained.a = dropout->scratch + a.range->begin * in;
+      trained.panels = padded(a.pair->rank) / kPanel;
+      run_matmuls(context.pool, context.kernels, {&trained, 1});
+      // PiSSA's start belongs to the base, and sees all of x.
+      Matmul& start = first.back();
+      start.b += padded(a.pair->rank) * in;
+      start.c += padded(a.pair->rank);
+      start.panels -= trained.panels;
+      if (start.panels == 0) first.pop_back();
     }
   }
   run_matmuls(context.pool, context.kernels, first);
@@ -359,8 +366,10 @@ void linears_backward(const Context& context, std::span<const AdapterRange> adap
     const Adapted& a = adapted[i];
     const auto mask = mask_of(a, dropout);
     if (!mask) continue;
-    std::vector<Matmul> products = to_input(a, to_rank[i].c, u_row, dropout->scratch);
-    products.front().accumulate = false;
+    std::vector<Matmul> products = to_input(a, to_rank[i].c, u_row, dx);  // the start's is not dropped
+    Matmul& trained = products.front();
+    trained.c = dropout->scratch + (trained.c - dx);
+    trained.accumulate = false;
     for (const Matmul& product : products) run_matmuls(context.pool, context.kernels, {&product, 1});
     mask->add(context, a.range->begin, a.range->end, padded(a.pair->in), dropout->scratch, dx);
   }

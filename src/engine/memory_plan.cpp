@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "base/check.h"
+#include "files/weight_names.h"
 
 namespace candor::engine {
 
@@ -12,9 +13,8 @@ namespace {
 
 // "model.layers.3.mlp.up_proj.weight" -> "layers: mlp.up_proj.weight".
 std::string layers_together(const std::string& name) {
-  constexpr std::string_view kLayers = "model.layers.";
-  const size_t dot = name.starts_with(kLayers) ? name.find('.', kLayers.size()) : std::string::npos;
-  return dot == std::string::npos ? name : "layers: " + name.substr(dot + 1);
+  const std::string_view in_layer = files::name_in_layer(name);
+  return in_layer.empty() ? name : fmt::format("layers: {}", in_layer);
 }
 
 // The ledger's roles that are kinds by themselves; every other role owns buffers of several kinds, told by their names.

@@ -16,47 +16,26 @@ Result<Buffer> read_vector(const Context& context, const files::WeightReader& we
   return buffer;
 }
 
-struct Shape {
-  int64_t out, in;
-  bool bias;
-};
-
-Shape linear_shape(const files::ModelConfig& c, Linear linear) {
-  const int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
-  switch (linear) {
-    case Linear::kQ:
-      return {q, c.hidden_size, c.attention_bias};
-    case Linear::kK:
-    case Linear::kV:
-      return {kv, c.hidden_size, c.attention_bias};
-    case Linear::kO:
-      return {c.hidden_size, q, c.output_bias};
-    case Linear::kGate:
-    case Linear::kUp:
-      return {c.intermediate_size, c.hidden_size, c.mlp_bias};
-    case Linear::kDown:
-      return {c.hidden_size, c.intermediate_size, c.mlp_bias};
-  }
-  CHECK(false);
+// An RMS norm's weight, or a LayerNorm's with its bias.
+Result<NormWeights> read_norm(const Context& context, const files::ModelFiles& files, const std::string& name) {
+  const int64_t n = files.config.hidden_size;
+  NormWeights norm;
+  norm.weight = TRY(read_vector(context, *files.weights, name + ".weight", n));
+  if (files.config.layer_norm) norm.bias = TRY(read_vector(context, *files.weights, name + ".bias", n));
+  return norm;
 }
-
-}  // namespace
-
-std::string module_path(int64_t layer, Linear linear) {
-  return fmt::format("model.layers.{}.{}", layer, kLinearNames[static_cast<int>(linear)]);
-}
-
-namespace {
 
 // act(name, matrix) for every matrix, by its name in the files.
 template <typename Act>
 Result<void> each_matrix(Model& model, Act act) {
-  TRY(act("model.embed_tokens.weight", model.embedding));
-  if (model.head) TRY(act("lm_head.weight", *model.head));
+  const files::ModuleNames& names = files::module_names(model.config);
+  TRY(act(fmt::format("{}.weight", names.embedding), model.embedding));
+  if (model.positions) TRY(act(fmt::format("{}.weight", names.positions), *model.positions));
+  if (model.head) TRY(act(fmt::format("{}.weight", files::kHeadModule), *model.head));
   for (size_t layer = 0; layer < model.layers.size(); ++layer)
-    for (int i = 0; i < kLinears; ++i)
-      TRY(act(module_path(static_cast<int64_t>(layer), static_cast<Linear>(i)) + ".weight",
-              model.layers[layer].linears[i]));
+    for (const Linear linear : linears_of(model.config))
+      TRY(act(module_path(model.config, static_cast<int64_t>(layer), linear) + ".weight",
+              model.layers[layer].linears[static_cast<int>(linear)]));
   return {};
 }
 
@@ -95,22 +74,30 @@ Result<Model> load_body(const Context& context, const files::ModelFiles& files, 
   model.config = c;
   if (!context.ledger.planned()) model.fingerprint = TRY(files::base_fingerprint(files));
   model.dtype = dtype ? *dtype : TRY(choose_dtype("", "", files, context.kernels));
-  auto matrix = [&](const std::string& name, int64_t out, int64_t in) {
-    return pack_matrix(context, weights, name, out, in, model.dtype);
+  const files::ModuleNames& names = files::module_names(c);
+  auto matrix = [&](std::string_view name, int64_t out, int64_t in) {
+    return pack_matrix(context, weights, fmt::format("{}.weight", name), out, in, model.dtype);
   };
-  model.embedding = TRY(matrix("model.embed_tokens.weight", c.vocab_size, c.hidden_size));
-  if (!c.tied_head && c.labels == 0) model.head = TRY(matrix("lm_head.weight", c.vocab_size, c.hidden_size));
-  model.final_norm = TRY(read_vector(context, weights, "model.norm.weight", c.hidden_size));
+  model.embedding = TRY(matrix(names.embedding, c.vocab_size, c.hidden_size));
+  if (c.rope.type == files::RopeType::kNone) {
+    // They enter no product: a quantized model keeps them in float32, as llama.cpp does.
+    const Dtype dtype_of_positions = model.dtype.quantized() ? Dtype::kFloat32 : model.dtype;
+    model.positions = TRY(pack_matrix(context, weights, fmt::format("{}.weight", names.positions), c.max_positions,
+                                      c.hidden_size, dtype_of_positions));
+  }
+  if (!c.tied_head && c.labels == 0) model.head = TRY(matrix(files::kHeadModule, c.vocab_size, c.hidden_size));
+  model.final_norm = TRY(read_norm(context, files, std::string(names.final_norm)));
   for (int64_t layer = 0; layer < c.layers; ++layer) {
     LayerWeights& w = model.layers.emplace_back();
-    const std::string prefix = fmt::format("model.layers.{}.", layer);
-    w.attention_norm = TRY(read_vector(context, weights, prefix + "input_layernorm.weight", c.hidden_size));
-    w.mlp_norm = TRY(read_vector(context, weights, prefix + "post_attention_layernorm.weight", c.hidden_size));
-    for (int i = 0; i < kLinears; ++i) {
-      const auto [out, in, bias] = linear_shape(c, static_cast<Linear>(i));
-      const std::string path = module_path(layer, static_cast<Linear>(i));
-      w.linears[i] = TRY(matrix(path + ".weight", out, in));
-      if (bias) w.linears[i].bias = TRY(read_vector(context, weights, path + ".bias", out));
+    const std::string prefix = files::layer_prefix(c, layer);
+    w.attention_norm = TRY(read_norm(context, files, prefix + std::string(names.attention_norm)));
+    w.mlp_norm = TRY(read_norm(context, files, prefix + std::string(names.mlp_norm)));
+    for (const Linear linear : linears_of(c)) {
+      const files::LinearShape shape = files::linear_shape(c, linear);
+      const std::string path = module_path(c, layer, linear);
+      PackedMatrix& packed = w.linears[static_cast<int>(linear)];
+      packed = TRY(matrix(path, shape.out, shape.in));
+      if (shape.bias) packed.bias = TRY(read_vector(context, weights, path + ".bias", shape.out));
     }
   }
   return model;

@@ -11,32 +11,35 @@
 #include "engine/dtype.h"
 #include "engine/packed_matrix.h"
 #include "files/model_files.h"
+#include "files/weight_names.h"
 
 namespace candor::engine {
 
-// The linear layers of a decoder block, in the order in which adapters list them.
-enum class Linear { kQ, kK, kV, kO, kGate, kUp, kDown };
-inline constexpr int kLinears = 7;
-inline constexpr std::array<const char*, kLinears> kLinearNames = {
-    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-    "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
+using files::kLinears;
+using files::Linear;
+using files::linears_of;
+using files::module_path;
 
-// "model.layers.3.self_attn.q_proj": the module path as Hugging Face and PEFT write it.
-std::string module_path(int64_t layer, Linear linear);
+// An RMS norm, or with a bias a LayerNorm.
+struct NormWeights {
+  Buffer weight, bias;  // [padded(hidden)]; the second may be empty
+  bool centres() const { return !bias.empty(); }
+};
 
 struct LayerWeights {
-  Buffer attention_norm, mlp_norm;  // [padded(hidden)]
-  std::array<PackedMatrix, kLinears> linears;
+  NormWeights attention_norm, mlp_norm;
+  std::array<PackedMatrix, kLinears> linears;  // those of linears_of(config); the others are empty
   const PackedMatrix& operator[](Linear linear) const { return linears[static_cast<int>(linear)]; }
 };
 
 struct Model {
   files::ModelConfig config;
-  std::string fingerprint;           // files::base_fingerprint() of the weights as they were loaded
-  Dtype dtype = Dtype::kFloat32;     // of every matrix; keys and values follow (kv_dtype)
-  PackedMatrix embedding;            // [vocab, hidden]
-  std::optional<PackedMatrix> head;  // absent: tied, the embedding is the head; or there is none (config.labels)
-  Buffer final_norm;
+  std::string fingerprint;                // files::base_fingerprint() of the weights as they were loaded
+  Dtype dtype = Dtype::kFloat32;          // of every matrix; keys and values follow (kv_dtype)
+  PackedMatrix embedding;                 // [vocab, hidden]
+  std::optional<PackedMatrix> positions;  // [max_positions, hidden], added to the embedding; absent: there is rope
+  std::optional<PackedMatrix> head;       // absent: tied, the embedding is the head; or there is none (config.labels)
+  NormWeights final_norm;
   std::vector<LayerWeights> layers;
 
   const PackedMatrix& head_matrix() const { return head ? *head : embedding; }  // not of a classifier

@@ -1,6 +1,7 @@
 #include "engine/model_weights.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 #include "base/rng.h"
@@ -13,7 +14,7 @@ namespace {
 class InitialWeights : public files::WeightReader {
  public:
   InitialWeights(const files::ModelConfig& config, uint64_t seed, double deviation)
-      : seed_(seed), deviation_(deviation) {
+      : seed_(seed), deviation_(deviation), layers_(config.layers) {
     for (files::ExpectedWeight& weight : files::expected_weights(config))
       infos_.push_back({std::move(weight.name), "F32", std::move(weight.shape)});
   }
@@ -30,14 +31,18 @@ class InitialWeights : public files::WeightReader {
     constexpr uint32_t kStep = 1;  // adapters draw in step 0 (adapter.cpp)
     const RngKey key{seed_, RngStream::kInitialisation, kStep, static_cast<uint32_t>(info - infos_.data())};
     const int64_t width = info->shape[1];
+    // GPT-2's two layers that write to the residual stream.
+    const double deviation =
+        name.ends_with(".c_proj.weight") ? deviation_ / std::sqrt(2.0 * static_cast<double>(layers_)) : deviation_;
     for (int64_t i = begin * width; i < end * width; ++i)
-      *out++ = static_cast<float>(deviation_ * random_normal(key, static_cast<uint64_t>(i)));
+      *out++ = static_cast<float>(deviation * random_normal(key, static_cast<uint64_t>(i)));
     return {};
   }
 
  private:
   uint64_t seed_;
   double deviation_;
+  int64_t layers_;
   std::vector<files::WeightInfo> infos_;
 };
 
@@ -59,22 +64,31 @@ class WeightShapes : public files::WeightReader {
 }  // namespace
 
 ModelWeights::ModelWeights(const Model& model) {
-  add("model.embed_tokens.weight", model.embedding);
+  const files::ModelConfig& c = model.config;
+  const files::ModuleNames& names = files::module_names(c);
+  add(fmt::format("{}.weight", names.embedding), model.embedding);
+  if (model.positions) add(fmt::format("{}.weight", names.positions), *model.positions);
   for (size_t l = 0; l < model.layers.size(); ++l) {
     const LayerWeights& layer = model.layers[l];
-    const std::string prefix = fmt::format("model.layers.{}.", l);
-    add(prefix + "input_layernorm.weight", layer.attention_norm, model.config.hidden_size);
-    for (int i = 0; i < kLinears; ++i) {
-      if (static_cast<Linear>(i) == Linear::kGate)  // in the order of the forward pass
-        add(prefix + "post_attention_layernorm.weight", layer.mlp_norm, model.config.hidden_size);
-      const PackedMatrix& linear = layer.linears[i];
-      const std::string path = module_path(static_cast<int64_t>(l), static_cast<Linear>(i));
-      add(path + ".weight", linear);
-      if (!linear.bias.empty()) add(path + ".bias", linear.bias, linear.out);
+    const auto number = static_cast<int64_t>(l);
+    const std::string prefix = files::layer_prefix(c, number);
+    add(prefix + std::string(names.attention_norm), layer.attention_norm, c.hidden_size);
+    for (const Linear linear : linears_of(c)) {
+      if (linear == files::first_of_mlp(c))  // in the order of the forward pass
+        add(prefix + std::string(names.mlp_norm), layer.mlp_norm, c.hidden_size);
+      const PackedMatrix& matrix = layer[linear];
+      const std::string path = module_path(c, number, linear);
+      add(path + ".weight", matrix);
+      if (!matrix.bias.empty()) add(path + ".bias", matrix.bias, matrix.out);
     }
   }
-  add("model.norm.weight", model.final_norm, model.config.hidden_size);
-  if (model.head) add("lm_head.weight", *model.head);
+  add(std::string(names.final_norm), model.final_norm, c.hidden_size);
+  if (model.head) add(fmt::format("{}.weight", files::kHeadModule), *model.head);
+}
+
+void ModelWeights::add(const std::string& name, const NormWeights& norm, int64_t size) {
+  add(name + ".weight", norm.weight, size);
+  if (!norm.bias.empty()) add(name + ".bias", norm.bias, size);
 }
 
 void ModelWeights::add(const std::string& name, const PackedMatrix& matrix) {

@@ -21,6 +21,7 @@ class ModelWeights : public files::WeightReader {
  private:
   void add(const std::string& name, const PackedMatrix& matrix);
   void add(const std::string& name, const Buffer& vector, int64_t size);
+  void add(const std::string& name, const NormWeights& norm, int64_t size);
   struct Place {
     const PackedMatrix* matrix;  // or
     const float* vector;

@@ -8,6 +8,7 @@
 #include "engine/quantization/group_grid.h"
 #include "engine/quantized_blocks.h"
 #include "files/gguf_block_encoders.h"
+#include "files/weight_names.h"
 
 namespace candor::engine {
 
@@ -66,7 +67,7 @@ struct Blocks {
 // What `candor quantize` makes of it.
 WeightType type_for(const std::string& name, WeightKind kind) {
   const WeightType type = *find_weight_type(kind == WeightKind::kInt4 ? "int4" : "int8");
-  return name.starts_with("model.layers.") ? type : embedding_type_of(type);
+  return files::name_in_layer(name).empty() ? embedding_type_of(type) : type;
 }
 
 Blocks blocks_for(const files::WeightReader& weights, const std::string& name, int64_t in, Dtype dtype) {

@@ -26,6 +26,7 @@ std::vector<float> gradients_of(Bench& bench, const Model& model, const Trainabl
   const Data data;
   PolicyPass pass(*bench.context, "policy", model,
                   trainable.adapter == nullptr ? 0 : trainable.adapter->max_padded_rank, Keep::kAllLayers, most_bytes);
+  pass.set_dropout(DropoutKey{3, 8});  // of adapters that have some
   std::vector<float> gradients(static_cast<size_t>(trainable.gradient_floats), 0.0f);
   for (size_t g = 0; g < data.groups.size(); g += 2) {
     const size_t entries = pass.forward(trainable.adapter, std::span(data.groups).subspan(g, 2), 0.9).logprobs.size();
@@ -58,9 +59,17 @@ INSTANTIATE_TEST_SUITE_P(All, Recomputation,
 
 TEST_P(Recomputation, ChangesNoBitOfAnAdaptersGradients) {
   Bench bench(2, level(), dtype());
-  const Model model = bench.random_model();
-  for (const bool dora : {false, true}) {
+  const Model llama = bench.random_model();
+  const Model gpt2 = bench.random_model(1, testing::tiny_gpt2_config());
+  struct Case {
+    const Model& model;
+    bool dora;
+    double dropout;
+  };
+  for (const auto& [model, dora, dropout] : {Case{llama, false, 0}, Case{llama, true, 0}, Case{llama, false, 0.25},
+                                             Case{llama, true, 0.25}, Case{gpt2, false, 0}, Case{gpt2, true, 0}}) {
     Adapter adapter = bench.random_adapter(model, 4, 7, dora);
+    adapter.config.dropout = dropout;
     const Trainable trainable = trainable_of(adapter);
     const auto kept = gradients_of(bench, model, trainable, Activations::kNoLimit);
     EXPECT_EQ(gradients_of(bench, model, trainable, 0), kept);
@@ -80,11 +89,13 @@ TEST_P(Recomputation, ChangesNoBitOfTheWeightsGradients) {
   files::ModelConfig config = testing::tiny_config();
   config.tied_head = true;
   config.attention_bias = config.mlp_bias = true;
-  Model model = bench.random_model(1, config);
-  const Trainable trainable = trainable_of(model);
-  const auto kept = gradients_of(bench, model, trainable, Activations::kNoLimit);
-  EXPECT_EQ(gradients_of(bench, model, trainable, 0), kept);
-  EXPECT_EQ(gradients_of(bench, model, trainable, bytes_of_smaller_batch(model, 0, 2)), kept);
+  for (const files::ModelConfig& each : {config, testing::tiny_gpt2_config()}) {
+    Model model = bench.random_model(1, each);
+    const Trainable trainable = trainable_of(model);
+    const auto kept = gradients_of(bench, model, trainable, Activations::kNoLimit);
+    EXPECT_EQ(gradients_of(bench, model, trainable, 0), kept);
+    EXPECT_EQ(gradients_of(bench, model, trainable, bytes_of_smaller_batch(model, 0, 2)), kept);
+  }
 }
 
 // The broken twin: a layer computed from another layer's input.
@@ -101,26 +112,40 @@ TEST_P(Recomputation, FromAnotherLayersInputIsNoticed) {
 }
 
 // What a pass allocates is what the functions for the plan say, to the byte.
+void expect_planned_bytes(const files::ModelConfig& config, Dtype dtype, bool dora) {
+  for (const Keep keep : {Keep::kOneLayer, Keep::kLayerInputs, Keep::kAllLayers}) {
+    Bench bench(2, "", dtype);
+    const Model model = bench.random_model(1, config);
+    Adapter adapter = bench.random_adapter(model, 4, 7, dora);
+    PolicyPass pass(*bench.context, "policy", model, adapter.max_padded_rank, keep);
+    const Data data;
+    pass.forward(&adapter, std::span(data.groups).first(1), 1.0);
+    const size_t count = pass.forward(&adapter, data.groups, 1.0).logprobs.size();
+    if (keep != Keep::kOneLayer) {
+      const Trainable trainable = trainable_of(adapter);
+      std::vector<float> gradients(static_cast<size_t>(trainable.gradient_floats)), ones(count, 1.0f);
+      pass.backward(trainable, ones, ones, gradients.data());
+    }
+    int64_t activations = 0, pages = 0;
+    for (const MemoryLedger::Entry& entry : bench.ledger.entries()) {
+      const bool of_backward = entry.name == "d hidden states" || entry.name == "kv gradients";
+      if (entry.role == "policy" && !of_backward) (entry.name == "kv pages" ? pages : activations) += entry.bytes;
+    }
+    EXPECT_EQ(activations, activation_bytes(model.config, dtype, pass.batch().tokens(), adapter.max_padded_rank, keep,
+                                            bench.pool.threads(), dora));
+    int32_t last_page = 0;
+    for (const Segment& segment : pass.batch().segments)
+      last_page = std::max(last_page, *std::max_element(segment.pages.begin(), segment.pages.end()));
+    EXPECT_EQ(pages,
+              kv_pool_bytes(model.config, dtype, last_page + 1, keep == Keep::kAllLayers ? model.config.layers : 1));
+  }
+}
+
 TEST(ActivationMemory, IsWhatThePlanCounts) {
   for (const Dtype dtype : {Dtype::kFloat32, Dtype::kBfloat16})
-    for (const Keep keep : {Keep::kOneLayer, Keep::kLayerInputs, Keep::kAllLayers}) {
-      Bench bench(2, "", dtype);
-      const Model model = bench.random_model();
-      const Adapter adapter = bench.random_adapter(model);
-      PolicyPass pass(*bench.context, "policy", model, adapter.max_padded_rank, keep);
-      const Data data;
-      pass.forward(&adapter, std::span(data.groups).first(1), 1.0);
-      pass.forward(&adapter, data.groups, 1.0);
-      int64_t activations = 0, pages = 0;
-      for (const MemoryLedger::Entry& entry : bench.ledger.entries())
-        if (entry.role == "policy") (entry.name == "kv pages" ? pages : activations) += entry.bytes;
-      EXPECT_EQ(activations, activation_bytes(model.config, dtype, pass.batch().tokens(), adapter.max_padded_rank, keep,
-                                              bench.pool.threads()));
-      int32_t last_page = 0;
-      for (const Segment& segment : pass.batch().segments)
-        last_page = std::max(last_page, *std::max_element(segment.pages.begin(), segment.pages.end()));
-      EXPECT_EQ(pages,
-                kv_pool_bytes(model.config, dtype, last_page + 1, keep == Keep::kAllLayers ? model.config.layers : 1));
+    for (const bool dora : {false, true}) {
+      expect_planned_bytes(testing::tiny_config(), dtype, dora);
+      expect_planned_bytes(testing::tiny_gpt2_config(), dtype, dora);
     }
 }
 

@@ -38,7 +38,7 @@ double yarn_dimension(const RopeConfig& rope, double rotations, int64_t head_dim
 
 Rope make_rope(const files::ModelConfig& config) {
   const RopeConfig& rope = config.rope;
-  const int64_t half = config.head_dim / 2;
+  const int64_t half = rotated_pairs(config);
   Rope result;
   double yarn_low = 0, yarn_high = 0;
   if (rope.type == RopeType::kYarn) {
@@ -59,6 +59,7 @@ Rope make_rope(const files::ModelConfig& config) {
     double f = exact_pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
     switch (rope.type) {
       case RopeType::kDefault:
+      case RopeType::kNone:
         break;
       case RopeType::kLinear:
         f /= rope.factor;

@@ -1,5 +1,6 @@
 // Whole weights beside an adapter, PEFT's modules_to_save (adapter_parts.h).
 #include <algorithm>
+#include <array>
 
 #include "engine/adapter_parts.h"
 
@@ -9,13 +10,20 @@ namespace {
 
 // The weights that modules_to_save may name.
 struct Saveable {
-  const char* module;
+  std::string_view module;
   std::optional<PackedMatrix> SavedModules::*place;
 };
-constexpr Saveable kSaveable[] = {{"model.embed_tokens", &SavedModules::embedding}, {"lm_head", &SavedModules::head}};
+std::array<Saveable, 2> saveable_of(std::string_view embedding_module) {
+  return {{{embedding_module, &SavedModules::embedding}, {files::kHeadModule, &SavedModules::head}}};
+}
 
 std::string weight_name(const Saveable& saveable) {
   return fmt::format("{}.weight", saveable.module);
+}
+
+// "embed_tokens"
+std::string_view last_part(std::string_view module) {
+  return module.substr(module.rfind('.') + 1);
 }
 
 // row(i, to) writes row i of the copy.
@@ -41,16 +49,17 @@ void save_module(const Context& context, const Model& model, const Saveable& sav
 }  // namespace
 
 Result<void> save_modules_of_base(const Context& context, const Model& model, Adapter& adapter) {
+  const auto saveable = saveable_of(adapter.embedding_module);
   for (const std::string& name : adapter.config.modules_to_save) {
     files::LoraConfig one;
     one.modules_to_save = {name};
-    const auto* found = std::find_if(std::begin(kSaveable), std::end(kSaveable),
+    const auto* found = std::find_if(saveable.begin(), saveable.end(),
                                      [&](const Saveable& s) { return files::is_saved_module(one, s.module); });
-    if (found == std::end(kSaveable))
+    if (found == saveable.end())
       return error(
-          "[adapter] modules_to_save names \"{}\": only lm_head and embed_tokens can be trained whole beside an "
-          "adapter. Leave it out, or train all weights (full fine-tuning).",
-          name);
+          "[adapter] modules_to_save names \"{}\": only lm_head and {} can be trained whole beside an adapter. Leave "
+          "it out, or train all weights (full fine-tuning).",
+          name, last_part(adapter.embedding_module));
     const PackedMatrix& base = found->place == &SavedModules::head ? model.head_matrix() : model.embedding;
     save_module(context, model, *found, adapter, [&](int64_t row, float* to) { base.copy_row(row, to); });
   }
@@ -60,14 +69,15 @@ Result<void> save_modules_of_base(const Context& context, const Model& model, Ad
 Result<void> read_saved_modules(const Context& context, const Model& model, const files::PeftAdapter& saved,
                                 Adapter& adapter) {
   const files::ModelConfig& c = model.config;
+  const auto all = saveable_of(adapter.embedding_module);
   for (const files::FloatTensor& tensor : saved.saved_weights) {
-    const auto* found = std::find_if(std::begin(kSaveable), std::end(kSaveable),
-                                     [&](const Saveable& s) { return tensor.name == weight_name(s); });
-    if (found == std::end(kSaveable))
+    const auto* found =
+        std::find_if(all.begin(), all.end(), [&](const Saveable& s) { return tensor.name == weight_name(s); });
+    if (found == all.end())
       return error(
-          "[adapter] the adapter holds a trained copy of {} (modules_to_save); only copies of lm_head and "
-          "embed_tokens are supported.",
-          tensor.name);
+          "[adapter] the adapter holds a trained copy of {} (modules_to_save); only copies of lm_head and {} are "
+          "supported.",
+          tensor.name, last_part(adapter.embedding_module));
     if (tensor.shape != std::vector<int64_t>{c.vocab_size, c.hidden_size})
       return error(
           "[adapter] the adapter's copy of {} has the shape [{}], this model's has [{}, {}]: it belongs to another "
@@ -78,7 +88,7 @@ Result<void> read_saved_modules(const Context& context, const Model& model, cons
       std::copy_n(tensor.values.data() + row * c.hidden_size, c.hidden_size, to);
     });
   }
-  for (const Saveable& saveable : kSaveable)
+  for (const Saveable& saveable : all)
     if (files::is_saved_module(saved.config, saveable.module) && !(adapter.saved.*saveable.place))
       return error("[adapter] adapter_config.json saves {} (modules_to_save), but the adapter holds no copy of it.",
                    saveable.module);
@@ -86,7 +96,7 @@ Result<void> read_saved_modules(const Context& context, const Model& model, cons
 }
 
 void write_saved_modules(const Adapter& adapter, files::PeftAdapter& saved) {
-  for (const Saveable& saveable : kSaveable) {
+  for (const Saveable& saveable : saveable_of(adapter.embedding_module)) {
     const std::optional<PackedMatrix>& copy = adapter.saved.*saveable.place;
     if (!copy) continue;
     std::vector<float> values(static_cast<size_t>(copy->out * copy->in));

@@ -58,7 +58,37 @@ inline files::ModelConfig tiny_config() {
   return c;
 }
 
+// The same in the shape of GPT-2.
+inline files::ModelConfig tiny_gpt2_config() {
+  files::ModelConfig c = tiny_config();
+  c.family = "gpt2";
+  c.heads = c.kv_heads = 5;
+  c.head_dim = 8;
+  c.tied_head = c.attention_bias = c.output_bias = c.mlp_bias = true;
+  c.fused_qkv = c.layer_norm = true;
+  c.mlp = files::MlpKind::kGelu;
+  c.rope.type = files::RopeType::kNone;
+  return c;
+}
+
+inline files::ModelFiles random_gpt2_files(const files::ModelConfig& c, uint64_t seed) {
+  auto weights = std::make_unique<RandomWeights>(seed);
+  for (const files::ExpectedWeight& weight : files::expected_weights(c)) {
+    const bool vector = weight.shape.size() == 1, bias = weight.name.ends_with(".bias");
+    const double narrow = 1.5 / std::sqrt(static_cast<double>(weight.shape.back()));
+    const double spread = vector ? 0.2 : weight.name.ends_with("e.weight") ? 1.0 : narrow;  // wte and wpe
+    weights->add(weight.name, weight.shape, spread, vector && !bias ? 1.0 : 0.0);
+  }
+  files::ModelFiles files;
+  files.path = "random";
+  files.format = "safetensors";
+  files.config = c;
+  files.weights = std::move(weights);
+  return files;
+}
+
 inline files::ModelFiles random_model_files(const files::ModelConfig& c, uint64_t seed) {
+  if (c.family == "gpt2") return random_gpt2_files(c, seed);
   auto weights = std::make_unique<RandomWeights>(seed);
   const double spread = 1.5 / std::sqrt(static_cast<double>(c.hidden_size));
   weights->add("model.embed_tokens.weight", {c.vocab_size, c.hidden_size}, 1.0);

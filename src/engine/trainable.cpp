@@ -52,13 +52,13 @@ Trainable trainable_of(Adapter& adapter, ScalarHead* scalar_head) {
       append(trainable, path + ".lora_magnitude_vector", adapter.parameters.data() + pair.magnitude_offset,
              padded(pair.out), true, ParameterGroup::kB);
   }
-  auto whole = [&](const char* name, std::optional<PackedMatrix>& copy, int64_t& offset) {
+  auto whole = [&](std::string_view module, std::optional<PackedMatrix>& copy, int64_t& offset) {
     if (!copy) return;
     offset = trainable.floats;
-    append(trainable, name, copy->data.data(), copy->data.size(), true);
+    append(trainable, fmt::format("base_model.model.{}.weight", module), copy->data.data(), copy->data.size(), true);
   };
-  whole("base_model.model.model.embed_tokens.weight", adapter.saved.embedding, trainable.weights.embedding);
-  whole("base_model.model.lm_head.weight", adapter.saved.head, trainable.weights.head);
+  whole(adapter.embedding_module, adapter.saved.embedding, trainable.weights.embedding);
+  whole(files::kHeadModule, adapter.saved.head, trainable.weights.head);
   trainable.weights.layers.resize(adapter.index.size());
   trainable.parameters = adapter.trainable;
   append_scalar_head(trainable, scalar_head);
@@ -91,23 +91,33 @@ Trainable trainable_of(Model& model, ScalarHead* scalar_head) {
     trainable.parameters += size;
     return offset;
   };
-  const int64_t hidden = model.config.hidden_size;
-  at.embedding = matrix("model.embed_tokens.weight", model.embedding);
+  const files::ModelConfig& c = model.config;
+  const files::ModuleNames& names = files::module_names(c);
+  auto norm = [&](const std::string& name, NormWeights& n, int64_t& weight, int64_t& bias) {
+    weight = vector(name + ".weight", n.weight, c.hidden_size);
+    if (!n.bias.empty()) bias = vector(name + ".bias", n.bias, c.hidden_size);
+  };
+  at.embedding = matrix(fmt::format("{}.weight", names.embedding), model.embedding);
+  if (model.positions) at.positions = matrix(fmt::format("{}.weight", names.positions), *model.positions);
   at.layers.resize(model.layers.size());
   for (size_t l = 0; l < model.layers.size(); ++l) {
     LayerWeights& layer = model.layers[l];
-    for (int i = 0; i < kLinears; ++i) {
-      const std::string path = module_path(static_cast<int64_t>(l), static_cast<Linear>(i));
+    WeightOffsets::Layer& of_layer = at.layers[l];
+    const auto number = static_cast<int64_t>(l);
+    for (const Linear each : linears_of(c)) {
+      const int i = static_cast<int>(each);
+      const std::string path = module_path(c, number, each);
       PackedMatrix& linear = layer.linears[i];
-      at.layers[l].weight[i] = matrix(path + ".weight", linear);
-      if (!linear.bias.empty()) at.layers[l].bias[i] = vector(path + ".bias", linear.bias, linear.out);
+      of_layer.weight[i] = matrix(path + ".weight", linear);
+      if (!linear.bias.empty()) of_layer.bias[i] = vector(path + ".bias", linear.bias, linear.out);
     }
-    const std::string prefix = fmt::format("model.layers.{}.", l);
-    at.layers[l].attention_norm = vector(prefix + "input_layernorm.weight", layer.attention_norm, hidden);
-    at.layers[l].mlp_norm = vector(prefix + "post_attention_layernorm.weight", layer.mlp_norm, hidden);
+    const std::string prefix = files::layer_prefix(c, number);
+    norm(prefix + std::string(names.attention_norm), layer.attention_norm, of_layer.attention_norm,
+         of_layer.attention_norm_bias);
+    norm(prefix + std::string(names.mlp_norm), layer.mlp_norm, of_layer.mlp_norm, of_layer.mlp_norm_bias);
   }
-  at.final_norm = vector("model.norm.weight", model.final_norm, hidden);
-  if (model.head) at.head = matrix("lm_head.weight", *model.head);
+  norm(std::string(names.final_norm), model.final_norm, at.final_norm, at.final_norm_bias);
+  if (model.head) at.head = matrix(fmt::format("{}.weight", files::kHeadModule), *model.head);
   append_scalar_head(trainable, scalar_head);
   trainable.gradient_floats = trainable.floats;
   if (!model.head && model.config.labels == 0) {

@@ -31,14 +31,14 @@ struct ParameterTensor {
 // Where in a gradient buffer the gradients of whole weights lie; -1: not trained.
 struct WeightOffsets {
   struct Layer {
-    int64_t attention_norm = -1, mlp_norm = -1;
+    int64_t attention_norm = -1, attention_norm_bias = -1, mlp_norm = -1, mlp_norm_bias = -1;
     std::array<int64_t, kLinears> weight, bias;
     Layer() {
       weight.fill(-1);
       bias.fill(-1);
     }
   };
-  int64_t embedding = -1, head = -1, final_norm = -1;
+  int64_t embedding = -1, positions = -1, head = -1, final_norm = -1, final_norm_bias = -1;
   int64_t scalar_weight = -1, scalar_bias = -1;  // of the scalar head
   std::vector<Layer> layers;
 };

@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "engine/kernels/parallel.h"
+#include "engine/matrix_products.h"
+#include "engine/norm.h"
 
 namespace candor::engine {
 
@@ -49,11 +51,17 @@ void add_bias_gradient(const Context& context, const float* dy, int64_t rows, in
   });
 }
 
-void add_norm_gradient(const Context& context, const float* x, const float* factor, const float* dy, int64_t rows,
-                       int64_t width, float* dw) {
-  for_columns(context.pool, width, [&](int64_t begin, int64_t end) {
-    for (int64_t t = 0; t < rows; ++t)
-      for (int64_t i = begin; i < end; ++i) dw[i] += dy[t * width + i] * (x[t * width + i] * factor[t]);
+void add_norm_gradient(const Context& context, const NormWeights& norm, const float* x, const float* factor,
+                       const float* dy, int64_t rows, int64_t n, float* dw) {
+  const int64_t width = padded(n);
+  std::vector<float> means(static_cast<size_t>(norm.centres() ? rows : 0));
+  for_rows(context.pool, static_cast<int64_t>(means.size()),
+           [&](int64_t t) { means[static_cast<size_t>(t)] = row_mean(x + t * width, n); });
+  for_columns(context.pool, n, [&](int64_t begin, int64_t end) {
+    for (int64_t t = 0; t < rows; ++t) {
+      const float mean = means.empty() ? 0.0f : means[static_cast<size_t>(t)];
+      for (int64_t i = begin; i < end; ++i) dw[i] += dy[t * width + i] * ((x[t * width + i] - mean) * factor[t]);
+    }
   });
 }
 

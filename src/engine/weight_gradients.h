@@ -22,10 +22,10 @@ void add_weight_gradients(const Context& context, std::span<const WeightGradient
 // db [width] += Σ over tokens of dy [rows, width].
 void add_bias_gradient(const Context& context, const float* dy, int64_t rows, int64_t width, float* db);
 
-// The weight of an RMS norm: dw [width] += Σ over tokens of dy·x·factor, with the factor [rows] that the forward
-// returned.
-void add_norm_gradient(const Context& context, const float* x, const float* factor, const float* dy, int64_t rows,
-                       int64_t width, float* dw);
+// The weight of a norm: dw [width] += Σ over tokens of dy·(x − mean)·factor, with the factor [rows] that the forward
+// returned; the mean is 0 unless it is a LayerNorm. x, dy: [rows, padded(n)].
+void add_norm_gradient(const Context& context, const NormWeights& norm, const float* x, const float* factor,
+                       const float* dy, int64_t rows, int64_t n, float* dw);
 
 // dw, laid out as a PackedMatrix [vocabulary, width]: the row of each token's id += dx [rows, width].
 void add_embedding_gradient(const Context& context, std::span<const int32_t> ids, const float* dx, int64_t width,

@@ -4,6 +4,13 @@
 
 namespace candor::files {
 
+void set_gpt2_kind(ModelConfig& config) {
+  config.attention_bias = config.output_bias = config.mlp_bias = true;
+  config.fused_qkv = config.layer_norm = config.transposed = true;
+  config.mlp = MlpKind::kGelu;
+  config.rope.type = RopeType::kNone;
+}
+
 Result<void> check_config(const ModelConfig& config, const std::string& name) {
   struct Bound {
     const char* what;
@@ -30,9 +37,11 @@ Result<void> check_config(const ModelConfig& config, const std::string& name) {
     return error("[{}] num_attention_heads {} is no multiple of num_key_value_heads {}.", name, config.heads,
                  config.kv_heads);
   }
-  if (config.head_dim % 2 != 0) return error("[{}] head_dim {} is odd; rope turns pairs.", name, config.head_dim);
+  if (config.head_dim % 2 != 0 && config.rope.type != RopeType::kNone)
+    return error("[{}] head_dim {} is odd; rope turns pairs.", name, config.head_dim);
   if (!(config.norm_eps > 0 && config.norm_eps < 1)) {
-    return error("[{}] rms_norm_eps is {}; a number between 0 and 1 is expected.", name, config.norm_eps);
+    return error("[{}] {} is {}; a number between 0 and 1 is expected.", name,
+                 config.layer_norm ? "layer_norm_epsilon" : "rms_norm_eps", config.norm_eps);
   }
   if (!(config.initializer_range >= 0 && config.initializer_range <= 100)) {
     return error("[{}] initializer_range is {}; a number from 0 to 100 is expected.", name, config.initializer_range);

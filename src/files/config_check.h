@@ -1,4 +1,4 @@
-// What every ModelConfig must satisfy, wherever it was read from.
+// What every ModelConfig of a family has, and what each must satisfy, wherever it was read from.
 #pragma once
 
 #include <string>
@@ -7,6 +7,9 @@
 #include "files/model_config.h"
 
 namespace candor::files {
+
+// What GPT-2 has and a Llama has not, in config.json and GGUF alike.
+void set_gpt2_kind(ModelConfig& config);
 
 // Error: a size outside what any model has (so that no product of sizes can overflow), heads that do not divide, a
 // rope factor or base that is no positive number.

@@ -104,8 +104,9 @@ Result<ModelConfig> config_from_gguf(const GgufFile& file) {
   ModelConfig config;
   const std::optional<std::string> architecture = TRY(file.string("general.architecture"));
   if (!architecture) return error("[{}] has no metadata key \"general.architecture\": it holds no model.", name);
-  if (*architecture != "llama" && *architecture != "qwen2") {
-    return error("[{}] architecture \"{}\" is not supported yet: llama and qwen2 are.", name, *architecture);
+  const bool gpt2 = *architecture == "gpt2";
+  if (*architecture != "llama" && *architecture != "qwen2" && !gpt2) {
+    return error("[{}] architecture \"{}\" is not supported yet: llama, qwen2 and gpt2 are.", name, *architecture);
   }
   config.family = *architecture;
   const std::string at = config.family + ".";  // opens the model's own keys
@@ -125,8 +126,9 @@ Result<ModelConfig> config_from_gguf(const GgufFile& file) {
   config.heads = *heads;
   config.kv_heads = TRY(per_layer_integer(file, at + "attention.head_count_kv"))
   .value_or(config.heads);
-  const std::optional<double> eps = TRY(file.number(at + "attention.layer_norm_rms_epsilon"));
-  if (!eps) return error("[{}] has no metadata key \"{}attention.layer_norm_rms_epsilon\".", name, at);
+  const std::string eps_key = at + (gpt2 ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon");
+  const std::optional<double> eps = TRY(file.number(eps_key));
+  if (!eps) return error("[{}] has no metadata key \"{}\".", name, eps_key);
   config.norm_eps = *eps;
   const std::optional<int64_t> key_length = TRY(file.integer(at + "attention.key_length"));
   if (!key_length && (config.heads < 1 || config.hidden_size % config.heads != 0)) {
@@ -145,8 +147,9 @@ Result<ModelConfig> config_from_gguf(const GgufFile& file) {
   config.attention_bias = file.find_tensor("blk.0.attn_q.bias") != nullptr;
   config.output_bias = file.find_tensor("blk.0.attn_output.bias") != nullptr;
   config.mlp_bias = file.find_tensor("blk.0.ffn_gate.bias") != nullptr;
+  if (gpt2) set_gpt2_kind(config);
   TRY(check_config(config, name));  // sizes first: the rest is held against them
-  config.rope = TRY(rope_from_gguf(file, config));
+  if (!gpt2) config.rope = TRY(rope_from_gguf(file, config));
   TRY(check_config(config, name));
   config.bos_id = TRY(token_id(file, "tokenizer.ggml.bos_token_id", config.vocab_size));
   config.pad_id = TRY(token_id(file, "tokenizer.ggml.padding_token_id", config.vocab_size));

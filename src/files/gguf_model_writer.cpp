@@ -55,9 +55,13 @@ Result<std::vector<GgufEntry>> model_entries(const ModelConfig& c, const std::st
                                     size("embedding_length", c.hidden_size),
                                     size("block_count", c.layers),
                                     size("feed_forward_length", c.intermediate_size),
-                                    size("attention.head_count", c.heads),
-                                    size("attention.head_count_kv", c.kv_heads),
-                                    size("rope.dimension_count", c.head_dim)};
+                                    size("attention.head_count", c.heads)};
+  if (c.rope.type == RopeType::kNone) {
+    entries.push_back(gguf_entry(c.family + ".attention.layer_norm_epsilon", static_cast<float>(c.norm_eps)));
+    return entries;
+  }
+  entries.push_back(size("attention.head_count_kv", c.kv_heads));
+  entries.push_back(size("rope.dimension_count", c.head_dim));
   if (c.head_dim * c.heads != c.hidden_size) {
     entries.push_back(size("attention.key_length", c.head_dim));
     entries.push_back(size("attention.value_length", c.head_dim));

@@ -66,7 +66,7 @@ TEST(GgufModelWriter, EveryDirectoryComesBackBitForBit) {
   CANDOR_REQUIRE_FILE(golden("models/llama/config.json"));
   const ScratchFolder folder;
   for (const char* name : {"llama", "llama_tied", "llama_bias", "llama_bf16", "llama_fp16", "llama_sharded",
-                           "llama_linear_rope", "llama_yarn", "llama3_rope", "qwen2"}) {
+                           "llama_linear_rope", "llama_yarn", "llama3_rope", "qwen2", "gpt2", "gpt2_legacy"}) {
     SCOPED_TRACE(name);
     const ModelFiles source = opened(golden(std::string("models/") + name));
     const fs::path path = folder / (std::string(name) + ".gguf");

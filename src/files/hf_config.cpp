@@ -1,82 +1,22 @@
 #include "files/hf_config.h"
 
+#include <algorithm>
 #include <array>
 #include <initializer_list>
 #include <string_view>
 
 #include "base/math.h"
 #include "files/config_check.h"
+#include "files/json_fields.h"
 
 namespace candor::files {
 
 namespace {
 
-constexpr std::array<std::string_view, 25> kKnownFamilies = {
-    "mistral",     "mixtral", "qwen2_moe", "qwen3",   "qwen3_moe", "gemma",      "gemma2", "gemma3",   "gemma3_text",
-    "phi",         "phi3",    "smollm3",   "olmo",    "olmo2",     "exaone4",    "gpt2",   "gpt_neox", "deepseek_v2",
-    "deepseek_v3", "falcon",  "cohere",    "granite", "opt",       "starcoder2", "llama4"};
-
-// Reads typed fields of one object; the first fault is kept, so that a struct can be filled in a row.
-class Fields {
- public:
-  Fields(const Json& object, std::string name) : object_(object), name_(std::move(name)) {}
-
-  // Absent or null: the default.
-  int64_t integer(const char* key, int64_t otherwise) {
-    const Json* value = find(key);
-    if (value == nullptr) return otherwise;
-    if (!value->is_number_integer() || (value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX)) {
-      return wrong(key, *value, "a whole number"), otherwise;
-    }
-    return value->get<int64_t>();
-  }
-  int64_t required_integer(const char* key) {
-    if (find(key) == nullptr) fail(fmt::format("[{}] has no \"{}\".", name_, key));
-    return integer(key, 0);
-  }
-  double number(const char* key, double otherwise) {
-    const Json* value = find(key);
-    if (value == nullptr) return otherwise;
-    if (!value->is_number()) return wrong(key, *value, "a number"), otherwise;
-    return value->get<double>();
-  }
-  double required_number(const char* key) {
-    if (find(key) == nullptr) fail(fmt::format("[{}] rope has no \"{}\", which its type needs.", name_, key));
-    return number(key, 1.0);
-  }
-  bool boolean(const char* key, bool otherwise) {
-    const Json* value = find(key);
-    if (value == nullptr) return otherwise;
-    if (!value->is_boolean()) return wrong(key, *value, "true or false"), otherwise;
-    return value->get<bool>();
-  }
-  std::string string(const char* key, const std::string& otherwise) {
-    const Json* value = find(key);
-    if (value == nullptr) return otherwise;
-    if (!value->is_string()) return wrong(key, *value, "a string"), otherwise;
-    return value->get<std::string>();
-  }
-  const Json* find(const char* key) const {
-    const auto found = object_.find(key);
-    return found == object_.end() || found->is_null() ? nullptr : &*found;
-  }
-  void fail(std::string message) {
-    if (fault_.empty()) fault_ = std::move(message);
-  }
-  Result<void> result() const {
-    if (fault_.empty()) return {};
-    return Error{fault_};
-  }
-
- private:
-  void wrong(const char* key, const Json& value, const char* expected) {
-    std::string shown = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-    if (shown.size() > 60) shown = shown.substr(0, 60) + "…";
-    fail(fmt::format("[{}] \"{}\" is {}; {} is expected.", name_, key, shown, expected));
-  }
-  const Json& object_;
-  std::string name_, fault_;
-};
+constexpr std::array<std::string_view, 24> kKnownFamilies = {
+    "mistral",     "mixtral",     "qwen2_moe", "qwen3",   "qwen3_moe", "gemma", "gemma2",     "gemma3",
+    "gemma3_text", "phi",         "phi3",      "smollm3", "olmo",      "olmo2", "exaone4",    "gpt_neox",
+    "deepseek_v2", "deepseek_v3", "falcon",    "cohere",  "granite",   "opt",   "starcoder2", "llama4"};
 
 // Yarn's temperature on cos and sin, arXiv 2309.00071, section 3.4, as Transformers computes it.
 double yarn_temperature(double factor, double mscale) {
@@ -167,6 +107,87 @@ Result<std::vector<int32_t>> token_ids_from_json(const Json& value, int64_t voca
   return ids;
 }
 
+namespace {
+
+// What stands behind every family's sizes: ids of tokens with a meaning, in Transformers' default where config.json
+// says nothing; null means none.
+Result<void> read_token_ids(const Json& json, const Json& bos_default, const Json& eos_default, const std::string& name,
+                            ModelConfig& config) {
+  auto ids = [&](const char* key, const Json& otherwise) {
+    return token_ids_from_json(json.contains(key) ? json[key] : otherwise, config.vocab_size, name);
+  };
+  config.eos_ids = TRY(ids("eos_token_id", eos_default));
+  const std::vector<int32_t> bos = TRY(ids("bos_token_id", bos_default));
+  if (!bos.empty()) config.bos_id = bos.front();
+  const auto pad = json.find("pad_token_id");  // −1 stands for none in old files
+  if (pad != json.end() && !pad->is_null() && *pad != -1) {
+    const std::vector<int32_t> pads = TRY(token_ids_from_json(*pad, config.vocab_size, name));
+    if (!pads.empty()) config.pad_id = pads.front();
+  }
+  return {};
+}
+
+// The default where the vocabulary holds it.
+Json id_below(int64_t vocab_size, int32_t id) {
+  return vocab_size > id ? Json(id) : Json();
+}
+
+// `model`: "Llama", as Transformers' classes begin.
+Result<void> read_architecture(const Json& json, const std::string& model, const char* causal, const std::string& name,
+                               ModelConfig& config) {
+  const auto list = json.find("architectures");
+  if (list == json.end() || !list->is_array() || list->empty()) return {};
+  const Json& first = list->front();
+  if (first == model + "ForSequenceClassification") {
+    config.labels = TRY(labels_from_json(json, name));
+  } else if (first.is_string() && first != model + causal && first != model + "Model") {
+    return error("[{}] architecture \"{}\" is not supported yet: {}{} and {}ForSequenceClassification are.", name,
+                 first.get<std::string>(), model, causal, model);
+  }
+  return {};
+}
+
+// GPT-2 (Transformers' GPT2Config): learned positions, LayerNorm, biases everywhere, Conv1D. Its dropout keys are of
+// its own training.
+Result<ModelConfig> gpt2_config(const Json& json, const std::string& name) {
+  Fields fields(json, name);
+  ModelConfig config;
+  config.family = "gpt2";
+  TRY(read_architecture(json, "GPT2", "LMHeadModel", name, config));
+  const std::string activation = fields.string("activation_function", "gelu_new");
+  if (activation != "gelu_new" && activation != "gelu_pytorch_tanh") {  // two names of one function
+    fields.fail(fmt::format("[{}] activation_function \"{}\" is not supported in a gpt2 model: gelu_new is.", name,
+                            activation));
+  }
+  // Each would change what is computed. (reorder_and_upcast_attn only says in which precision.)
+  for (const auto& [key, supported] : {std::pair{"scale_attn_weights", true},
+                                       {"scale_attn_by_inverse_layer_idx", false},
+                                       {"add_cross_attention", false}}) {
+    if (fields.boolean(key, supported) != supported)
+      fields.fail(fmt::format("[{}] {} {} is not supported yet.", name, key, !supported));
+  }
+  config.hidden_size = fields.integer("n_embd", 768);
+  config.layers = fields.integer("n_layer", 12);
+  config.heads = config.kv_heads = fields.integer("n_head", 12);
+  config.vocab_size = fields.integer("vocab_size", 50257);
+  config.max_positions = fields.integer("n_positions", 1024);
+  config.norm_eps = fields.number("layer_norm_epsilon", 1e-5);
+  config.initializer_range = fields.number("initializer_range", config.initializer_range);
+  config.tied_head = fields.boolean("tie_word_embeddings", true);
+  constexpr int64_t kMost = 1 << 20;  // so that the default cannot overflow; check_config refuses more
+  config.intermediate_size = fields.integer("n_inner", 4 * std::min(config.hidden_size, kMost));
+  TRY(fields.result());
+  if (config.heads < 1 || config.hidden_size % config.heads != 0)
+    return error("[{}] n_embd {} is no multiple of n_head {}.", name, config.hidden_size, config.heads);
+  config.head_dim = config.hidden_size / config.heads;
+  set_gpt2_kind(config);
+  TRY(check_config(config, name));
+  TRY(read_token_ids(json, id_below(config.vocab_size, 50256), id_below(config.vocab_size, 50256), name, config));
+  return config;
+}
+
+}  // namespace
+
 Result<ModelConfig> config_from_json(const Json& json, const std::string& name) {
   if (!json.is_object()) return error("[{}] is no JSON object.", name);
   Fields fields(json, name);
@@ -175,20 +196,10 @@ Result<ModelConfig> config_from_json(const Json& json, const std::string& name) 
   TRY(fields.result());
   if (config.family.empty()) return error("[{}] has no \"model_type\".", name);
   const bool qwen2 = config.family == "qwen2";
-  if (config.family != "llama" && !qwen2) {
+  if (config.family != "llama" && !qwen2 && config.family != "gpt2") {
     const bool known = std::find(kKnownFamilies.begin(), kKnownFamilies.end(), config.family) != kKnownFamilies.end();
-    return error("[{}] model_type \"{}\" is {}: llama and qwen2 are.", name, config.family,
+    return error("[{}] model_type \"{}\" is {}: llama, qwen2 and gpt2 are.", name, config.family,
                  known ? "not supported yet" : "unknown");
-  }
-  if (const Json* list = fields.find("architectures"); list != nullptr && list->is_array() && !list->empty()) {
-    const Json& first = list->front();
-    const std::string model = qwen2 ? "Qwen2" : "Llama";
-    if (first == model + "ForSequenceClassification") {
-      config.labels = TRY(labels_from_json(json, name));
-    } else if (first.is_string() && first != model + "ForCausalLM" && first != model + "Model") {
-      return error("[{}] architecture \"{}\" is not supported yet: {}ForCausalLM and {}ForSequenceClassification are.",
-                   name, first.get<std::string>(), model, model);
-    }
   }
   if (fields.find("quantization_config") != nullptr) {
     return error(
@@ -196,6 +207,8 @@ Result<ModelConfig> config_from_json(const Json& json, const std::string& name) 
         "or a GGUF file.",
         name);
   }
+  if (config.family == "gpt2") return gpt2_config(json, name);
+  TRY(read_architecture(json, qwen2 ? "Qwen2" : "Llama", "ForCausalLM", name, config));
   const std::string activation = fields.string("hidden_act", "silu");
   if (activation != "silu" && activation != "swish") {
     fields.fail(fmt::format("[{}] hidden_act \"{}\" is not supported in a {} model: silu is.", name, activation,
@@ -232,18 +245,9 @@ Result<ModelConfig> config_from_json(const Json& json, const std::string& name) 
   }
   config.rope = TRY(rope_from_json(json, config.max_positions, name));
   TRY(check_config(config, name));  // before the ids: they are held against the vocabulary's size
-  // Transformers' defaults for a llama config that does not say: 1 begins, 2 ends; null means none, as in qwen2's.
-  auto ids = [&](const char* key, const Json& otherwise) {
-    return token_ids_from_json(json.contains(key) ? json[key] : otherwise, config.vocab_size, name);
-  };
-  config.eos_ids = TRY(ids("eos_token_id", config.vocab_size > 2 && !qwen2 ? Json(2) : Json()));
-  const std::vector<int32_t> bos = TRY(ids("bos_token_id", config.vocab_size > 1 && !qwen2 ? Json(1) : Json()));
-  if (!bos.empty()) config.bos_id = bos.front();
-  const Json* pad = fields.find("pad_token_id");  // −1 stands for none in old files
-  if (pad != nullptr && *pad != -1) {
-    const std::vector<int32_t> pads = TRY(token_ids_from_json(*pad, config.vocab_size, name));
-    if (!pads.empty()) config.pad_id = pads.front();
-  }
+  // Transformers' defaults of a llama: 1 begins, 2 ends. A qwen2 has none.
+  TRY(read_token_ids(json, qwen2 ? Json() : id_below(config.vocab_size, 1),
+                     qwen2 ? Json() : id_below(config.vocab_size, 2), name, config));
   return config;
 }
 

@@ -19,7 +19,8 @@ ModelConfig read(const std::string& file) {
 
 TEST(HfConfig, BothDialectsSayTheSame) {
   CANDOR_REQUIRE_FILE(golden("models/llama/config.json"));
-  for (const char* name : {"llama", "llama3_rope", "llama_linear_rope", "llama_yarn", "llama_bias", "llama_tied"}) {
+  for (const char* name :
+       {"llama", "llama3_rope", "llama_linear_rope", "llama_yarn", "llama_bias", "llama_tied", "gpt2"}) {
     SCOPED_TRACE(name);
     const ModelConfig a = read(fmt::format("models/{}/config.json", name));
     const ModelConfig b = read(fmt::format("models/{}/config.legacy.json", name));
@@ -57,6 +58,47 @@ TEST(HfConfig, ReadsWhatTheFileSays) {
   EXPECT_FALSE(read("models/llama/config.json").tied_head);
 }
 
+TEST(HfConfig, ReadsGpt2) {
+  CANDOR_REQUIRE_FILE(golden("models/gpt2/config.json"));
+  const ModelConfig c = read("models/gpt2/config.json");
+  EXPECT_EQ(c.family, "gpt2");
+  EXPECT_EQ(std::tuple(c.hidden_size, c.intermediate_size, c.layers, c.heads, c.kv_heads, c.head_dim, c.max_positions),
+            std::tuple(32, 128, 2, 4, 4, 8, 64));
+  EXPECT_TRUE(c.fused_qkv && c.layer_norm && c.transposed && c.tied_head);
+  EXPECT_TRUE(c.attention_bias && c.output_bias && c.mlp_bias);
+  EXPECT_EQ(c.rope.type, RopeType::kNone);
+  EXPECT_EQ(c.mlp, MlpKind::kGelu);
+  EXPECT_EQ(c.norm_eps, 1e-5);
+}
+
+// Transformers' defaults are those of the 124M model; what would change the numbers is refused.
+TEST(HfConfig, Gpt2sDefaultsAndRefusals) {
+  auto with = [](const Json& keys) {
+    Json json = {{"model_type", "gpt2"}};
+    json.update(keys);
+    return config_from_json(json, "config.json");
+  };
+  const auto smallest = with(Json::object());
+  ASSERT_TRUE(smallest) << smallest.error().message;
+  EXPECT_EQ(std::tuple(smallest->hidden_size, smallest->intermediate_size, smallest->layers, smallest->vocab_size),
+            std::tuple(768, 3072, 12, 50257));
+  EXPECT_THAT(smallest->eos_ids, ElementsAre(50256));
+  EXPECT_EQ(with({{"n_inner", 100}})->intermediate_size, 100);
+  EXPECT_EQ(with({{"num_labels", 1}, {"architectures", {"GPT2ForSequenceClassification"}}})->labels, 1);
+  EXPECT_TRUE(with({{"activation_function", "gelu_pytorch_tanh"}}));
+  auto refusal = [&](const Json& keys) { return with(keys).error().message; };
+  EXPECT_EQ(refusal({{"activation_function", "gelu"}}),
+            "[config.json] activation_function \"gelu\" is not supported in a gpt2 model: gelu_new is.");
+  EXPECT_EQ(refusal({{"scale_attn_by_inverse_layer_idx", true}}),
+            "[config.json] scale_attn_by_inverse_layer_idx true is not supported yet.");
+  EXPECT_EQ(refusal({{"scale_attn_weights", false}}), "[config.json] scale_attn_weights false is not supported yet.");
+  EXPECT_EQ(refusal({{"n_head", 7}}), "[config.json] n_embd 768 is no multiple of n_head 7.");
+  EXPECT_THAT(refusal({{"layer_norm_epsilon", 0}}), HasSubstr("layer_norm_epsilon is 0; a number between 0 and 1"));
+  EXPECT_THAT(refusal({{"n_embd", int64_t{1} << 62}, {"n_head", 1}}), HasSubstr("hidden_size is"));
+  EXPECT_THAT(refusal({{"architectures", {"GPT2DoubleHeadsModel"}}}),
+              HasSubstr("not supported yet: GPT2LMHeadModel and GPT2ForSequenceClassification are."));
+}
+
 Json small() {
   return Json::parse(R"({"model_type": "llama", "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1,
                          "num_attention_heads": 2, "vocab_size": 10})");
@@ -84,7 +126,7 @@ TEST(HfConfig, AbsentKeysHaveTransformersDefaults) {
 
 TEST(HfConfig, RefusesWhatWouldChangeTheResult) {
   EXPECT_EQ(refusal("model_type", "gemma2"),
-            "[config.json] model_type \"gemma2\" is not supported yet: llama and qwen2 are.");
+            "[config.json] model_type \"gemma2\" is not supported yet: llama, qwen2 and gpt2 are.");
   EXPECT_EQ(refusal("model_type", nullptr), "[config.json] has no \"model_type\".");
   EXPECT_EQ(refusal("vocab_size", nullptr), "[config.json] has no \"vocab_size\".");
   EXPECT_EQ(refusal("hidden_size", 7.5), "[config.json] \"hidden_size\" is 7.5; a whole number is expected.");

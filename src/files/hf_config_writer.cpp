@@ -38,6 +38,7 @@ Result<RopeConfig> rope_of_divisors(const ModelConfig& config, const std::string
 Json rope_json(const RopeConfig& rope) {
   switch (rope.type) {
     case RopeType::kDefault:
+    case RopeType::kNone:
       return nullptr;
     case RopeType::kLinear:
       return {{"rope_type", "linear"}, {"factor", rope.factor}};
@@ -61,7 +62,33 @@ Json rope_json(const RopeConfig& rope) {
   return nullptr;
 }
 
+void add_token_ids(const ModelConfig& config, Json& json) {
+  json["bos_token_id"] = config.bos_id ? Json(*config.bos_id) : Json();
+  json["eos_token_id"] = config.eos_ids.empty()       ? Json()
+                         : config.eos_ids.size() == 1 ? Json(config.eos_ids.front())
+                                                      : Json(config.eos_ids);
+  json["pad_token_id"] = config.pad_id ? Json(*config.pad_id) : Json();
+}
+
+Json new_gpt2_config(const ModelConfig& config, FloatType type) {
+  Json json = {{"architectures", Json::array({"GPT2LMHeadModel"})},
+               {"model_type", "gpt2"},
+               {"torch_dtype", name_of(type)},
+               {"n_embd", config.hidden_size},
+               {"n_inner", config.intermediate_size},
+               {"n_layer", config.layers},
+               {"n_head", config.heads},
+               {"vocab_size", config.vocab_size},
+               {"n_positions", config.max_positions},
+               {"activation_function", "gelu_new"},
+               {"layer_norm_epsilon", config.norm_eps},
+               {"tie_word_embeddings", config.tied_head}};
+  add_token_ids(config, json);
+  return json;
+}
+
 Result<Json> new_config(const ModelConfig& config, FloatType type, const std::string& name) {
+  if (config.family == "gpt2") return new_gpt2_config(config, type);
   RopeConfig rope = config.rope;
   if (!rope.frequency_divisors.empty()) rope = TRY(rope_of_divisors(config, name));
   Json json = {{"architectures", Json::array({config.family == "qwen2" ? "Qwen2ForCausalLM" : "LlamaForCausalLM"})},
@@ -84,11 +111,7 @@ Result<Json> new_config(const ModelConfig& config, FloatType type, const std::st
     json["attention_bias"] = config.attention_bias;
     json["mlp_bias"] = config.mlp_bias;
   }
-  json["bos_token_id"] = config.bos_id ? Json(*config.bos_id) : Json();
-  json["eos_token_id"] = config.eos_ids.empty()       ? Json()
-                         : config.eos_ids.size() == 1 ? Json(config.eos_ids.front())
-                                                      : Json(config.eos_ids);
-  json["pad_token_id"] = config.pad_id ? Json(*config.pad_id) : Json();
+  add_token_ids(config, json);
   return json;
 }
 

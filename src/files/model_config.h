@@ -8,7 +8,7 @@
 
 namespace candor::files {
 
-enum class RopeType { kDefault, kLinear, kLlama3, kYarn };
+enum class RopeType { kDefault, kLinear, kLlama3, kYarn, kNone };  // kNone: positions are learned
 
 struct RopeConfig {
   RopeType type = RopeType::kDefault;
@@ -22,8 +22,13 @@ struct RopeConfig {
   std::vector<float> frequency_divisors;                 // GGUF's rope_freqs.weight [head_dim/2]; empty = none
 };
 
+enum class MlpKind {
+  kSwiGlu,  // down(silu(gate(x))·up(x))
+  kGelu     // down(gelu(up(x))) with GELU's tanh form, Transformers' "gelu_new"
+};
+
 struct ModelConfig {
-  std::string family;  // "llama" or "qwen2"
+  std::string family;  // "llama", "qwen2" or "gpt2"
   int64_t hidden_size = 0, intermediate_size = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, vocab_size = 0;
   int64_t max_positions = 0;  // context length in tokens
   double norm_eps = 1e-6;
@@ -31,11 +36,15 @@ struct ModelConfig {
   bool attention_bias = false;  // q, k and v have biases
   bool output_bias = false;     // o has one
   bool mlp_bias = false;        // gate, up and down have biases
+  bool fused_qkv = false;       // q, k and v are the outputs of one linear layer, in this order
+  bool layer_norm = false;      // LayerNorm with biases in the place of RMS norms
+  bool transposed = false;      // linear layers lie as [in, out] in safetensors (Conv1D); here they are [out, in]
+  MlpKind mlp = MlpKind::kSwiGlu;
   // A sequence classifier (reward model) has score.weight [labels, hidden] in the language head's place; 0: it has
   // none.
   int64_t labels = 0;
   double initializer_range = 0.02;  // deviation of weights that are made anew (a score head)
-  RopeConfig rope;
+  RopeConfig rope;  // of type kNone: a learned vector for each of max_positions is added to the embedding
   std::optional<int32_t> bos_id, pad_id;
   std::vector<int32_t> eos_ids;
 };

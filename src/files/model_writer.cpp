@@ -77,6 +77,32 @@ std::vector<NamedContent> weight_files(const std::vector<TensorSource>& weights,
   return files;
 }
 
+// A matrix [out, in] as [in, out]: the whole of it is held from its first row to its last.
+TensorSource transposed(const TensorSource& source) {
+  const int64_t out = source.shape[0], in = source.shape[1];
+  const auto whole = std::make_shared<std::vector<float>>();
+  return {source.name, {in, out}, [=, read = source.read_rows](int64_t begin, int64_t end, float* to) -> Result<void> {
+            if (begin == 0) {
+              whole->resize(static_cast<size_t>(out * in));
+              TRY(read(0, out, whole->data()));
+            }
+            for (int64_t k = begin; k < end; ++k)
+              for (int64_t row = 0; row < out; ++row) *to++ = (*whole)[static_cast<size_t>(row * in + k)];
+            if (end == in) std::vector<float>().swap(*whole);
+            return {};
+          }};
+}
+
+std::vector<TensorSource> as_stored(const ModelConfig& config, std::vector<TensorSource> weights) {
+  if (!config.transposed) return weights;
+  std::map<std::string_view, const ExpectedWeight*> by_name;
+  const std::vector<ExpectedWeight> expected = expected_weights(config);
+  for (const ExpectedWeight& weight : expected) by_name[weight.name] = &weight;
+  for (TensorSource& weight : weights)
+    if (by_name.at(weight.name)->transposed) weight = transposed(weight);
+  return weights;
+}
+
 // Before hours of work go into a folder that cannot be finished.
 Result<void> check_space(const fs::path& path, int64_t bytes) {
   fs::path folder = fs::absolute(path.lexically_normal());
@@ -97,7 +123,7 @@ Result<std::vector<NamedContent>> model_directory_files(const ModelFiles& source
   if (std::any_of(weights.begin(), weights.end(), [](const TensorSource& w) { return w.name == "lm_head.weight"; }))
     config.tied_head = false;
   TRY(check_weights(config, weights, source.path.string()));
-  std::vector<NamedContent> files = weight_files(weights, options);
+  std::vector<NamedContent> files = weight_files(as_stored(config, weights), options);
   files.push_back(named_bytes("config.json", TRY(config_json_text(source, config, options.type))));
   for (NamedContent& file : TRY(text_files(source))) files.push_back(std::move(file));
   return files;

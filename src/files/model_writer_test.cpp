@@ -52,7 +52,7 @@ int entries(const fs::path& path) {
 TEST(ModelWriter, AnUnchangedModelIsTheSameFilesAgain) {
   CANDOR_REQUIRE_FILE(golden("models/llama/config.json"));
   const ScratchFolder folder;
-  for (const char* name : {"llama", "llama_tied", "llama_bias"}) {
+  for (const char* name : {"llama", "llama_tied", "llama_bias", "gpt2"}) {
     SCOPED_TRACE(name);
     const fs::path original = golden(std::string("models/") + name);
     const ModelFiles source = opened(original);

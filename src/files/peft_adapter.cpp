@@ -38,7 +38,8 @@ constexpr Ending kLinearEndings[] = {{".lora_A.weight", &Found::a, &LoraTensors:
                                      {".lora_B.weight", &Found::b, &LoraTensors::b},
                                      {".lora_magnitude_vector", &Found::magnitude, &LoraTensors::magnitude}};
 constexpr Ending kEmbeddingEndings[] = {{".lora_embedding_A", &Found::a, &LoraTensors::a},
-                                        {".lora_embedding_B", &Found::b, &LoraTensors::b}};
+                                        {".lora_embedding_B", &Found::b, &LoraTensors::b},
+                                        {".lora_magnitude_vector", &Found::magnitude, &LoraTensors::magnitude}};
 
 // Python's re.fullmatch.
 Result<bool> matches_whole(const std::string& pattern, std::string_view text) {
@@ -134,7 +135,9 @@ Result<PairSettings> pair_settings(const LoraConfig& config, std::string_view mo
 }
 
 bool is_adapted_embedding(std::string_view module) {
-  return module == "embed_tokens" || ends_in_name(module, "embed_tokens");
+  for (const char* name : {"embed_tokens", "wte", "wpe"})
+    if (module == name || ends_in_name(module, name)) return true;
+  return false;
 }
 
 bool is_saved_module(const LoraConfig& config, std::string_view module) {
@@ -247,14 +250,15 @@ Result<PeftAdapter> read_peft_adapter(const fs::path& directory) {
     }
     if (in_base.ends_with(".base_layer.weight")) continue;
     const Ending* known = nullptr;
-    for (const std::span<const Ending> endings :
-         {std::span<const Ending>(kLinearEndings), std::span<const Ending>(kEmbeddingEndings)})
-      for (const Ending& ending : endings)
-        if (in_base.ends_with(ending.text)) known = &ending;
+    std::string_view module;
+    for (const bool embedding : {false, true})
+      for (const Ending& ending : embedding ? std::span<const Ending>(kEmbeddingEndings) : kLinearEndings) {
+        const std::string_view path = in_base.substr(0, in_base.size() - std::min(in_base.size(), ending.text.size()));
+        if (!in_base.ends_with(ending.text) || is_adapted_embedding(path) != embedding) continue;
+        known = &ending;
+        module = path;
+      }
     if (known == nullptr) return unknown_tensor(name, model.string());
-    const std::string_view module = in_base.substr(0, in_base.size() - known->text.size());
-    const auto endings = endings_of(module);
-    if (known < endings.data() || known >= endings.data() + endings.size()) return unknown_tensor(name, model.string());
     found[std::string(module)].*known->tensor = &tensor;
   }
   for (const auto& [module, tensors] : found) {

@@ -25,6 +25,9 @@ struct LoraConfig {
   double alpha = 8;
   bool use_rslora = false;  // scale alpha/sqrt(r) instead of alpha/r
   bool use_dora = false;    // arXiv 2402.09353
+  // The base's linear layers are Conv1D. Kept for the file: A and B lie the same way, and PEFT itself looks at the
+  // layer.
+  bool fan_in_fan_out = false;
   LoraInit init = LoraInit::kDefault;
   double dropout = 0;  // kept for the file; training here refuses more than 0 in RL
   // Other ranks and alphas by module: a regular expression for the end of its path, and the number. The first that

@@ -190,16 +190,15 @@ TEST(PeftAdapter, AllLinearIsWrittenAsNames) {
   EXPECT_EQ(config["lora_alpha"].dump(), "8");
 }
 
-TEST(PeftAdapter, RefusesByNameWhatItDoesNotCompute) {
+// Conv1D: A and B lie as those of other layers, and what the config says of it goes into the file again.
+TEST(PeftAdapter, FanInFanOutIsKept) {
   CANDOR_REQUIRE_FILE(golden("adapters/gpt2_lora/adapter_config.json"));
-  const std::pair<const char*, const char*> cases[] = {
-      {"gpt2_lora", "\"fan_in_fan_out\" is true, which is not supported yet."},
-      {"gpt2_dora", "\"fan_in_fan_out\" is true, which is not supported yet."}};
-  for (const auto& [name, message] : cases) {
+  for (const char* name : {"gpt2_lora", "gpt2_dora", "lora"}) {
     auto adapter = read_peft_adapter(golden(std::string("adapters/") + name));
-    ASSERT_FALSE(adapter) << name;
-    EXPECT_THAT(adapter.error().message, HasSubstr(message));
-    EXPECT_THAT(adapter.error().message, HasSubstr(std::string(name) + "/adapter_"));
+    ASSERT_TRUE(adapter) << adapter.error().message;
+    EXPECT_EQ(adapter->config.fan_in_fan_out, std::string(name) != "lora");
+    const auto config = nlohmann::json::parse(encode_peft_adapter(*adapter).adapter_config_json);
+    EXPECT_EQ(config["fan_in_fan_out"], adapter->config.fan_in_fan_out);
   }
 }
 

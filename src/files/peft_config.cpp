@@ -11,7 +11,7 @@ namespace candor::files {
 namespace {
 
 // Read here.
-constexpr std::array<std::string_view, 16> kRead = {"peft_type",
+constexpr std::array<std::string_view, 17> kRead = {"peft_type",
                                                     "r",
                                                     "lora_alpha",
                                                     "use_rslora",
@@ -24,6 +24,7 @@ constexpr std::array<std::string_view, 16> kRead = {"peft_type",
                                                     "modules_to_save",
                                                     "qalora_group_size",
                                                     "use_dora",
+                                                    "fan_in_fan_out",
                                                     "rank_pattern",
                                                     "alpha_pattern",
                                                     "layers_pattern"};
@@ -33,8 +34,7 @@ constexpr std::array<std::string_view, 7> kInert = {
     "inference_mode", "peft_version", "megatron_config", "megatron_core", "task_type", "auto_mapping", "revision"};
 
 // PEFT's other keys: each changes the result when it is set.
-constexpr std::array<std::string_view, 18> kUnsupported = {"fan_in_fan_out",
-                                                           "lora_bias",
+constexpr std::array<std::string_view, 17> kUnsupported = {"lora_bias",
                                                            "use_qalora",
                                                            "layer_replication",
                                                            "exclude_modules",
@@ -193,6 +193,7 @@ Result<LoraConfig> lora_config_from_json(const Json& json, const std::string& na
       TRY(read_patterns<double>(field("alpha_pattern"), "alpha_pattern", name, "numbers", is_finite));
   config.use_rslora = TRY(read_bool(field("use_rslora"), "use_rslora", name));
   config.use_dora = TRY(read_bool(field("use_dora"), "use_dora", name));
+  config.fan_in_fan_out = TRY(read_bool(field("fan_in_fan_out"), "fan_in_fan_out", name));
   if (!dropout.is_null()) {
     if (!dropout.is_number() || !(dropout.get<double>() >= 0 && dropout.get<double>() < 1)) {
       return error("[{}] lora_dropout is {}; a number from 0 to below 1 is expected.", name, shown(dropout));
@@ -244,7 +245,7 @@ std::string lora_config_to_json(const LoraConfig& config, const std::vector<std:
       {"auto_mapping", none},
       {"base_model_name_or_path", config.base_model_name_or_path},
       {"bias", "none"},
-      {"fan_in_fan_out", false},
+      {"fan_in_fan_out", config.fan_in_fan_out},
       {"inference_mode", true},
       {"init_lora_weights", true},
       {"layer_replication", none},

@@ -3,15 +3,18 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <memory>
 #include <string_view>
 
 #include "files/model_writer.h"
+#include "files/peft_pissa.h"
+#include "files/weight_names.h"
 
 namespace candor::files {
 
 namespace {
 
-constexpr std::string_view kWeight = ".weight", kHead = "lm_head.weight", kEmbedding = "model.embed_tokens.weight";
+constexpr std::string_view kWeight = ".weight", kHead = "lm_head.weight";
 
 // Row `row` of W, in double, plus that of scale·B·A. Of an embedding W's rows are the columns of B·A.
 void add_product(const LoraTensors& pair, double scale, int64_t row, std::vector<double>& sum) {
@@ -33,7 +36,40 @@ void set_length(double length, std::vector<double>& row) {
   for (double& value : row) value *= factor;
 }
 
+// DoRA on an embedding scales its columns: m/n of each, with n over the whole vocabulary.
+Result<std::vector<double>> column_factors(const TensorSource& weight, const LoraTensors& pair, double scale) {
+  const auto width = static_cast<size_t>(weight.shape[1]);
+  std::vector<float> values(width);
+  std::vector<double> row(width), squares(width);
+  for (int64_t at = 0; at < weight.shape[0]; ++at) {
+    TRY(weight.read_rows(at, at + 1, values.data()));
+    std::copy(values.begin(), values.end(), row.begin());
+    add_product(pair, scale, at, row);
+    for (size_t k = 0; k < width; ++k) squares[k] += row[k] * row[k];
+  }
+  for (size_t k = 0; k < width; ++k)
+    squares[k] = squares[k] > 0 ? static_cast<double>(pair.magnitude[k]) / std::sqrt(squares[k]) : 0.0;
+  return squares;
+}
+
+TensorSource merged_embedding(TensorSource weight, const LoraTensors& pair, double scale) {
+  const auto factors = std::make_shared<std::vector<double>>();  // made when the first row is asked for
+  return {weight.name, weight.shape, [=, &pair](int64_t begin, int64_t end, float* out) -> Result<void> {
+            const int64_t width = weight.shape[1];
+            if (factors->empty() && !pair.magnitude.empty()) *factors = TRY(column_factors(weight, pair, scale));
+            TRY(weight.read_rows(begin, end, out));
+            for (int64_t row = begin; row < end; ++row, out += width) {
+              std::vector<double> sum(out, out + width);
+              add_product(pair, scale, row, sum);
+              for (size_t k = 0; k < factors->size(); ++k) sum[k] *= (*factors)[k];
+              std::copy(sum.begin(), sum.end(), out);
+            }
+            return {};
+          }};
+}
+
 TensorSource merged(TensorSource weight, const LoraTensors& pair, double scale) {
+  if (is_adapted_embedding(pair.module)) return merged_embedding(std::move(weight), pair, scale);
   return {weight.name, weight.shape,
           [read = std::move(weight.read_rows), width = weight.shape[1], &pair, scale](int64_t begin, int64_t end,
                                                                                       float* out) -> Result<void> {
@@ -83,13 +119,18 @@ Result<void> check_targets(const ModelFiles& base, const PeftAdapter& adapter) {
 
 Result<std::vector<TensorSource>> merged_weights(const ModelFiles& base, const PeftAdapter& adapter) {
   TRY(check_targets(base, adapter));
-  if (adapter.config.init == LoraInit::kPissa)
-    return error(
-        "[adapter] init_lora_weights is \"pissa\": its pairs belong to another base than {}, the residual. "
-        "Convert it to plain LoRA with PEFT first.",
-        base.path.string());
+  if (adapter.config.init == LoraInit::kPissa) {
+    const auto plain = std::make_shared<const PeftAdapter>(TRY(plain_lora_of_pissa(base, adapter)));
+    std::vector<TensorSource> merged = TRY(merged_weights(base, *plain));
+    for (TensorSource& weight : merged)  // which keeps the converted adapter alive
+      weight.read_rows = [plain, read = std::move(weight.read_rows)](int64_t begin, int64_t end, float* out) {
+        return read(begin, end, out);
+      };
+    return merged;
+  }
   std::vector<TensorSource> weights = weight_sources(*base.weights);
-  auto of_vocabulary = [](const std::string& name) { return name == kHead || name == kEmbedding; };
+  const std::string embedding_name = fmt::format("{}.weight", module_names(base.config).embedding);
+  auto of_vocabulary = [&](const std::string& name) { return name == kHead || name == embedding_name; };
   const bool unties =
       base.config.tied_head && (std::any_of(adapter.saved_weights.begin(), adapter.saved_weights.end(),
                                             [&](const FloatTensor& weight) { return of_vocabulary(weight.name); }) ||
@@ -97,7 +138,8 @@ Result<std::vector<TensorSource>> merged_weights(const ModelFiles& base, const P
                                   return of_vocabulary(pair.module + std::string(kWeight));
                                 }));
   if (unties) {
-    const auto embedding = std::find_if(weights.begin(), weights.end(), [](auto& w) { return w.name == kEmbedding; });
+    const auto embedding =
+        std::find_if(weights.begin(), weights.end(), [&](auto& w) { return w.name == embedding_name; });
     TensorSource head = *embedding;
     head.name = kHead;
     weights.push_back(std::move(head));

@@ -83,24 +83,37 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
+// The name under which a weight lies in the directory, or null.
+const std::string* stored_name(const Shards& shards, const ModelConfig& config, const std::string& name) {
+  for (const std::string_view either : {std::string_view(name), short_name(config, name)})
+    if (const auto found = shards.tensors.find(either); found != shards.tensors.end()) return &found->first;
+  return nullptr;
+}
+
 class SafetensorsWeights : public WeightReader {
  public:
-  SafetensorsWeights(Shards shards, const std::vector<ExpectedWeight>& expected) : shards_(std::move(shards)) {
+  SafetensorsWeights(Shards shards, const ModelConfig& config, const std::vector<ExpectedWeight>& expected)
+      : shards_(std::move(shards)) {
     for (const ExpectedWeight& weight : expected) {
-      weights_.push_back({weight.name, shards_.tensors.at(weight.name).second->type, weight.shape});
+      const auto& [number, tensor] = shards_.tensors.at(*stored_name(shards_, config, weight.name));
+      weights_.push_back({weight.name, tensor->type, weight.shape});
+      places_[weight.name] = {number, tensor, weight.transposed};
     }
   }
 
   const std::vector<WeightInfo>& weights() const override { return weights_; }
 
   Result<void> read_rows(std::string_view name, int64_t begin, int64_t end, float* out) const override {
-    const auto found = shards_.tensors.find(name);
-    CHECK(found != shards_.tensors.end());
-    const auto& [number, tensor] = found->second;
+    const auto found = places_.find(name);
+    CHECK(found != places_.end());
+    const auto& [number, tensor, transposed] = found->second;
     const SafetensorsFile& file = shards_.files[number];
-    const int64_t row = tensor->shape.size() == 2 ? tensor->shape[1] : 1;
-    CHECK(0 <= begin && begin <= end && end <= tensor->shape[0]);
-    TRY(file.read_floats(*tensor, begin * row, end * row, out));
+    const int64_t row = tensor->shape.size() == 2 ? tensor->shape[transposed ? 0 : 1] : 1;
+    CHECK(0 <= begin && begin <= end && end <= tensor->shape[transposed ? 1 : 0]);
+    if (transposed)
+      TRY(read_columns(file, *tensor, begin, end, out));
+    else
+      TRY(file.read_floats(*tensor, begin * row, end * row, out));
     const int64_t bad = first_non_finite(out, (end - begin) * row);
     if (bad >= 0) {
       return error("[{}] weight \"{}\" holds {} in row {}: the file is damaged or the model's training diverged.",
@@ -110,8 +123,27 @@ class SafetensorsWeights : public WeightReader {
   }
 
  private:
+  struct Place {
+    size_t file;
+    const TensorInfo* tensor;
+    bool transposed;
+  };
+
+  // Columns [begin, end) of a matrix as rows.
+  static Result<void> read_columns(const SafetensorsFile& file, const TensorInfo& tensor, int64_t begin, int64_t end,
+                                   float* out) {
+    const int64_t rows = tensor.shape[0], columns = tensor.shape[1];
+    std::vector<float> part(static_cast<size_t>(end - begin));
+    for (int64_t row = 0; row < rows; ++row) {
+      TRY(file.read_floats(tensor, row * columns + begin, row * columns + end, part.data()));
+      for (int64_t i = 0; i < end - begin; ++i) out[i * rows + row] = part[static_cast<size_t>(i)];
+    }
+    return {};
+  }
+
   Shards shards_;
   std::vector<WeightInfo> weights_;
+  std::map<std::string, Place, std::less<>> places_;
 };
 
 }  // namespace
@@ -122,17 +154,20 @@ Result<std::unique_ptr<WeightReader>> open_safetensors_weights(const fs::path& d
   std::set<std::string_view> names;
   std::vector<std::string> missing;
   for (const ExpectedWeight& weight : expected) {
-    names.insert(weight.name);
-    const auto found = shards.tensors.find(weight.name);
-    if (found == shards.tensors.end()) {
+    const std::string* stored = stored_name(shards, config, weight.name);
+    if (stored == nullptr) {
       missing.push_back(weight.name);
       continue;
     }
-    const TensorInfo& tensor = *found->second.second;
-    const std::string file = shards.files[found->second.first].path().string();
-    if (tensor.shape != weight.shape) {
-      return error("[{}] weight \"{}\" has the shape {}; config.json asks for {}.", file, weight.name,
-                   shape_text(tensor.shape), shape_text(weight.shape));
+    names.insert(*stored);
+    const auto& [number, info] = shards.tensors.at(*stored);
+    const TensorInfo& tensor = *info;
+    const std::string file = shards.files[number].path().string();
+    std::vector<int64_t> shape = weight.shape;
+    if (weight.transposed) std::swap(shape[0], shape[1]);
+    if (tensor.shape != shape) {
+      return error("[{}] weight \"{}\" has the shape {}; config.json asks for {}.", file, *stored,
+                   shape_text(tensor.shape), shape_text(shape));
     }
     if (tensor.type != "F32" && tensor.type != "F16" && tensor.type != "BF16") {
       return error("[{}] weight \"{}\" is stored as {}, which is not supported yet: F32, F16 and BF16 are.", file,
@@ -150,7 +185,7 @@ Result<std::unique_ptr<WeightReader>> open_safetensors_weights(const fs::path& d
         "result, so it is not ignored.",
         shards.files[place.first].path().string(), name, config.family);
   }
-  return std::unique_ptr<WeightReader>(std::make_unique<SafetensorsWeights>(std::move(shards), expected));
+  return std::unique_ptr<WeightReader>(std::make_unique<SafetensorsWeights>(std::move(shards), config, expected));
 }
 
 }  // namespace candor::files

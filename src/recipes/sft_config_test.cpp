@@ -40,8 +40,9 @@ TEST(SftConfig, ContradictionsAreNamed) {
   EXPECT_EQ(message("lora_dropout: 0.05"), "");
   EXPECT_EQ(
       message("lora_dropout: 0.05\nuse_dora: true"),
-      "[sft] lora_dropout 0.05 is not supported with DoRA or PiSSA: the base would have to see what is left of its "
-      "input a second time. Set it to 0.");
+      "[sft] lora_dropout 0.05 is not supported with DoRA: the base would have to see what is left of its input a "
+      "second time. Set it to 0.");
+  EXPECT_EQ(message("lora_dropout: 0.05\ninit_lora_weights: pissa"), "");
   EXPECT_EQ(message("use_dora: true\ninit_lora_weights: pissa"),
             "[sft] use_dora true together with init_lora_weights pissa is not supported. Remove one.");
   EXPECT_EQ(message("lora_rank_pattern: [q_proj]"),

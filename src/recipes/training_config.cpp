@@ -43,9 +43,8 @@ Result<std::pair<std::string, double>> pattern_of(const std::string& text, const
 
 Error no_dropout(const TrainingConfig& c, std::string_view recipe) {
   return error(
-      "[{}] lora_dropout {} is not supported with DoRA or PiSSA: the base would have to see what is left of its input "
-      "a "
-      "second time. Set it to 0.",
+      "[{}] lora_dropout {} is not supported with DoRA: the base would have to see what is left of its input a second "
+      "time. Set it to 0.",
       recipe, c.lora_dropout);
 }
 
@@ -55,7 +54,7 @@ Result<void> check_adapter(const TrainingConfig& c, std::string_view recipe) {
     if (const double rank = TRY(pattern_of(text, "lora_rank_pattern", recipe)).second;
         rank != std::floor(rank) || rank < 1 || rank > 4096)
       return error("[{}] lora_rank_pattern: expected a rank from 1 to 4096, got \"{}\".", recipe, text);
-  if (c.lora_dropout > 0 && (c.use_dora || c.init_lora_weights == "pissa")) return no_dropout(c, recipe);
+  if (c.lora_dropout > 0 && c.use_dora) return no_dropout(c, recipe);
   if (c.use_dora && c.init_lora_weights == "pissa")
     return error("[{}] use_dora true together with init_lora_weights pissa is not supported. Remove one.", recipe);
   for (const double layer : c.lora_layers_to_transform)

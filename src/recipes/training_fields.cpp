@@ -74,7 +74,7 @@ void add_adapter(FieldList& list, TrainingConfig& c) {
   list.add("use_rslora", &c.use_rslora, "scale by alpha / sqrt(r)");
   list.add("use_dora", &c.use_dora, "train the length of each row of W + BA apart from its direction");
   list.add("lora_modules_to_save", &c.lora_modules_to_save, "whole weights that train beside the adapter",
-           {.choices = {"lm_head", "embed_tokens"}});
+           {.choices = {"lm_head", "embed_tokens", "wte"}});
   list.add(
       "init_lora_weights", &c.init_lora_weights,
       "what A and B begin with: true is PEFT's uniform A and zero B, false a random B too; pissa W's largest factors, "

@@ -9,7 +9,6 @@ namespace {
 
 Result<void> check_dropout(const TrainingConfig& config, const engine::Adapter& adapter) {
   const char* what = adapter.config.use_dora          ? "DoRA"
-                     : adapter.config.frozen_half     ? "PiSSA"
                      : adapter.head_pair() != nullptr ? "an adapter on lm_head"
                                                       : nullptr;
   if (config.lora_dropout == 0 || what == nullptr) return {};

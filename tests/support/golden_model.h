@@ -237,6 +237,14 @@ inline std::vector<float> unpacked(const float* panels, int64_t out, int64_t in)
   return rows;
 }
 
+// A matrix [rows, columns] as [columns, rows].
+inline std::vector<float> transposed(const std::vector<float>& matrix, int64_t rows, int64_t columns) {
+  std::vector<float> out;
+  for (int64_t column = 0; column < columns; ++column)
+    for (int64_t row = 0; row < rows; ++row) out.push_back(matrix[static_cast<size_t>(row * columns + column)]);
+  return out;
+}
+
 // One tensor of an adapter, as PEFT names and shapes it: where it lies in a flat buffer (parameters or gradients).
 struct LoraTensor {
   std::string key;

@@ -6,6 +6,8 @@
 #include "base/check.h"
 #include "engine/kernels/parallel.h"
 #include "engine/matrix_products.h"
+#include "engine/mlp.h"
+#include "engine/norm.h"
 #include "engine/sequence_pass.h"
 #include "files/weight_names.h"
 
@@ -15,19 +17,21 @@ namespace {
 
 constexpr int64_t kStretchTokens = 1024;  // run together
 
-// One block of a model, with the residual stream for its embedding.
+// One block of a model, with the residual stream for its embedding: no positions are added, and the final norm neither
+// stretches nor shifts.
 class BlockWeights : public files::WeightReader {
  public:
-  BlockWeights(const files::ModelFiles& files, int64_t layer, const std::vector<float>& residual,
-               const BlockStream::Replaced& replaced)
-      : files_(files), prefix_(fmt::format("model.layers.{}.", layer)), residual_(residual) {
-    const int64_t hidden = files.config.hidden_size;
-    infos_.push_back({"model.embed_tokens.weight", "F32", {static_cast<int64_t>(residual.size()) / hidden, hidden}});
-    for (const files::WeightInfo& weight : files.weights->weights())
-      if (weight.name.starts_with(prefix_))
-        infos_.push_back({kFirst + weight.name.substr(prefix_.size()), weight.type, weight.shape});
-    infos_.push_back({"model.norm.weight", "F32", {hidden}});
-    for (const auto& [linear, values] : replaced) replaced_[module_path(0, linear) + ".weight"] = &values;
+  BlockWeights(const files::ModelFiles& files, const files::ModelConfig& block, int64_t layer,
+               const std::vector<float>& residual, const BlockStream::Replaced& replaced)
+      : files_(files),
+        prefix_(files::layer_prefix(block, layer)),
+        first_(files::layer_prefix(block, 0)),
+        residual_(residual) {
+    for (files::ExpectedWeight& weight : files::expected_weights(block)) {
+      const files::WeightInfo* stored = files.weights->find(of_layer(weight.name));
+      infos_.push_back({weight.name, stored == nullptr ? "F32" : stored->type, std::move(weight.shape)});
+    }
+    for (const auto& [linear, values] : replaced) replaced_[module_path(block, 0, linear) + ".weight"] = &values;
   }
 
   const std::vector<files::WeightInfo>& weights() const override { return infos_; }
@@ -42,17 +46,20 @@ class BlockWeights : public files::WeightReader {
       std::copy(values.begin() + begin * row, values.begin() + end * row, out);
       return {};
     }
-    if (info == &infos_.back()) {
-      std::fill_n(out, end - begin, 1.0f);
-      return {};
-    }
-    return files_.weights->read_rows(prefix_ + std::string(name.substr(kFirst.size())), begin, end, out);
+    if (name.starts_with(first_)) return files_.weights->read_rows(of_layer(name), begin, end, out);
+    const bool norm = info->shape.size() == 1 && name.ends_with(".weight");
+    std::fill_n(out, (end - begin) * row, norm ? 1.0f : 0.0f);
+    return {};
   }
 
  private:
-  inline static const std::string kFirst = "model.layers.0.";
+  // The name that a weight of the block has in the model.
+  std::string of_layer(std::string_view name) const {
+    return name.starts_with(first_) ? prefix_ + std::string(name.substr(first_.size())) : std::string(name);
+  }
+
   const files::ModelFiles& files_;
-  std::string prefix_;
+  std::string prefix_, first_;
   const std::vector<float>& residual_;
   std::vector<files::WeightInfo> infos_;
   std::map<std::string, const std::vector<float>*, std::less<>> replaced_;
@@ -115,6 +122,7 @@ BlockInput input_of(Linear linear) {
     case Linear::kQ:
     case Linear::kK:
     case Linear::kV:
+    case Linear::kQkv:
       return BlockInput::kAttention;
     case Linear::kO:
       return BlockInput::kOutput;
@@ -131,13 +139,23 @@ Result<BlockStream> BlockStream::start(const Context& context, const files::Mode
                                        std::vector<std::vector<int32_t>> sequences) {
   BlockStream stream(context, files);
   const int64_t hidden = files.config.hidden_size;
+  const files::ModuleNames& names = files::module_names(files.config);
+  const std::string embedding = fmt::format("{}.weight", names.embedding),
+                    positions = fmt::format("{}.weight", names.positions);
+  std::vector<float> position(static_cast<size_t>(hidden));
   for (std::vector<int32_t>& sequence : sequences) {
     CHECK(!sequence.empty() && static_cast<int64_t>(sequence.size()) <= files.config.max_positions);
-    for (int32_t& id : sequence) {
+    for (size_t at = 0; at < sequence.size(); ++at) {
+      int32_t& id = sequence[at];
       CHECK(0 <= id && id < files.config.vocab_size);
       stream.residual_.resize(stream.residual_.size() + static_cast<size_t>(hidden));
-      TRY(files.weights->read_rows("model.embed_tokens.weight", id, id + 1,
-                                   stream.residual_.data() + stream.tokens_ * hidden));
+      float* to = stream.residual_.data() + stream.tokens_ * hidden;
+      TRY(files.weights->read_rows(embedding, id, id + 1, to));
+      if (files.config.rope.type == files::RopeType::kNone) {
+        const auto place = static_cast<int64_t>(at);
+        TRY(files.weights->read_rows(positions, place, place + 1, position.data()));
+        for (int64_t k = 0; k < hidden; ++k) to[k] += position[static_cast<size_t>(k)];
+      }
       id = static_cast<int32_t>(stream.tokens_++);
     }
   }
@@ -153,7 +171,7 @@ Result<Model> BlockStream::load_block(int64_t layer, const Replaced& replaced) c
   block.config.vocab_size = tokens_;
   block.config.tied_head = true;
   block.config.labels = 0;
-  block.weights = std::make_unique<BlockWeights>(*files_, layer, residual_, replaced);
+  block.weights = std::make_unique<BlockWeights>(*files_, block.config, layer, residual_, replaced);
   return load_model(*context_, block, Dtype::kFloat32);
 }
 
@@ -168,10 +186,10 @@ Result<std::array<InputMoments, kBlockInputs>> BlockStream::moments(int64_t laye
   std::vector<float> x;
   run_block(*context_, block, std::span(sequences_), [&](Activations& activations, int64_t tokens) {
     const LayerActivations a = activations.layer(0);
-    auto normed = [&](const float* from, const Buffer& weight) {
+    auto normed = [&](const float* from, const NormWeights& norm) {
       x.assign(static_cast<size_t>(tokens * hidden), 0.0f);
       for_rows(context_->pool, tokens, [&](int64_t t) {
-        kernels.rms_norm(from + t * hidden, weight.data(), epsilon, c.hidden_size, x.data() + t * hidden);
+        norm_row(kernels, from + t * hidden, norm, epsilon, c.hidden_size, x.data() + t * hidden);
       });
       return x.data();
     };
@@ -179,8 +197,7 @@ Result<std::array<InputMoments, kBlockInputs>> BlockStream::moments(int64_t laye
     output.add(a.attention, tokens);
     mlp.add(normed(a.middle, block.layers[0].mlp_norm), tokens);
     x.assign(static_cast<size_t>(tokens * inner), 0.0f);
-    for_rows(context_->pool, tokens,
-             [&](int64_t t) { kernels.silu_mul(a.gate + t * inner, a.up + t * inner, inner, x.data() + t * inner); });
+    for_rows(context_->pool, tokens, [&](int64_t t) { activate_token(kernels, a, inner, t, x.data() + t * inner); });
     down.add(x.data(), tokens);
   });
   return std::array{attention.take(), output.take(), mlp.take(), down.take()};

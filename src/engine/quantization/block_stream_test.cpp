@@ -79,8 +79,9 @@ TEST(BlockStream, MomentsAreThoseOfTheInputs) {
       const double expected = squares(value, less, size);
       const InputMoments& input = (*moments)[static_cast<size_t>(input_of(linear))];
       // float32 sums over some four hundred tokens
-      EXPECT_NEAR(output_squares(*files.weights, module_path(layer, linear), input), expected, 1e-5 * expected)
-          << module_path(layer, linear);
+      EXPECT_NEAR(output_squares(*files.weights, module_path(files.config, layer, linear), input), expected,
+                  1e-5 * expected)
+          << module_path(files.config, layer, linear);
     }
     ASSERT_TRUE(stream->advance(layer, {}));
   }

@@ -21,11 +21,11 @@ struct Place {
 };
 
 // Where a weight stands in the model; nothing for embedding, head, norms and biases.
-std::optional<Place> place_of(const std::string& name, int64_t layers) {
-  for (int64_t layer = 0; layer < layers; ++layer) {
-    if (!name.starts_with(fmt::format("model.layers.{}.", layer))) continue;
-    for (int i = 0; i < kLinears; ++i)
-      if (name == module_path(layer, static_cast<Linear>(i)) + ".weight") return Place{layer, static_cast<Linear>(i)};
+std::optional<Place> place_of(const std::string& name, const files::ModelConfig& config) {
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    if (!name.starts_with(files::layer_prefix(config, layer))) continue;
+    for (const Linear linear : linears_of(config))
+      if (name == module_path(config, layer, linear) + ".weight") return Place{layer, linear};
   }
   return std::nullopt;
 }
@@ -65,8 +65,7 @@ class CalibratedBlocks {
     std::array<HessianFactor, kBlockInputs> inputs;
     for (int i = 0; i < kBlockInputs; ++i) inputs[i] = TRY(factor_of(moments[i]));
     BlockStream::Replaced rounded;
-    for (int i = 0; i < kLinears; ++i) {
-      const auto linear = static_cast<Linear>(i);
+    for (const Linear linear : linears_of(source_.config)) {
       if (options_.interrupted && options_.interrupted()) return error("[quantize] interrupted.");
       TRY(round_matrix(linear, inputs[static_cast<int>(input_of(linear))], rounded));
     }
@@ -83,7 +82,7 @@ class CalibratedBlocks {
   }
 
   Result<void> round_matrix(Linear linear, const HessianFactor& inputs, BlockStream::Replaced& rounded) {
-    const std::string name = module_path(layer_, linear) + ".weight";
+    const std::string name = module_path(source_.config, layer_, linear) + ".weight";
     const files::WeightInfo* info = source_.weights->find(name);
     const int64_t rows = info->shape[0], width = info->shape[1];
     if (width % kGroup != 0) return {};
@@ -128,12 +127,13 @@ class Quantizer {
 
  private:
   files::GgufTensorSource tensor(const ExpectedWeight& weight) {
-    const bool matrix = weight.shape.size() == 2;
-    const std::optional<Place> place = matrix ? place_of(weight.name, source_.config.layers) : std::nullopt;
+    // Learned positions enter no product, and stay as they are, as in llama.cpp.
+    const bool matrix = weight.shape.size() == 2 && weight.gguf_name != "position_embd.weight";
+    const std::optional<Place> place = matrix ? place_of(weight.name, source_.config) : std::nullopt;
     WeightType type = !matrix ? single_ : place ? options_.type : options_.embedding_type;
     const bool fell_back = type.has_grid() && weight.shape.back() % kGroup != 0;
     if (fell_back) type = half_;
-    const int64_t width = matrix ? weight.shape[1] : 1;
+    const int64_t width = weight.shape.size() == 2 ? weight.shape[1] : 1;
     const size_t at = report_.weights.size();
     report_.weights.push_back({weight.name, type, weight.shape[0] * width, 0, 0, fell_back});
     norms_.push_back(0);

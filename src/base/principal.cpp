@@ -1,4 +1,4 @@
-#include "engine/principal.h"
+#include "base/principal.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 
 #include "base/rng.h"
 
-namespace candor::engine {
+namespace candor {
 
 namespace {
 
@@ -230,4 +230,4 @@ PrincipalFactors principal_factors(const std::vector<float>& w, int64_t rows, in
   return factors;
 }
 
-}  // namespace candor::engine
+}  // namespace candor

@@ -1,14 +1,23 @@
-#include "engine/principal.h"
+#include "base/principal.h"
 
 #include <gtest/gtest.h>
 
 #include <array>
 #include <cmath>
 
-#include "engine/kernels/test_numbers.h"
+#include "base/rng.h"
 
-namespace candor::engine {
+namespace candor {
 namespace {
+
+// Reproducible numbers in [-1, 1).
+std::vector<float> noise(int64_t n, uint64_t seed) {
+  std::vector<float> numbers;
+  for (int64_t i = 0; i < n; ++i)
+    numbers.push_back(
+        static_cast<float>(2 * random_uniform({seed, RngStream::kData, 0, 0}, static_cast<uint64_t>(i)) - 1));
+  return numbers;
+}
 
 double dot(const std::vector<double>& a, const std::vector<double>& b) {
   double sum = 0;
@@ -75,4 +84,4 @@ TEST(PrincipalFactors, AgreeWithTheFullDecomposition) {
 }
 
 }  // namespace
-}  // namespace candor::engine
+}  // namespace candor

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace candor::engine {
+namespace candor {
 
 // W ≈ Σ over k of values[k]·left[k]·right[k]ᵀ. Of more factors than min(rows, columns) the rest are zero.
 struct PrincipalFactors {
@@ -18,4 +18,4 @@ struct PrincipalFactors {
 // them all.
 PrincipalFactors principal_factors(const std::vector<float>& w, int64_t rows, int64_t columns, int64_t rank);
 
-}  // namespace candor::engine
+}  // namespace candor
