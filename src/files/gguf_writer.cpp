@@ -80,35 +80,11 @@ std::string header(const std::vector<GgufEntry>& entries, const std::vector<Gguf
 
 }  // namespace
 
-GgufEntry gguf_entry(std::string key, uint8_t value) {
-  return number(std::move(key), kGgufUint8, value);
-}
-GgufEntry gguf_entry(std::string key, int8_t value) {
-  return number(std::move(key), kGgufInt8, value);
-}
-GgufEntry gguf_entry(std::string key, uint16_t value) {
-  return number(std::move(key), kGgufUint16, value);
-}
-GgufEntry gguf_entry(std::string key, int16_t value) {
-  return number(std::move(key), kGgufInt16, value);
-}
 GgufEntry gguf_entry(std::string key, uint32_t value) {
   return number(std::move(key), kGgufUint32, value);
 }
-GgufEntry gguf_entry(std::string key, int32_t value) {
-  return number(std::move(key), kGgufInt32, value);
-}
-GgufEntry gguf_entry(std::string key, uint64_t value) {
-  return number(std::move(key), kGgufUint64, value);
-}
-GgufEntry gguf_entry(std::string key, int64_t value) {
-  return number(std::move(key), kGgufInt64, value);
-}
 GgufEntry gguf_entry(std::string key, float value) {
   return number(std::move(key), kGgufFloat32, value);
-}
-GgufEntry gguf_entry(std::string key, double value) {
-  return number(std::move(key), kGgufFloat64, value);
 }
 GgufEntry gguf_entry(std::string key, bool value) {
   return number(std::move(key), kGgufBool, static_cast<uint8_t>(value));

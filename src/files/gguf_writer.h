@@ -17,16 +17,8 @@ namespace candor::files {
 
 // Entries of metadata. The type in the file is the argument's: llama.cpp wants sizes and ids as uint32, settings as
 // float32.
-GgufEntry gguf_entry(std::string key, uint8_t value);
-GgufEntry gguf_entry(std::string key, int8_t value);
-GgufEntry gguf_entry(std::string key, uint16_t value);
-GgufEntry gguf_entry(std::string key, int16_t value);
 GgufEntry gguf_entry(std::string key, uint32_t value);
-GgufEntry gguf_entry(std::string key, int32_t value);
-GgufEntry gguf_entry(std::string key, uint64_t value);
-GgufEntry gguf_entry(std::string key, int64_t value);
 GgufEntry gguf_entry(std::string key, float value);
-GgufEntry gguf_entry(std::string key, double value);
 GgufEntry gguf_entry(std::string key, bool value);
 GgufEntry gguf_entry(std::string key, std::string_view value);
 inline GgufEntry gguf_entry(std::string key, const char* value) {
