@@ -39,6 +39,29 @@ Result<void> each_matrix(Model& model, Act act) {
   return {};
 }
 
+// A matrix that lies the other way on disk, read at once: a panel by itself would need a piece of every row.
+class TurnedMatrix : public files::WeightReader {
+ public:
+  static Result<TurnedMatrix> read(const files::WeightReader& weights, const std::string& name) {
+    const files::WeightInfo& info = *weights.find(name);
+    TurnedMatrix matrix;
+    matrix.infos_ = {info};
+    matrix.values_.resize(static_cast<size_t>(info.shape[0] * info.shape[1]));
+    TRY(weights.read_rows(name, 0, info.shape[0], matrix.values_.data()));
+    return matrix;
+  }
+  const std::vector<files::WeightInfo>& weights() const override { return infos_; }
+  Result<void> read_rows(std::string_view, int64_t begin, int64_t end, float* out) const override {
+    const int64_t width = infos_.front().shape[1];
+    std::copy_n(values_.data() + begin * width, (end - begin) * width, out);
+    return {};
+  }
+
+ private:
+  std::vector<files::WeightInfo> infos_;
+  std::vector<float> values_;
+};
+
 }  // namespace
 
 Result<void> add_master_weights(const Context& context, const files::ModelFiles& files, Model& model) {
@@ -96,7 +119,12 @@ Result<Model> load_body(const Context& context, const files::ModelFiles& files, 
       const files::LinearShape shape = files::linear_shape(c, linear);
       const std::string path = module_path(c, layer, linear);
       PackedMatrix& packed = w.linears[static_cast<int>(linear)];
-      packed = TRY(matrix(path, shape.out, shape.in));
+      if (c.transposed && files.format == "safetensors" && !context.ledger.planned()) {
+        const TurnedMatrix turned = TRY(TurnedMatrix::read(weights, path + ".weight"));
+        packed = TRY(pack_matrix(context, turned, path + ".weight", shape.out, shape.in, model.dtype));
+      } else {
+        packed = TRY(matrix(path, shape.out, shape.in));
+      }
       if (shape.bias) packed.bias = TRY(read_vector(context, weights, path + ".bias", shape.out));
     }
   }

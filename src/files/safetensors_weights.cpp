@@ -129,14 +129,24 @@ class SafetensorsWeights : public WeightReader {
     bool transposed;
   };
 
-  // Columns [begin, end) of a matrix as rows.
+  // Columns [begin, end) of a matrix as rows. A read for each row of the file, but for all columns one for many rows.
   static Result<void> read_columns(const SafetensorsFile& file, const TensorInfo& tensor, int64_t begin, int64_t end,
                                    float* out) {
-    const int64_t rows = tensor.shape[0], columns = tensor.shape[1];
-    std::vector<float> part(static_cast<size_t>(end - begin));
-    for (int64_t row = 0; row < rows; ++row) {
-      TRY(file.read_floats(tensor, row * columns + begin, row * columns + end, part.data()));
-      for (int64_t i = 0; i < end - begin; ++i) out[i * rows + row] = part[static_cast<size_t>(i)];
+    constexpr int64_t kRows = 16;  // of a cache line of `out`
+    const int64_t rows = tensor.shape[0], columns = tensor.shape[1], width = end - begin;
+    std::vector<float> part(static_cast<size_t>(kRows * width));
+    for (int64_t first = 0; first < rows; first += kRows) {
+      const int64_t count = std::min(kRows, rows - first);
+      if (width == columns) {
+        TRY(file.read_floats(tensor, first * columns, (first + count) * columns, part.data()));
+      } else {
+        for (int64_t i = 0; i < count; ++i) {
+          const int64_t at = (first + i) * columns;
+          TRY(file.read_floats(tensor, at + begin, at + end, part.data() + i * width));
+        }
+      }
+      for (int64_t k = 0; k < width; ++k)
+        for (int64_t i = 0; i < count; ++i) out[k * rows + first + i] = part[static_cast<size_t>(i * width + k)];
     }
     return {};
   }
