@@ -111,7 +111,7 @@ TEST_P(ContractOnBlocks, TheMatricesAreTheBlocks) {
   Bench bench(2, level(), dtype());
   const Model kept = model(bench);
   EXPECT_TRUE(kept.embedding.quantized());
-  for (const PackedMatrix& linear : kept.layers[0].linears) EXPECT_TRUE(linear.quantized());
+  for (const Linear linear : linears_of(kept.config)) EXPECT_TRUE(kept.layers[0][linear].quantized());
 }
 
 // What the sampler reports is what the trainer computes, with the group's prompt shared and as one sequence alone.
