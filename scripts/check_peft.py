@@ -35,8 +35,11 @@ def score(model, ids):
 
 def missing_keys(model, adapter_dir):
     """Tensors of the file that PEFT did not put into the model as they are."""
-    loaded = {name.replace(".default", "").replace("lora_magnitude_vector.weight", "lora_magnitude_vector"): tensor
-              for name, tensor in model.state_dict().items()}
+    def as_saved(name):
+        name = name.replace(".modules_to_save.default", "").replace(".default", "")
+        return name.replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
+
+    loaded = {as_saved(name): tensor for name, tensor in model.state_dict().items()}
     saved = load_file(f"{adapter_dir}/adapter_model.safetensors")
     return [name for name, tensor in saved.items()
             if name not in loaded or not torch.equal(loaded[name], tensor.to(loaded[name].dtype))], len(saved)
