@@ -62,6 +62,37 @@ TEST(MemoryLimit, VersionTwoAskedUpTheTree) {
   EXPECT_EQ(limit.source, "the memory limit of this process's control group");
 }
 
+TEST(MemoryLimit, VersionTwoInAContainer) {
+  const ScratchFolder root;
+  write_proc(root, "0::/\n");  // its own group is the root that it sees
+  root.write("sys/fs/cgroup/memory.max", fmt::format("{}\n", 256 * kMiB));
+  root.write("sys/fs/cgroup/memory.current", fmt::format("{}\n", 110 * kMiB));
+  root.write("sys/fs/cgroup/memory.stat", "anon 1\ninactive_file 0\n");
+  EXPECT_EQ(memory_limit(root.path()).bytes, 246 * kMiB);  // 10 are others'
+}
+
+TEST(MemoryLimit, VersionOneAskedUpTheTree) {
+  const ScratchFolder root;
+  write_proc(root, "4:memory:/jobs/17\n");
+  const std::string memory = "sys/fs/cgroup/memory/";
+  root.write(memory + "jobs/17/memory.limit_in_bytes", fmt::format("{}\n", 900 * kMiB));
+  root.write(memory + "jobs/17/memory.usage_in_bytes", fmt::format("{}\n", 100 * kMiB));
+  root.write(memory + "jobs/memory.limit_in_bytes", fmt::format("{}\n", 700 * kMiB));
+  root.write(memory + "jobs/memory.usage_in_bytes", fmt::format("{}\n", 500 * kMiB));
+  root.write(memory + "jobs/memory.stat", fmt::format("inactive_file 1\ntotal_inactive_file {}\n", 200 * kMiB));
+  // 500 used below jobs, of which 200 can be given up and 100 are ours: 200 are others'.
+  EXPECT_EQ(memory_limit(root.path()).bytes, 500 * kMiB);
+}
+
+TEST(MemoryLimit, FilesThatSayNothing) {
+  const ScratchFolder root;
+  write_proc(root, "0::/job\nnonsense\n4:memory:\n");
+  root.write("sys/fs/cgroup/job/memory.max", "");
+  root.write("sys/fs/cgroup/memory.max", "-5\n");
+  root.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "99999999999999999999999\n");
+  EXPECT_EQ(memory_limit(root.path()).bytes, 1124 * kMiB);
+}
+
 TEST(MemoryLimit, VersionOneInAContainer) {
   const ScratchFolder root;
   write_proc(root, "9:name=systemd:/\n4:memory,hugetlb:/docker/1f0a\n3:cpuset:/\n0::/\n");

@@ -9,6 +9,7 @@
 
 #include "cli/chat_session.h"
 #include "cli/exit_code.h"
+#include "cli/inference_memory.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
@@ -16,6 +17,8 @@
 namespace candor::cli {
 
 namespace {
+
+constexpr int64_t kConversationTokens = 512;  // before an answer, as far as memory is asked about
 
 struct ChatOptions {
   ModelOptions model;
@@ -84,13 +87,21 @@ void ask(bool terminal) {
 }
 
 Result<int> run_chat(const ChatOptions& options) {
-  const auto session = TRY(open_session(options.model.model, options.model.adapter, options.model.threads,
-                                        options.model.dtype, options.model.activations));
+  HeldMeter meter;
+  const auto session = TRY(open_files(options.model.model, options.model.threads));
+  meter.mark("program", "tokenizer");
   if (session->chat_template() == nullptr)
     return error("[chat] {} Use an instruct model, or candor generate, which continues plain text.",
                  session->files.no_chat_template);
   Sampling sampling = TRY(resolve_sampling(options.sampling, *session, "chat"));
   for (const std::string& note : sampling.notes) print_note(note);
+  const InferenceWork work{{1, 1, kConversationTokens, sampling.options.max_new_tokens}, sampling.options};
+  if (const auto refused = TRY(refuse_inference("chat", *session, options.model, work, meter.held()))) {
+    print_error(refused->message);
+    return static_cast<int>(kUsage);
+  }
+  TRY(load_weights(*session, options.model.dtype, options.model.activations));
+  TRY(load_adapter(*session, options.model.adapter));
   std::atomic<bool>& interrupted = catch_answer_interrupts();
   ChatSession chat(*session, std::move(sampling), interrupted);
   if (!options.load.empty()) TRY(chat.load(options.load));
@@ -128,6 +139,7 @@ int chat(const Words& words) {
   app.add_option("--load", chat.load, "go on with the last conversation of a file of rows with messages");
   chat.sampling.add(app);
   chat.model.add_dtype(app);
+  chat.model.add_max_memory(app);
   chat.model.add_threads(app);
   if (const auto over = options.parse(words)) return *over;
   const auto code = run_chat(chat);

@@ -4,6 +4,7 @@
 #include "base/atomic_file.h"
 #include "cli/evaluation.h"
 #include "cli/exit_code.h"
+#include "cli/inference_memory.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
@@ -38,10 +39,20 @@ Result<void> write_items(const std::string& path, const Evaluator& evaluator, co
 }
 
 Result<int> run_eval(const EvalOptions& options) {
+  HeldMeter meter;
   data::Rows rows = TRY(data::read_rows(options.task));
-  const auto session = TRY(open_session(options.model.model, options.model.adapter, options.model.threads,
-                                        options.model.dtype, options.model.activations));
+  meter.mark("data", "rows");
+  const auto session = TRY(open_files(options.model.model, options.model.threads));
+  meter.mark("program", "tokenizer");
   const Evaluator evaluator = TRY(make_evaluator(*session, std::move(rows), options.evaluator));
+  meter.mark("data", "prompts");
+  const InferenceWork work{sampling_shape(evaluator), evaluator.sampled};
+  if (const auto refused = TRY(refuse_inference("eval", *session, options.model, work, meter.held()))) {
+    print_error(refused->message);
+    return static_cast<int>(kUsage);
+  }
+  TRY(load_weights(*session, options.model.dtype, options.model.activations));
+  TRY(load_adapter(*session, options.model.adapter));
   const std::atomic<bool>& stop = catch_interrupts();
   const auto result =
       TRY(answer_task(evaluator, session->role(), options.temperature == 0 ? evaluator.greedy : evaluator.sampled,
@@ -77,6 +88,7 @@ int eval_task(const Words& words) {
   app.add_option("--stop", eval.evaluator.stop, "end an answer with this text; may be given several times");
   app.add_option("--output", eval.output, "write every item with its answer to this file (JSON lines)");
   eval.model.add_dtype(app);
+  eval.model.add_max_memory(app);
   eval.model.add_threads(app);
   eval.model.add_json(app, "one JSON object instead of a sentence");
   if (const auto over = options.parse(words)) return *over;

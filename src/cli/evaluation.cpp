@@ -1,5 +1,7 @@
 #include "cli/evaluation.h"
 
+#include <algorithm>
+
 namespace candor::cli {
 
 namespace {
@@ -31,6 +33,17 @@ Result<Evaluator> make_evaluator(const Session& session, data::Rows rows, const 
   engine::SamplingOptions greedy = sampled;
   greedy.temperature = 0;
   return Evaluator{session, std::move(task), std::move(prompts), std::move(greedy), std::move(sampled)};
+}
+
+int64_t longest_prompt(const data::PromptSet& set) {
+  size_t tokens = 1;
+  for (const data::Prompt& prompt : set.prompts) tokens = std::max(tokens, prompt.ids.size());
+  return static_cast<int64_t>(tokens);
+}
+
+engine::SamplingShape sampling_shape(const Evaluator& evaluator) {
+  return {static_cast<int64_t>(evaluator.prompts.prompts.size()), 1, longest_prompt(evaluator.prompts),
+          evaluator.sampled.max_new_tokens};
 }
 
 Result<std::optional<eval::EvalResult>> answer_task(const Evaluator& evaluator, const engine::Adapter* adapter,

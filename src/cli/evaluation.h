@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cli/session.h"
+#include "engine/sampler.h"
 #include "eval/generation.h"
 
 namespace candor::cli {
@@ -28,6 +29,10 @@ struct Evaluator {
 
 // Error: the rows have no prompt or no known answer (file and row).
 Result<Evaluator> make_evaluator(const Session& session, data::Rows rows, const EvaluatorOptions& options);
+
+// What answering its items holds at once.
+int64_t longest_prompt(const data::PromptSet& set);
+engine::SamplingShape sampling_shape(const Evaluator& evaluator);
 
 // The same items answered by the model with this adapter (null: without). Nothing if it was interrupted.
 Result<std::optional<eval::EvalResult>> answer_task(const Evaluator& evaluator, const engine::Adapter* adapter,

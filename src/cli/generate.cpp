@@ -9,6 +9,7 @@
 #include "cli/exit_code.h"
 #include "cli/generate_output.h"
 #include "cli/generate_rows.h"
+#include "cli/inference_memory.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/progress.h"
@@ -204,17 +205,38 @@ Result<data::RowStream> open_rows(const GenerateOptions& options) {
   return data::RowStream::of({"--prompt", {{{{"prompt", *options.prompt}}, 1, 1}}});
 }
 
+engine::SamplingShape shape_of(const std::vector<GeneratePrompt>& prompts, int64_t completions) {
+  engine::SamplingShape shape{static_cast<int64_t>(prompts.size()), completions};
+  for (const GeneratePrompt& one : prompts) {
+    shape.longest_prompt = std::max(shape.longest_prompt, static_cast<int64_t>(one.prompt.ids.size()));
+    shape.longest_completion = std::max(shape.longest_completion, one.max_new_tokens);
+  }
+  return shape;
+}
+
 Result<int> run_generate(const GenerateOptions& options) {
-  const auto session = TRY(open_session(options.model.model, options.model.adapter, options.model.threads,
-                                        options.model.dtype, options.model.activations));
+  HeldMeter meter;
+  const auto session = TRY(open_files(options.model.model, options.model.threads));
+  meter.mark("program", "tokenizer");
   Sampling sampling = TRY(resolve_sampling(options.sampling, *session, "generate"));
   sampling.options.max_rows = options.max_rows;
   for (const std::string& note : sampling.notes) print_note(note);
   data::RowStream rows = TRY(open_rows(options));
   // Rows decoded together leave one by one and are followed by others of their part, so a part is many times as many.
   const auto part = static_cast<size_t>(std::max<int64_t>(2, 16 * options.max_rows / options.num_generations));
-  if (options.stream)
-    return stream_text(options, *session, sampling, TRY(generate_prompts(TRY(rows.next(part)), *session, sampling)));
+  std::vector<GeneratePrompt> prompts = TRY(generate_prompts(TRY(rows.next(part)), *session, sampling));
+  meter.mark("data", "prompts");
+  const auto refused = [&]() -> Result<bool> {
+    const auto why = TRY(refuse_inference("generate", *session, options.model,
+                                          {shape_of(prompts, options.num_generations), sampling.options}, meter.held(),
+                                          "generation_rows"));
+    if (why) print_error(why->message);
+    return why.has_value();
+  };
+  if (TRY(refused())) return static_cast<int>(kUsage);
+  TRY(load_weights(*session, options.model.dtype, options.model.activations));
+  TRY(load_adapter(*session, options.model.adapter));
+  if (options.stream) return stream_text(options, *session, sampling, std::move(prompts));
   GenerateOutput output;
   if (!options.output.empty()) {
     const files::Json settings = TRY(settings_of(options, *session, sampling));
@@ -223,10 +245,10 @@ Result<int> run_generate(const GenerateOptions& options) {
   }
   Writer writer(options, *session, sampling, output);
   bool whole = true;
-  while (whole) {
-    data::Rows next = TRY(rows.next(part));
-    if (next.rows.empty()) break;
-    whole = TRY(writer.write(TRY(generate_prompts(std::move(next), *session, sampling))));
+  while (whole && !prompts.empty()) {
+    whole = TRY(writer.write(prompts));
+    prompts = TRY(generate_prompts(TRY(rows.next(part)), *session, sampling));
+    if (TRY(refused())) return static_cast<int>(kFailed);  // rows are written already
   }
   writer.finish(!whole);
   return static_cast<int>(whole ? kOk : kInterrupted);
@@ -259,6 +281,7 @@ int generate(const Words& words) {
   app.add_option("--generation_rows", generate.max_rows, "rows decoded together; changes only speed and memory")
       ->check(CLI::Range(1, 65536));
   generate.model.add_dtype(app);
+  generate.model.add_max_memory(app);
   generate.model.add_threads(app);
   if (const auto over = options.parse(words)) return *over;
   if (const std::string wrong = contradiction(generate); !wrong.empty()) {

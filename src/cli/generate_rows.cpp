@@ -11,12 +11,12 @@ Result<data::Prompt> ready_ids(data::Row row, const Session& session, int64_t ro
   const text::Json& ids = row.columns["input_ids"];
   if (!ids.is_array() || ids.empty()) return error("[{}] input_ids: expected a list of at least one token id.", where);
   for (const text::Json& id : ids) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= session.model.config.vocab_size)
-      return error("[{}] input_ids: expected token ids below {}, got {}.", where, session.model.config.vocab_size,
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= session.files.config.vocab_size)
+      return error("[{}] input_ids: expected token ids below {}, got {}.", where, session.files.config.vocab_size,
                    id.dump());
     prompt.ids.push_back(id.get<int32_t>());
   }
-  const int64_t tokens = static_cast<int64_t>(prompt.ids.size()), context = session.model.config.max_positions;
+  const int64_t tokens = static_cast<int64_t>(prompt.ids.size()), context = session.files.config.max_positions;
   if (tokens > context - room)
     return error(
         "[{}] {} tokens and max_new_tokens {} do not fit the model's context of {}. Shorten the row or lower "
@@ -33,7 +33,7 @@ Result<std::vector<GeneratePrompt>> generate_prompts(data::Rows rows, const Sess
                                                      const Sampling& sampling) {
   // A length that nobody asked for gives way to a long prompt.
   const int64_t room = sampling.length_is_asked_for ? sampling.options.max_new_tokens : 1;
-  const int64_t context = session.model.config.max_positions;
+  const int64_t context = session.files.config.max_positions;
   const data::PromptOptions options{"generate", context, room};
   std::vector<GeneratePrompt> prompts;
   for (data::Row& row : rows.rows) {

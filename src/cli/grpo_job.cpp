@@ -93,7 +93,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
     return static_cast<int>(kUsage);
   }
   const GrpoConfig& config = planned.config;
-  progress.say(plan_line(planned.plan, planned.limit, config.micro_batch_tokens));
+  progress.say(plan_line(planned.plan, planned.limit, config));
   const std::unique_ptr<Session>& session = inputs.session;
   const std::optional<Evaluator>& evaluator = inputs.evaluator;
   TRY(load_job_weights(config, *session));
@@ -155,7 +155,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
   summary["steps"] = result.steps;
   summary["num_tokens"] = result.num_tokens;
   summary["step_time_s"] = result.median_step_s;
-  add_plan(summary, planned.plan, planned.limit, config.micro_batch_tokens);
+  add_plan(summary, planned.plan, planned.limit, config);
   summary["verdict"] =
       fmt::format("{} steps of GRPO; no eval_dataset, so nothing says whether the model is better.", result.steps);
   if (evaluator) {
@@ -182,13 +182,13 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
 
 }  // namespace
 
-Result<GrpoInputs> read_grpo_inputs(const GrpoConfig& config) {
+Result<GrpoInputs> read_grpo_inputs(const GrpoConfig& config, const OpenFiles& open) {
   GrpoInputs inputs;
   inputs.rewards = TRY(recipes::make_rewards(config));
   std::optional<data::Rows> held_out;
   if (!config.eval_dataset.empty()) held_out = TRY(data::read_rows(config.eval_dataset));
   inputs.meter.mark("data", "rows");
-  inputs.session = TRY(open_job_files(config));
+  inputs.session = TRY(open(config));
   inputs.meter.mark("program", "tokenizer");
   inputs.prompts = TRY(load_prompts(config, *inputs.session, inputs.rewards));
   if (held_out) {
@@ -203,16 +203,9 @@ Result<GrpoInputs> read_grpo_inputs(const GrpoConfig& config) {
 }
 
 recipes::PlanOf<GrpoConfig> planner_of(const GrpoInputs& inputs) {
-  const auto longest = [](const data::PromptSet& set) {
-    size_t tokens = 1;
-    for (const data::Prompt& prompt : set.prompts) tokens = std::max(tokens, prompt.ids.size());
-    return static_cast<int64_t>(tokens);
-  };
-  recipes::GrpoWorkload workload{longest(inputs.prompts), {}, inputs.prose};
+  recipes::GrpoWorkload workload{longest_prompt(inputs.prompts), {}, inputs.prose};
   if (inputs.evaluator) {
-    const data::PromptSet& items = inputs.evaluator->prompts;
-    workload.evaluation = {static_cast<int64_t>(items.prompts.size()), 1, longest(items),
-                           inputs.evaluator->sampled.max_new_tokens};
+    workload.evaluation = sampling_shape(*inputs.evaluator);
   }
   return [&inputs, workload](const GrpoConfig& config) {
     Session& session = *inputs.session;

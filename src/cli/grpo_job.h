@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "cli/evaluation.h"
+#include "cli/job.h"
 #include "cli/memory.h"
 #include "cli/session.h"
 #include "rewards/rewards.h"
@@ -31,7 +32,7 @@ struct GrpoInputs {
   std::vector<int64_t> prose;  // tokens of the paragraphs that an evaluation scores
   HeldMeter meter;
 };
-Result<GrpoInputs> read_grpo_inputs(const recipes::GrpoConfig& config);
+Result<GrpoInputs> read_grpo_inputs(const recipes::GrpoConfig& config, const OpenFiles& open = open_job_files);
 
 // Plans recipes on those inputs, which must outlive it.
 recipes::PlanOf<recipes::GrpoConfig> planner_of(const GrpoInputs& inputs);

@@ -135,11 +135,14 @@ int run_job(const recipes::TrainingConfig& config, const std::function<Result<vo
     print_error(free.error().message);
     return kUsage;
   }
+  std::error_code failure;
+  const bool new_folder = !fs::exists(config.output_dir, failure);
   if (prepare)
     if (const auto prepared = prepare(); !prepared) return fail(prepared.error());
   const std::atomic<bool>& stop = catch_interrupts();
   Progress progress(stderr, is_terminal(stderr), terminal_columns(stderr), config.logging_steps);
   const auto code = run(progress, stop);
+  if (code && *code == kUsage && new_folder) fs::remove_all(config.output_dir, failure);
   return code ? *code : fail(code.error());
 }
 

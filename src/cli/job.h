@@ -63,6 +63,7 @@ Result<std::filesystem::path> finish_summary(files::Json& summary, const std::fi
 
 // The model that the recipe names: its files, and once the plan fits, its weights in the recipe's dtype.
 Result<std::unique_ptr<Session>> open_job_files(const recipes::TrainingConfig& config);
+using OpenFiles = std::function<Result<std::unique_ptr<Session>>(const recipes::TrainingConfig&)>;
 Result<void> load_job_weights(const recipes::TrainingConfig& config, Session& session);
 
 // The last lines that a user reads: the page, what final/ holds ("adapter" or "model"), the command to talk to it.
@@ -73,7 +74,8 @@ void print_ending(const files::Json& summary, const std::filesystem::path& page,
 std::string cost_line(const files::Json& summary);
 
 // Checks the run's folder (`check`), prepares what the recipe names, catches Ctrl-C and runs. Returns the exit code;
-// every error is printed.
+// every error is printed. Of a run that is refused (`run` returns kUsage) nothing stays in a folder that was not there
+// before.
 int run_job(const recipes::TrainingConfig& config, const std::function<Result<void>()>& check,
             const std::function<Result<void>()>& prepare,
             const std::function<Result<int>(Progress&, const std::atomic<bool>& stop)>& run);

@@ -43,12 +43,10 @@ void HeldMeter::mark(const std::string& role, const std::string& name) {
   last_ = std::max(now, last_);
 }
 
-Result<MemoryLimit> limit_of(const recipes::TrainingConfig& config) {
-  if (config.max_memory == "auto") return memory_limit();
-  return MemoryLimit {
-    TRY(parse_bytes(config.max_memory))
-    , "max_memory"
-  };
+Result<MemoryLimit> limit_of(const std::string& max_memory) {
+  if (max_memory == "auto") return memory_limit();
+  const int64_t bytes = TRY(parse_bytes(max_memory));
+  return MemoryLimit{bytes, "max_memory"};
 }
 
 Error refusal(std::string_view verb, const engine::MemoryPlan& plan, const MemoryLimit& limit,
@@ -59,19 +57,24 @@ Error refusal(std::string_view verb, const engine::MemoryPlan& plan, const Memor
   std::stable_sort(kinds.begin(), kinds.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
   std::string advice;
   for (const recipes::Change& change : changes)
-    advice += fmt::format("\n  {} (peak {})", change.flags, bytes_text(change.peak_bytes));
+    advice += fmt::format("\n  {}  # {} at the peak", change.flags, bytes_text(change.peak_bytes));
   return error("[{}] this run needs {} of memory at its peak ({}: {} {}, {} {}, {} {}), and there is {}. {}{}", verb,
                bytes_text(peak.bytes()), peak.name, kinds[0].second, bytes_text(kinds[0].first), kinds[1].second,
                bytes_text(kinds[1].first), kinds[2].second, bytes_text(kinds[2].first), limit_text(limit),
                changes.empty() ? "No change of the recipe makes it fit: take a smaller model or a larger machine."
-                               : "It fits with any one of:",
+                               : "With any one of these lines added to the command it fits:",
                advice);
 }
 
-std::string plan_line(const engine::MemoryPlan& plan, const MemoryLimit& limit, int64_t micro_batch_tokens) {
+std::string passes_text(const recipes::TrainingConfig& config) {
+  return fmt::format("passes of {} tokens{}", recipes::micro_batch_tokens(config),
+                     config.gradient_checkpointing == "true" ? ", each layer computed once more on the way back" : "");
+}
+
+std::string plan_line(const engine::MemoryPlan& plan, const MemoryLimit& limit, const recipes::TrainingConfig& config) {
   const engine::PlannedPhase& peak = plan.peak();
-  return fmt::format("memory: {} planned at the peak ({}), of {}; passes of {} tokens", bytes_text(peak.bytes()),
-                     peak.name, limit_text(limit), micro_batch_tokens);
+  return fmt::format("memory: {} planned at the peak ({}), of {}; {}", bytes_text(peak.bytes()), peak.name,
+                     limit_text(limit), passes_text(config));
 }
 
 Json plan_json(const engine::MemoryPlan& plan, const MemoryLimit& limit) {
@@ -93,6 +96,13 @@ Json plan_json(const engine::MemoryPlan& plan, const MemoryLimit& limit) {
           {"phases", phases}};
 }
 
+Json changes_json(const std::vector<recipes::Change>& changes) {
+  Json list = Json::array();
+  for (const recipes::Change& change : changes)
+    list.push_back({{"flags", change.flags}, {"peak_bytes", change.peak_bytes}});
+  return list;
+}
+
 void print_plan(const engine::MemoryPlan& plan, const MemoryLimit& limit) {
   const engine::PlannedPhase& peak = plan.peak();
   fmt::print("\n  {:<12}{:<14}{:<44}{:>12}\n", "role", "of", "buffer", "bytes");
@@ -110,7 +120,7 @@ void print_plan(const engine::MemoryPlan& plan, const MemoryLimit& limit) {
   for (const engine::PlannedPhase& phase : plan.phases) {
     fmt::print("  {:<20}{:>12}", phase.name, bytes_text(phase.bytes()));
     each_kind([&](BufferKind kind) {
-      if (peak.bytes(kind) > 0) fmt::print("{:>12}", bytes_text(phase.bytes(kind)));
+      if (peak.bytes(kind) > 0) fmt::print(" {:>11}", phase.bytes(kind) > 0 ? bytes_text(phase.bytes(kind)) : "-");
     });
     fmt::print("\n");
   }
@@ -118,12 +128,14 @@ void print_plan(const engine::MemoryPlan& plan, const MemoryLimit& limit) {
              peak.bytes() <= limit.bytes ? "fits" : "does not fit");
 }
 
-void add_plan(Json& summary, const engine::MemoryPlan& plan, const MemoryLimit& limit, int64_t micro_batch_tokens) {
+void add_plan(Json& summary, const engine::MemoryPlan& plan, const MemoryLimit& limit,
+              const recipes::TrainingConfig& config) {
   summary["planned_bytes"] = plan.peak_bytes();
   summary["memory"] = {{"peak_phase", plan.peak().name},
                        {"limit_bytes", limit.bytes},
                        {"limit", limit.source},
-                       {"micro_batch_tokens", micro_batch_tokens},
+                       {"micro_batch_tokens", recipes::micro_batch_tokens(config)},
+                       {"gradient_checkpointing", config.gradient_checkpointing},
                        {"roles", by_role(plan.peak())}};
 }
 

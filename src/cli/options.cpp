@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/memory_limit.h"
 #include "base/nearest_name.h"
 #include "cli/exit_code.h"
 #include "cli/terminal.h"
@@ -62,6 +63,16 @@ void ModelOptions::add_dtype(CLI::App& app) {
       "bfloat16, or float32");
   app.add_option("--quantized_activations", activations,
                  "what activations are where they meet quantized weights: auto, int8, bfloat16 or float32");
+}
+
+void ModelOptions::add_max_memory(CLI::App& app) {
+  app.add_option("--max_memory", max_memory,
+                 "refuse, before a weight is read, what would take more memory than this, as 8GB or 800MiB; by default "
+                 "what the machine and its control group leave")
+      ->check([](const std::string& text) {
+        const auto bytes = parse_bytes(text);
+        return text == "auto" || bytes ? "" : bytes.error().message;
+      });
 }
 
 void ModelOptions::add_threads(CLI::App& app) {

@@ -19,15 +19,18 @@ struct Options {
   CLI::App app;
 };
 
-// MODEL, --adapter, --dtype and --quantized_activations, --threads and --json, for the verbs that run or read a model.
+// MODEL, --adapter, --dtype and --quantized_activations, --max_memory, --threads and --json, for the verbs that run or
+// read a model.
 struct ModelOptions {
   std::string model, adapter, dtype, activations;
-  int threads = 0;  // 0: the cores this process may use
+  std::string max_memory = "auto";  // auto: what the machine and its control group leave
+  int threads = 0;                  // 0: the cores this process may use
   bool json = false;
 
   void add_model(CLI::App& app, const std::string& besides = "");
   void add_adapter(CLI::App& app);
   void add_dtype(CLI::App& app);
+  void add_max_memory(CLI::App& app);
   void add_threads(CLI::App& app);
   void add_json(CLI::App& app, const std::string& meaning);
 };

@@ -11,6 +11,7 @@
 #include "cli/grpo_job.h"
 #include "cli/options.h"
 #include "cli/plan_model.h"
+#include "cli/plan_roles.h"
 #include "cli/recipe_command.h"
 #include "cli/sft_job.h"
 #include "cli/terminal.h"
@@ -33,6 +34,7 @@ constexpr int64_t kSumsTokens = 64;  // which the quickstart's prompts do not re
 
 constexpr const char* kHelp = R"(usage: candor plan [pretrain|sft|grpo|quickstart] [RECIPE.yaml] [--key value ...]
        candor plan generate|chat|score MODEL [--option value ...]
+       candor plan roles MODEL [--lora_r 16] [--dtype D] [--json]
 
 Prints every buffer that the run would hold, by role, for the worst batch that its rows can make, and the peak over its
 phases; nothing is loaded. Takes the recipe's keys (candor plan sft --help lists them). Without the verb the keys tell
@@ -45,7 +47,8 @@ which recipe it is.
 
 Where dataset_name is left out or is not there, or the model has no tokenizer, max_length (sft) or max_prompt_length and
 max_completion_length (grpo) decide. Where it does not fit the exit code is 2, and the cheapest changes that would make it
-fit are printed. docs/memory.md says how to read a plan.
+fit are printed. roles: what PPO's policy, reference, reward model and critic keep from step to step on one base, and on
+four. docs/memory.md says how to read a plan.
 )";
 
 // The verb that a recipe is for: the one whose keys it has that SFT's are not.
@@ -77,18 +80,18 @@ Result<std::string> verb_of(const Words& words) {
 struct Planned {
   engine::MemoryPlan plan;
   MemoryLimit limit;
-  int64_t micro_batch_tokens = 0;
+  recipes::TrainingConfig config;        // with what the plan chose
   std::vector<recipes::Change> changes;  // where it does not fit
   std::vector<std::string> notes;
 };
 
 template <typename Config>
 Result<Planned> fit(const Config& config, const recipes::PlanOf<Config>& plan_of, std::vector<std::string> notes) {
-  const MemoryLimit limit = TRY(limit_of(config));
-  auto fitted = TRY(recipes::fit_micro_batch(config, plan_of, limit.bytes));
-  Planned planned{std::move(fitted.plan), limit, fitted.config.micro_batch_tokens, {}, std::move(notes)};
+  const MemoryLimit limit = TRY(limit_of(config.max_memory));
+  auto fitted = TRY(recipes::fit_into(config, plan_of, limit.bytes));
+  Planned planned{std::move(fitted.plan), limit, fitted.config, {}, std::move(notes)};
   if (planned.plan.peak_bytes() > limit.bytes)
-    planned.changes = recipes::cheapest_changes(fitted.config, plan_of, limit.bytes);
+    planned.changes = recipes::cheapest_changes(config, plan_of, limit.bytes);
   return planned;
 }
 
@@ -104,6 +107,11 @@ bool rows_at_hand(Config& config, const PlanModel& model, std::string_view other
   return false;
 }
 
+// A model whose weights need not be there.
+Result<std::unique_ptr<Session>> open_session_of_plan(const recipes::TrainingConfig& config) {
+  return std::move(TRY(open_plan_model(config.model_name_or_path, static_cast<int>(config.threads))).session);
+}
+
 recipes::PlanBase base_of(PlanModel& model) {
   return {model.session->context.kernels, model.session->pool, model.session->files, model.held};
 }
@@ -114,7 +122,8 @@ Result<Planned> plan_sft_recipe(SftConfig config) {
   if (!config.eval_dataset.empty() && !path_exists(config.eval_dataset)) config.eval_dataset.clear();
   if (rows_at_hand(config, model, "every row is taken to be max_length tokens long", notes)) {
     model = PlanModel();  // read anew with the rows, and counted there
-    const SftInputs inputs = TRY(read_sft_inputs(config, [&](const std::string& line) { notes.push_back(line); }));
+    const SftInputs inputs = TRY(read_sft_inputs(
+        config, [&](const std::string& line) { notes.push_back(line); }, open_session_of_plan));
     return fit<SftConfig>(config, planner_of(inputs), std::move(notes));
   }
   const recipes::SftWorkload workload = recipes::sft_workload(config, model.session->files.config.max_positions);
@@ -138,7 +147,7 @@ Result<Planned> plan_grpo_recipe(GrpoConfig config) {
   const int64_t prompt = config.max_prompt_length.value_or(std::clamp<int64_t>(room, 1, kPromptTokens));
   if (rows_at_hand(config, model, fmt::format("every prompt is taken to be {} tokens long", prompt), notes)) {
     model = PlanModel();
-    const GrpoInputs inputs = TRY(read_grpo_inputs(config));
+    const GrpoInputs inputs = TRY(read_grpo_inputs(config, open_session_of_plan));
     return fit<GrpoConfig>(config, planner_of(inputs), std::move(notes));
   }
   return fit<GrpoConfig>(
@@ -155,17 +164,16 @@ int report(const Planned& planned, std::string_view verb, bool json) {
   if (json) {
     Json out = plan_json(planned.plan, planned.limit);
     out["recipe"] = verb;
-    out["micro_batch_tokens"] = planned.micro_batch_tokens;
+    out["micro_batch_tokens"] = recipes::micro_batch_tokens(planned.config);
+    out["gradient_checkpointing"] = planned.config.gradient_checkpointing;
     out["notes"] = planned.notes;
-    out["changes"] = Json::array();
-    for (const recipes::Change& change : planned.changes)
-      out["changes"].push_back({{"flags", change.flags}, {"peak_bytes", change.peak_bytes}});
+    out["changes"] = changes_json(planned.changes);
     fmt::print("{}\n", files::json_line(out));
     return fits ? kOk : kUsage;
   }
   for (const std::string& note : planned.notes) print_note(note);
   print_plan(planned.plan, planned.limit);
-  if (planned.micro_batch_tokens > 0) fmt::print("  passes of {} tokens\n", planned.micro_batch_tokens);
+  fmt::print("  {}\n", passes_text(planned.config));
   if (!fits) print_error(refusal(verb, planned.plan, planned.limit, planned.changes).message);
   return fits ? kOk : kUsage;
 }
@@ -213,7 +221,7 @@ int plan(const Words& words) {
     return !rest.empty() && std::find(verbs.begin(), verbs.end(), rest.front()) != verbs.end();
   };
   const bool asked = std::any_of(rest.begin(), rest.end(), [](const auto& w) { return w == "--help" || w == "-h"; });
-  if (rest.empty() || (asked && !names(kInferenceVerbs) && !names(kRecipeVerbs))) {
+  if (rest.empty() || (asked && rest.front() != "roles" && !names(kInferenceVerbs) && !names(kRecipeVerbs))) {
     fmt::print("{}", kHelp);
     return rest.empty() ? kUsage : kOk;
   }
@@ -221,7 +229,8 @@ int plan(const Words& words) {
     if (word == "--model" || word.starts_with("--model=")) word.insert(std::strlen("--model"), "_name_or_path");
   const bool listing = std::find(rest.begin(), rest.end(), "--json") != rest.end();
   if (asked && names(kRecipeVerbs) && !listing) fmt::print("{}\n", kHelp);
-  if (names(kInferenceVerbs)) return plan_inference(rest.front(), Words(rest.begin() + 1, rest.end()));
+  if (!rest.empty() && rest.front() == "roles") return plan_roles(Words(rest.begin() + 1, rest.end()));
+  if (names(kInferenceVerbs)) return plan_inference_verb(rest.front(), Words(rest.begin() + 1, rest.end()));
   if (names(kRecipeVerbs)) return plan_named_recipe(rest.front(), Words(rest.begin() + 1, rest.end()));
   const auto verb = verb_of(rest);
   return verb ? plan_named_recipe(*verb, rest) : (print_error(verb.error().message), kUsage);

@@ -26,6 +26,6 @@ Result<PlanModel> plan_model_of(const files::ModelConfig& config, int threads);
 
 inline constexpr std::array<std::string_view, 3> kInferenceVerbs = {"generate", "chat", "score"};
 // candor plan generate|chat|score MODEL: prints the plan; the exit code.
-int plan_inference(const std::string& verb, const Words& words);
+int plan_inference_verb(const std::string& verb, const Words& words);
 
 }  // namespace candor::cli

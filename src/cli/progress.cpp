@@ -18,7 +18,10 @@ std::string duration_text(double seconds) {
 
 std::string bytes_text(int64_t bytes) {
   const double mebibytes = static_cast<double>(bytes) / (1 << 20);
-  return mebibytes < 1024 ? fmt::format("{:.0f} MiB", mebibytes) : fmt::format("{:.2f} GiB", mebibytes / 1024);
+  if (bytes < 1 << 20) return fmt::format("{} KiB", (bytes + 1023) / 1024);
+  if (mebibytes < 1024) return fmt::format("{:.0f} MiB", mebibytes);
+  return mebibytes < 0x1p20 ? fmt::format("{:.2f} GiB", mebibytes / 1024)
+                            : fmt::format("{:.0f} TiB", mebibytes / 0x1p20);
 }
 
 std::string status_line(const StepStatus& status, std::optional<double> seconds_left) {

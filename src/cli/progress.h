@@ -19,7 +19,7 @@ struct StepStatus {
 // "step 3/20  reward 0.125  kl 0.0021  length 11.2  412 tok/s  1.20 GiB  2m 03s left"
 std::string status_line(const StepStatus& status, std::optional<double> seconds_left);
 std::string duration_text(double seconds);  // "41s", "2m 03s", "1h 05m"
-std::string bytes_text(int64_t bytes);      // "812 MiB", "1.20 GiB"
+std::string bytes_text(int64_t bytes);      // "3 KiB", "812 MiB", "1.20 GiB", "5 TiB"
 
 class Progress {
  public:

@@ -62,6 +62,9 @@ TEST(Progress, DurationsAndBytes) {
   EXPECT_EQ(duration_text(3900), "1h 05m");
   EXPECT_EQ(duration_text(-1), "?");
   EXPECT_EQ(bytes_text(812 << 20), "812 MiB");
+  EXPECT_EQ(bytes_text(1), "1 KiB");  // what is there does not read as nothing
+  EXPECT_EQ(bytes_text(0), "0 KiB");
+  EXPECT_EQ(bytes_text(int64_t{5} << 40), "5 TiB");
 }
 
 }  // namespace

@@ -129,10 +129,10 @@ int64_t Sampling::new_tokens(int64_t prompt_tokens, int64_t context) const {
 
 Result<Sampling> resolve_sampling(const SamplingFlags& flags, const Session& session, const std::string& verb) {
   Sampling sampling;
-  sampling.options.stop_ids = session.model.config.eos_ids;
+  sampling.options.stop_ids = session.files.config.eos_ids;
   const files::GenerationConfig file = TRY(files::read_generation_config(session.files.path));
   follow_file(file, sampling);
-  const int64_t vocabulary = session.model.config.vocab_size;
+  const int64_t vocabulary = session.files.config.vocab_size;
   if (const auto checked = engine::check_sampling(sampling.options, vocabulary); !checked)
     return error("[{}] {}", file.name, checked.error().message);
   if (const auto followed = follow_flags(flags, session.tokenizer(), sampling); !followed)

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/exit_code.h"
+#include "cli/inference_memory.h"
 #include "cli/options.h"
 #include "cli/session.h"
 #include "cli/terminal.h"
@@ -16,7 +17,7 @@ namespace candor::cli {
 namespace {
 
 Result<void> check_ids(const Session& session, const data::Sequence& sequence, std::string_view where) {
-  const files::ModelConfig& config = session.model.config;
+  const files::ModelConfig& config = session.files.config;
   for (int32_t id : sequence.ids)
     if (id >= config.vocab_size)
       return error("[{}] token id {} is outside the vocabulary of {}.", where, id, config.vocab_size);
@@ -47,24 +48,36 @@ files::Json output_row(const data::Sequence& sequence, const engine::SequenceSco
           {"tokens", tokens}};
 }
 
-Result<void> run_score(const ModelOptions& model, const std::string& path) {
+Result<int> run_score(const ModelOptions& model, const std::string& path) {
+  HeldMeter meter;
   const data::Rows rows = TRY(data::read_rows(path));
-  const auto session = TRY(open_session(model.model, model.adapter, model.threads, model.dtype, model.activations));
+  meter.mark("data", "rows");
+  const auto session = TRY(open_files(model.model, model.threads));
+  meter.mark("program", "tokenizer");
   const data::TextReader reader{session->tokenizer(), session->chat_template(), session->files.special_tokens};
   std::vector<data::Sequence> sequences;
   std::vector<std::vector<int32_t>> ids;
+  InferenceWork work;
   for (const data::Row& row : rows.rows) {
     const std::string where = data::place(rows.name, row);
     sequences.push_back(TRY(data::read_sequence(row.columns, reader, where)));
     TRY(check_ids(*session, sequences.back(), where));
     ids.push_back(sequences.back().ids);
+    work.scored.push_back(static_cast<int64_t>(ids.back().size()));
   }
+  meter.mark("data", "tokens");
+  if (const auto refused = TRY(refuse_inference("score", *session, model, work, meter.held()))) {
+    print_error(refused->message);
+    return static_cast<int>(kUsage);
+  }
+  TRY(load_weights(*session, model.dtype, model.activations));
+  TRY(load_adapter(*session, model.adapter));
   engine::score_sequences(session->context, session->model, session->role(), ids,
                           [&](size_t i, const engine::SequenceScore& score) {
                             fmt::print("{}\n", files::json_line(output_row(sequences[i], score)));
                             return true;
                           });
-  return {};
+  return static_cast<int>(kOk);
 }
 
 }  // namespace
@@ -80,10 +93,11 @@ int score(const Words& words) {
       ->required();
   model.add_adapter(options.app);
   model.add_dtype(options.app);
+  model.add_max_memory(options.app);
   model.add_threads(options.app);
   if (const auto over = options.parse(words)) return *over;
-  const auto done = run_score(model, rows);
-  return done ? static_cast<int>(kOk) : fail(done.error());
+  const auto code = run_score(model, rows);
+  return code ? *code : fail(code.error());
 }
 
 }  // namespace candor::cli

@@ -28,16 +28,20 @@ Result<void> load_weights(Session& session, const std::string& dtype, const std:
   return {};
 }
 
+Result<void> load_adapter(Session& session, const std::string& adapter) {
+  if (adapter.empty()) return {};
+  const files::PeftAdapter saved = TRY(files::read_peft_adapter(adapter));
+  session.adapter = TRY(engine::adapter_from_peft(session.context, session.model, saved));
+  if (const auto same = engine::check_base(session.model, saved); !same)
+    print_note(fmt::format("{} The answers are those of this base with that adapter.", same.error().message));
+  return {};
+}
+
 Result<std::unique_ptr<Session>> open_session(const std::string& model, const std::string& adapter, int threads,
                                               const std::string& dtype, const std::string& activations) {
   auto session = TRY(open_files(model, threads));
   TRY(load_weights(*session, dtype, activations));
-  if (!adapter.empty()) {
-    const files::PeftAdapter saved = TRY(files::read_peft_adapter(adapter));
-    session->adapter = TRY(engine::adapter_from_peft(session->context, session->model, saved));
-    if (const auto same = engine::check_base(session->model, saved); !same)
-      print_note(fmt::format("{} The answers are those of this base with that adapter.", same.error().message));
-  }
+  TRY(load_adapter(*session, adapter));
   return session;
 }
 

@@ -38,7 +38,10 @@ Result<std::unique_ptr<Session>> open_files(const std::string& model, int thread
 // Then the weights. dtype and activations: as engine::choose_dtype takes them, empty = what the model's file holds.
 Result<void> load_weights(Session& session, const std::string& dtype, const std::string& activations);
 
-// Both, and `adapter`, a PEFT folder or empty.
+// Then `adapter`, a PEFT folder or empty.
+Result<void> load_adapter(Session& session, const std::string& adapter);
+
+// All of them.
 Result<std::unique_ptr<Session>> open_session(const std::string& model, const std::string& adapter, int threads,
                                               const std::string& dtype = "", const std::string& activations = "");
 

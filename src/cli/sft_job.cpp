@@ -116,7 +116,7 @@ Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& 
     return static_cast<int>(kUsage);
   }
   const SftConfig& config = planned.config;
-  progress.say(plan_line(planned.plan, planned.limit, config.micro_batch_tokens));
+  progress.say(plan_line(planned.plan, planned.limit, config));
   const std::unique_ptr<Session>& session = inputs.session;
   const data::SftSet& train = inputs.train;
   const std::optional<data::SftSet>& held_out = inputs.held_out;
@@ -166,7 +166,7 @@ Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& 
   summary["num_tokens"] = result.num_tokens;
   summary["step_time_s"] = result.median_step_s;
   summary["best_step"] = result.best_step;
-  add_plan(summary, planned.plan, planned.limit, config.micro_batch_tokens);
+  add_plan(summary, planned.plan, planned.limit, config);
   summary["rows"] = {{"train", account_json(train)}};
   summary["verdict"] =
       fmt::format("{} steps of SFT; no eval_dataset, so nothing says whether the model is better.", result.steps);
@@ -197,13 +197,14 @@ Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& 
 
 }  // namespace
 
-Result<SftInputs> read_sft_inputs(const SftConfig& config, const std::function<void(const std::string&)>& say) {
+Result<SftInputs> read_sft_inputs(const SftConfig& config, const std::function<void(const std::string&)>& say,
+                                  const OpenFiles& open) {
   SftInputs inputs;
   inputs.rows = TRY(data::read_rows(config.dataset_name));
   std::optional<data::Rows> held_out_rows;
   if (!config.eval_dataset.empty()) held_out_rows = TRY(data::read_rows(config.eval_dataset));
   inputs.meter.mark("data", "rows");
-  inputs.session = TRY(open_job_files(config));
+  inputs.session = TRY(open(config));
   TRY(replace_template(config.chat_template_path, *inputs.session));
   inputs.meter.mark("program", "tokenizer");
   inputs.train = TRY(load_set(config, *inputs.session, inputs.rows, false, say));

@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "cli/job.h"
 #include "cli/memory.h"
 #include "cli/session.h"
 #include "data/sft.h"
@@ -25,7 +26,8 @@ struct SftInputs {
   std::optional<data::SftSet> held_out;
   HeldMeter meter;
 };
-Result<SftInputs> read_sft_inputs(const recipes::SftConfig& config, const std::function<void(const std::string&)>& say);
+Result<SftInputs> read_sft_inputs(const recipes::SftConfig& config, const std::function<void(const std::string&)>& say,
+                                  const OpenFiles& open = open_job_files);
 
 // Plans recipes on those inputs, which must outlive it.
 recipes::PlanOf<recipes::SftConfig> planner_of(const SftInputs& inputs);

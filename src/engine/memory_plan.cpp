@@ -22,8 +22,8 @@ std::string layers_together(const std::string& name) {
 PlannedBuffer described(const std::string& role, const std::string& name) {
   static const std::map<std::string_view, BufferKind> kRoles = {
       {"weights", BufferKind::kWeights},     {"adapter", BufferKind::kAdapters}, {"gradients", BufferKind::kGradients},
-      {"optimizer", BufferKind::kOptimizer}, {"head", BufferKind::kHead},        {"data", BufferKind::kData},
-      {"program", BufferKind::kProgram}};
+      {"optimizer", BufferKind::kOptimizer}, {"head", BufferKind::kHead},        {"scalar head", BufferKind::kHead},
+      {"data", BufferKind::kData},           {"program", BufferKind::kProgram}};
   static const std::map<std::string_view, BufferKind> kNames = {{"activations", BufferKind::kActivations},
                                                                 {"hidden states", BufferKind::kActivations},
                                                                 {"d hidden states", BufferKind::kActivations},
@@ -33,9 +33,10 @@ PlannedBuffer described(const std::string& role, const std::string& name) {
                                                                 {"logits", BufferKind::kHead}};
   if (const auto kind = kRoles.find(role); kind != kRoles.end()) return {kind->second, "", layers_together(name)};
   if (const auto kind = kNames.find(name); kind != kNames.end()) return {kind->second, role, name};
-  const size_t space = name.find(' ');
-  const std::string first = name.substr(0, space), rest = space == std::string::npos ? "" : name.substr(space + 1);
-  if (const auto kind = kRoles.find(first); kind != kRoles.end()) return {kind->second, role, layers_together(rest)};
+  for (const auto& [first, kind] : kRoles)
+    if (name.starts_with(fmt::format("{} ", first)))
+      return {kind, role, layers_together(name.substr(first.size() + 1))};
+  const std::string rest = name.substr(name.find(' ') + 1);
   if (const auto kind = kNames.find(rest); kind != kNames.end()) return {kind->second, role, rest};
   return {BufferKind::kWorkspace, role, name};
 }

@@ -284,12 +284,14 @@ void PolicyPass::plan(const BatchShape& shape, const Adapter* adapter, const Tra
   clear(shape.tokens);
   kv_->plan(shape.pages);
   activations_.reserve(shape.tokens);
-  if (adapter != nullptr && adapter->config.dropout > 0 && trainable != nullptr) reserve_dropout(shape.tokens);
+  if (trainable != nullptr) {
+    if (adapter != nullptr && adapter->config.dropout > 0) reserve_dropout(shape.tokens);
+    reserve_backward(shape.tokens, shape.pages);
+    if (adapter != nullptr && adapter->config.use_dora) activations_.magnitudes();
+  }
   const PackedMatrix& head = head_of(model_, adapter);
   plan_head_forward(context_, head, shape.entries);
-  if (trainable == nullptr) return;
-  reserve_backward(shape.tokens, shape.pages);
-  plan_head_backward(context_, head, shape.entries);
+  if (trainable != nullptr) plan_head_backward(context_, head, shape.entries);
 }
 
 // Also makes room for the way from there to the bottom, where it is gone.

@@ -36,6 +36,7 @@ void for_columns(ThreadPool& pool, int64_t labels, int64_t width, Act act) {
 
 ScalarHead make_score_head(const Context& context, const Model& model, int64_t labels, uint64_t seed) {
   ScalarHead head = empty_head(context, model, kScoreHead, labels, false);
+  if (context.ledger.planned()) return head;
   const RngKey key{seed, RngStream::kInitialisation, kStep, kWeightRow};
   for (int64_t i = 0; i < labels * head.width; ++i)
     head.weight[i / head.width * padded(head.width) + i % head.width] =
@@ -45,6 +46,7 @@ ScalarHead make_score_head(const Context& context, const Model& model, int64_t l
 
 ScalarHead make_value_head(const Context& context, const Model& model, uint64_t seed) {
   ScalarHead head = empty_head(context, model, kValueHead, 1, true);
+  if (context.ledger.planned()) return head;
   const double bound = 1.0 / std::sqrt(static_cast<double>(head.width));
   auto draw = [&](uint32_t row, int64_t i) {
     const RngKey key{seed, RngStream::kInitialisation, kStep, row};

@@ -18,7 +18,8 @@ constexpr std::array<std::string_view, 10> kLikeLlama = {"mistral", "qwen3",  "s
 
 // The same model as a Llama: without the keys that only say how it computes.
 Json as_llama(Json json, std::string_view family) {
-  for (const char* key : {"architectures", "hidden_act", "hidden_activation", "rope_scaling", "rope_parameters"})
+  for (const char* key :
+       {"architectures", "hidden_act", "hidden_activation", "rope_scaling", "rope_parameters", "layer_types"})
     json.erase(key);
   json["model_type"] = "llama";
   if (family.starts_with("gemma") && !json.contains("tie_word_embeddings")) json["tie_word_embeddings"] = true;

@@ -27,16 +27,15 @@ std::string halve(std::string_view key, int64_t& value, int64_t least) {
   return fmt::format("--{} {}", key, value);
 }
 
-// In the order of their cost.
+// In the order of their cost. What fit_into() chooses by itself is no advice.
 template <typename Config>
 std::vector<Way<Config>> ways() {
   std::vector<Way<Config>> all;
   all.push_back({[](Config& c) {
-    if (c.micro_batch_tokens == 0) c.micro_batch_tokens = kMicroBatchTokens;
-    return halve("micro_batch_tokens", c.micro_batch_tokens, kFewestTokens);
+    return c.micro_batch_tokens == 0 ? "" : halve("micro_batch_tokens", c.micro_batch_tokens, kFewestTokens);
   }});
   all.push_back({[](Config& c) -> std::string {
-    if (c.gradient_checkpointing == "true") return "";
+    if (c.gradient_checkpointing != "false") return "";
     c.gradient_checkpointing = "true";
     return "--gradient_checkpointing true";
   }});
@@ -47,8 +46,8 @@ std::vector<Way<Config>> ways() {
     }});
   all.push_back({[](Config& c) { return halve("gradient_shards", c.gradient_shards, 1); }});
   all.push_back({[](Config& c) -> std::string {
-    if (c.dtype == "int8" || c.dtype == "int4" || c.dtype == "blocks") return "";
-    c.dtype = c.dtype == "bfloat16" ? "int8" : "bfloat16";
+    if (c.dtype == "int4" || c.load_in_8bit || c.load_in_4bit) return "";
+    c.dtype = c.dtype == "int8" || c.dtype == "blocks" ? "int4" : c.dtype == "bfloat16" ? "int8" : "bfloat16";
     return fmt::format("--dtype {}", c.dtype);
   }});
   all.push_back({[](Config& c) {
@@ -58,6 +57,10 @@ std::vector<Way<Config>> ways() {
   }});
   all.push_back({[](Config& c) { return c.use_peft ? halve("lora_r", c.lora_r, 1) : std::string(); }});
   if constexpr (std::is_same_v<Config, GrpoConfig>) {
+    // The rows of a group train together. As many completions as before, in more groups.
+    all.push_back({[](Config& c) {
+      return c.num_generations % 2 == 0 ? halve("num_generations", c.num_generations, 2) : std::string();
+    }});
     all.push_back({[](Config& c) { return halve("max_completion_length", c.max_completion_length, kShortest); }});
   } else {
     all.push_back({[](Config& c) {
@@ -73,30 +76,57 @@ std::vector<Way<Config>> ways() {
   return all;
 }
 
+// What fit_into() chooses from, the fastest first.
+template <typename Config>
+std::vector<Config> choices(const Config& config) {
+  std::vector<Config> all;
+  const bool open = config.gradient_checkpointing == "auto";
+  for (const std::string& checkpointing : {config.gradient_checkpointing, std::string("true")}) {
+    if (!all.empty() && !open) break;
+    Config choice = config;
+    choice.gradient_checkpointing = checkpointing;
+    if (config.micro_batch_tokens == 0) choice.micro_batch_tokens = kMicroBatchTokens;
+    all.push_back(choice);
+    while (config.micro_batch_tokens == 0 && !halve("", choice.micro_batch_tokens, kFewestTokens).empty())
+      all.push_back(choice);
+  }
+  return all;
+}
+
 }  // namespace
 
 template <typename Config>
-Result<Fitted<Config>> fit_micro_batch(const Config& config, const PlanOf<Config>& plan_of, int64_t limit) {
-  Fitted<Config> first{config, {}};
-  if (config.micro_batch_tokens == 0) first.config.micro_batch_tokens = kMicroBatchTokens;
-  first.plan = TRY(plan_of(first.config));
-  if (config.micro_batch_tokens != 0) return first;
-  for (Fitted<Config> smaller = first; smaller.config.micro_batch_tokens >= kFewestTokens;
-       smaller.config.micro_batch_tokens /= 2) {
-    smaller.plan = TRY(plan_of(smaller.config));
-    if (smaller.plan.peak_bytes() <= limit) return smaller;
+Result<Fitted<Config>> fit_into(const Config& config, const PlanOf<Config>& plan_of, int64_t limit) {
+  const std::vector<Config> all = choices(config);
+  Fitted<Config> first {
+    all.front(), TRY(plan_of(all.front()))
+  };
+  if (first.plan.peak_bytes() <= limit || all.size() == 1) return first;
+  Fitted<Config> least {
+    all.back(), TRY(plan_of(all.back()))
+  };
+  if (least.plan.peak_bytes() > limit) return least;
+  for (size_t i = 1; i + 1 < all.size(); ++i) {
+    Fitted<Config> between {
+      all[i], TRY(plan_of(all[i]))
+    };
+    if (between.plan.peak_bytes() <= limit) return between;
   }
-  return first;
+  return least;
 }
 
 template <typename Config>
 std::vector<Change> cheapest_changes(const Config& config, const PlanOf<Config>& plan_of, int64_t limit) {
   std::vector<Change> changes;
   const auto peak_of = [&](const Config& changed) -> std::optional<int64_t> {
-    const auto plan = plan_of(changed);
-    return plan ? std::optional(plan->peak_bytes()) : std::nullopt;
+    const auto fitted = fit_into(changed, plan_of, limit);
+    return fitted ? std::optional(fitted->plan.peak_bytes()) : std::nullopt;
   };
   const std::vector<Way<Config>> all = ways<Config>();
+  Config least = config;
+  for (const Way<Config>& way : all)
+    while (!way.further(least).empty()) continue;
+  if (const std::optional<int64_t> peak = peak_of(least); peak && *peak > limit) return {};
   for (const Way<Config>& way : all) {
     Config changed = config;
     for (std::string flags; changes.size() < kChanges && !(flags = way.further(changed)).empty();) {
@@ -126,8 +156,8 @@ std::vector<Change> cheapest_changes(const Config& config, const PlanOf<Config>&
   return {};
 }
 
-template Result<Fitted<SftConfig>> fit_micro_batch(const SftConfig&, const PlanOf<SftConfig>&, int64_t);
-template Result<Fitted<GrpoConfig>> fit_micro_batch(const GrpoConfig&, const PlanOf<GrpoConfig>&, int64_t);
+template Result<Fitted<SftConfig>> fit_into(const SftConfig&, const PlanOf<SftConfig>&, int64_t);
+template Result<Fitted<GrpoConfig>> fit_into(const GrpoConfig&, const PlanOf<GrpoConfig>&, int64_t);
 template std::vector<Change> cheapest_changes(const SftConfig&, const PlanOf<SftConfig>&, int64_t);
 template std::vector<Change> cheapest_changes(const GrpoConfig&, const PlanOf<GrpoConfig>&, int64_t);
 

@@ -19,13 +19,14 @@ using PlanOf = std::function<Result<engine::MemoryPlan>(const Config&)>;
 
 template <typename Config>
 struct Fitted {
-  Config config;  // with micro_batch_tokens chosen
+  Config config;  // with micro_batch_tokens chosen, and gradient_checkpointing where that was needed
   engine::MemoryPlan plan;
 };
-// The plan of this recipe. Where micro_batch_tokens is 0 it becomes the largest, up to kMicroBatchTokens, with which
-// the plan is within `limit`; where none is, kMicroBatchTokens.
+// The plan of this recipe, with the fastest choice of what changes no bit of the result that is within `limit`: where
+// micro_batch_tokens is 0, kMicroBatchTokens or as much less as it takes; where gradient_checkpointing is auto, with
+// none of these enough, true. Where nothing fits: the choice that takes least.
 template <typename Config>
-Result<Fitted<Config>> fit_micro_batch(const Config& config, const PlanOf<Config>& plan_of, int64_t limit);
+Result<Fitted<Config>> fit_into(const Config& config, const PlanOf<Config>& plan_of, int64_t limit);
 
 // A change of the recipe that brings its peak within the limit.
 struct Change {
@@ -33,7 +34,8 @@ struct Change {
   int64_t peak_bytes = 0;
 };
 // Up to three, the cheapest first: what costs only time, then what changes the arithmetic, then what trains less. A
-// single key each, by as little as will do; where no single one will do, one change of several keys, or none.
+// single key each, by as little as will do beside what fit_into() chooses anyway; where no single one will do, one
+// change of several keys, or none.
 template <typename Config>
 std::vector<Change> cheapest_changes(const Config& config, const PlanOf<Config>& plan_of, int64_t limit);
 

@@ -22,6 +22,14 @@ using Keep = engine::PolicyPass::Keep;
 
 // Rows that are walked through at most to find the worst batch; a run over more is taken to meet it earlier.
 constexpr int64_t kMostRows = 1 << 20;
+// A plan of more tokens in a batch, or more bytes of completions, is absurd: it stays this large and does not overflow.
+constexpr int64_t kMostTokens = 1 << 24;
+constexpr int64_t kMostBytes = int64_t{1} << 60;
+
+int64_t product(int64_t a, int64_t b, int64_t most) {
+  int64_t result = 0;
+  return __builtin_mul_overflow(a, b, &result) ? most : std::min(result, most);
+}
 
 Result<engine::Dtype> dtype_of(const TrainingConfig& config, const PlanBase& base) {
   return training_dtype(config, base.files, base.kernels);
@@ -102,7 +110,7 @@ SftWorkload sft_workload(const data::SftSet& train, const data::SftSet* held_out
 
 SftWorkload sft_workload(const SftConfig& config, int64_t context_length) {
   SftWorkload workload;
-  workload.rows = config.rows_per_step();
+  workload.rows = std::min(config.rows_per_step(), kMostRows);
   const int64_t length = std::min(config.max_length.value_or(context_length), context_length);
   for (int64_t row = 0; row < workload.rows; ++row) workload.train.push_back({row, 1, length - 1, length - 1});
   if (!config.eval_dataset.empty()) workload.held_out = workload.train;
@@ -164,9 +172,11 @@ Result<engine::MemoryPlan> plan_sft(const SftConfig& config, const PlanBase& bas
     engine::PolicyPass pass(context, "policy", model, trained.max_padded_rank(), Keep::kAllLayers,
                             most_activation_bytes(config));
     const engine::GradientShards shards(context.ledger, config.gradient_shards, trainable);
-    planner.phase("training", [&] {
-      for (const BatchShape& batch : sft_batches(config, workload)) pass.plan(batch, trained.adapter.get(), &trainable);
-    });
+    const auto train = [&, batches = sft_batches(config, workload)] {
+      for (const BatchShape& batch : batches) pass.plan(batch, trained.adapter.get(), &trainable);
+    };
+    train();  // the pass keeps its buffers from step to step
+    planner.phase("training", train);
     if (config.eval_strategy == "steps") planner.phase("evaluation", [&] { evaluate(trained.adapter.get()); });
     plan_checkpoint(planner, trained.adapter.get());
   }
@@ -192,6 +202,7 @@ BatchShape worst_grpo_batch(const GrpoConfig& config, int64_t longest_prompt, in
     const int64_t entries = behind + n * config.num_generations;
     worst.include({tokens, std::min(pages, n * group.pages), std::min(entries, n * group.entries)});
   }
+  for (int64_t* size : {&worst.tokens, &worst.pages, &worst.entries}) *size = std::min(*size, kMostTokens);
   return worst;
 }
 
@@ -217,17 +228,20 @@ Result<engine::MemoryPlan> plan_grpo(const GrpoConfig& config, const PlanBase& b
                               most_activation_bytes(config));
     engine::PolicyPass reference(context, "reference", model, 0, Keep::kOneLayer);
     const engine::GradientShards shards(context.ledger, config.gradient_shards, trainable);
-    const int64_t rows = config.groups_per_generation() * config.num_generations;
-    planner.hold("data", "completions", rows * config.max_completion_length * kRolloutTokenBytes);
-    // Passes keep their buffers from step to step, so later phases are those of a run that has trained.
-    planner.phase("training", [&] {
-      const BatchShape worst = worst_grpo_batch(config, workload.longest_prompt, config.gradient_shards);
+    const int64_t rows = product(config.groups_per_generation(), config.num_generations, kMostBytes);
+    planner.hold("data", "completions", product(rows, config.max_completion_length * kRolloutTokenBytes, kMostBytes));
+    const auto train = [&, worst = worst_grpo_batch(config, workload.longest_prompt, config.gradient_shards)] {
       policy.plan(kept_whole(policy, worst), &adapter, &trainable);
       policy.plan(worst, &adapter, &trainable);
-    });
-    if (config.beta != 0)
-      planner.phase("reference",
-                    [&] { reference.plan(worst_grpo_batch(config, workload.longest_prompt, 1), nullptr, nullptr); });
+    };
+    const auto refer = [&, worst = worst_grpo_batch(config, workload.longest_prompt, 1)] {
+      if (config.beta != 0) reference.plan(worst, nullptr, nullptr);
+    };
+    // Passes keep their buffers from step to step, so every phase is that of a run that has had the others.
+    train();
+    refer();
+    planner.phase("training", train);
+    if (config.beta != 0) planner.phase("reference", refer);
     planner.phase("generation", [&] {
       engine::plan_sampling(context, model, &adapter,
                             {config.groups_per_generation(), config.num_generations, workload.longest_prompt,

@@ -3,11 +3,10 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
-
 #include "engine/model_weights.h"
 #include "engine/testing.h"
 #include "recipes/memory_fit.h"
+#include "recipes/plan_testing.h"
 #include "recipes/sft.h"
 #include "support/scratch.h"
 
@@ -17,6 +16,7 @@ namespace {
 using candor::testing::ScratchFolder;
 using engine::BatchShape;
 using engine::testing::Bench;
+using testing::expect_ledger;
 
 // Rows of these lengths, of which the second half counts.
 data::SftSet rows_of(const std::vector<int64_t>& lengths) {
@@ -44,18 +44,13 @@ SftConfig sft_config(bool adapter) {
   return config;
 }
 
-// The buffers of a run that its ledger counts, by name, each at its own peak.
-std::map<std::string, int64_t> counted(const std::vector<engine::PlannedBuffer>& buffers) {
-  std::map<std::string, int64_t> all;
-  for (const engine::PlannedBuffer& b : buffers)
-    if (b.owner != "checkpoint") all[fmt::format("{}/{}/{}", engine::kind_name(b.kind), b.owner, b.name)] = b.bytes;
-  return all;
-}
+class SftPlans : public ::testing::TestWithParam<std::tuple<const char*, const char*>> {};
 
-class SftPlan : public ::testing::TestWithParam<std::tuple<bool, engine::Dtype>> {};
-
-TEST_P(SftPlan, IsTheLedgerOfTheRun) {
-  const auto [adapter, dtype] = GetParam();
+TEST_P(SftPlans, AreTheLedgerOfTheRun) {
+  const std::string kind = std::get<0>(GetParam());
+  const bool adapter = kind != "full";
+  const engine::Dtype dtype = engine::testing::dtype_of(std::get<1>(GetParam()));
+  if (!adapter && dtype.quantized()) GTEST_SKIP() << "whole weights train in float32 and bfloat16";
   const ScratchFolder scratch;
   Bench bench(2, "", dtype);
   const files::ModelFiles files = engine::testing::random_model_files(engine::testing::tiny_config(), 3);
@@ -63,6 +58,8 @@ TEST_P(SftPlan, IsTheLedgerOfTheRun) {
   SftConfig config = sft_config(adapter);
   config.dtype = engine::dtype_name(dtype);
   config.output_dir = scratch.path().string();
+  config.use_dora = kind == "dora";
+  config.gradient_checkpointing = kind == "recomputed" ? "true" : "auto";
   config.eval_strategy = "steps";
   config.eval_steps = 3;
   {
@@ -83,12 +80,12 @@ TEST_P(SftPlan, IsTheLedgerOfTheRun) {
   }
   const PlanBase base{bench.context->kernels, bench.pool, files, {}};
   const engine::MemoryPlan plan = std::move(plan_sft(config, base, sft_workload(rows, &held_out))).value();
-  EXPECT_EQ(counted(plan.buffers), counted(engine::planned_buffers(bench.ledger.entries(), true)));
+  expect_ledger(plan, bench.ledger);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, SftPlan,
-                         ::testing::Combine(::testing::Bool(),
-                                            ::testing::Values(engine::Dtype::kFloat32, engine::Dtype::kBfloat16)));
+INSTANTIATE_TEST_SUITE_P(Kinds, SftPlans,
+                         ::testing::Combine(::testing::Values("full", "lora", "dora", "recomputed"),
+                                            ::testing::Values("float32", "bfloat16", "int8", "int4", "blocks")));
 
 TEST(MemoryPlan, TheWorstBatchIsOneThatTheRunMakes) {
   SftConfig config = sft_config(true);
@@ -157,19 +154,40 @@ TEST_F(Fit, TheLargestMicroBatchThatFits) {
   config.per_device_train_batch_size = 3;
   config.micro_batch_tokens = 0;
   config.max_length = 100;
-  EXPECT_EQ(std::move(fit_micro_batch(config, plan_of, INT64_MAX)).value().config.micro_batch_tokens, 256);
+  EXPECT_EQ(std::move(fit_into(config, plan_of, INT64_MAX)).value().config.micro_batch_tokens, 256);
   SftConfig smaller = config;
   smaller.micro_batch_tokens = 128;
   ASSERT_LT(peak(smaller), peak(config));
-  EXPECT_EQ(std::move(fit_micro_batch(config, plan_of, peak(smaller))).value().config.micro_batch_tokens, 128);
-  // What the user gave stays, and so does the default where nothing fits.
-  EXPECT_EQ(std::move(fit_micro_batch(config, plan_of, 1)).value().config.micro_batch_tokens, 256);
+  EXPECT_EQ(std::move(fit_into(config, plan_of, peak(smaller))).value().config.micro_batch_tokens, 128);
+  // Where nothing fits it is the choice that takes least; what the user gave stays.
+  const auto least = std::move(fit_into(config, plan_of, 1)).value();
+  EXPECT_EQ(least.config.micro_batch_tokens, 16);
+  EXPECT_EQ(least.config.gradient_checkpointing, "true");
   config.micro_batch_tokens = 300;
-  EXPECT_EQ(std::move(fit_micro_batch(config, plan_of, 1)).value().config.micro_batch_tokens, 300);
+  EXPECT_EQ(std::move(fit_into(config, plan_of, 1)).value().config.micro_batch_tokens, 300);
+}
+
+TEST_F(Fit, LayersAreComputedOnceMoreWhereNoMicroBatchIsSmallEnough) {
+  config.micro_batch_tokens = 0;
+  config.max_length = 100;
+  SftConfig recomputed = config;
+  recomputed.gradient_checkpointing = "true";
+  recomputed.micro_batch_tokens = 256;
+  ASSERT_LT(peak(recomputed), peak(config));
+  SftConfig smallest = config;
+  smallest.micro_batch_tokens = 16;
+  const int64_t limit = peak(smallest) - 1;
+  const auto fitted = std::move(fit_into(config, plan_of, limit)).value();
+  EXPECT_EQ(fitted.config.gradient_checkpointing, "true");
+  EXPECT_LE(fitted.plan.peak_bytes(), limit);
+  config.gradient_checkpointing = "false";  // what the user gave stays
+  EXPECT_EQ(std::move(fit_into(config, plan_of, limit)).value().config.gradient_checkpointing, "false");
+  EXPECT_EQ(cheapest_changes(config, plan_of, limit).front().flags, "--gradient_checkpointing true");
 }
 
 TEST_F(Fit, AdviceIsInTheOrderOfItsCostAndTrue) {
   config.micro_batch_tokens = 512;
+  config.gradient_checkpointing = "false";
   config.max_length = 200;
   const int64_t limit = peak(config) - 1;
   const std::vector<Change> changes = cheapest_changes(config, plan_of, limit);

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The default model itself, briefly: smollm2.py CANDOR. Exits with 77 (skipped) where the model cache has none.
 
-Zero gap between generate and score, two steps of GRPO with the quickstart's settings, a plausible loss on prose.
+Zero gap between generate and score, two steps of GRPO with the quickstart's settings, a plausible loss on prose, and memory
+as it was planned (smollm2_memory.py; CANDOR_E2E_LONG=1 adds every recipe in every dtype, and long rows).
 """
 import json
 import math
@@ -70,7 +71,10 @@ def main():
     if not cached_model().exists():
         print(f"skipped: {cached_model()} is absent; ./quickstart.sh --setup-only fetches it")
         sys.exit(SKIPPED)
-    result = unittest.TextTestRunner(verbosity=2).run(unittest.defaultTestLoader.loadTestsFromTestCase(tests()))
+    import smollm2_memory
+    load = unittest.defaultTestLoader.loadTestsFromTestCase
+    both = unittest.TestSuite([load(tests()), load(smollm2_memory.tests(cached_model()))])
+    result = unittest.TextTestRunner(verbosity=2).run(both)
     sys.exit(0 if result.wasSuccessful() else 1)
 
 

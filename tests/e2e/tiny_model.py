@@ -61,6 +61,8 @@ def weights(c, seed):
                                     ("mlp.gate_proj", inner, width), ("mlp.up_proj", inner, width),
                                     ("mlp.down_proj", width, inner)):
             tensors[f"{at}{name}.weight"] = matrix(rows, columns)
+        for name, rows in (("q", queries), ("k", keys), ("v", keys)) if c["model_type"] == "qwen2" else ():
+            tensors[f"{at}self_attn.{name}_proj.bias"] = [rows], [rng.gauss(0, 0.1) for _ in range(rows)]
         tensors[f"{at}input_layernorm.weight"] = ones(width)
         tensors[f"{at}post_attention_layernorm.weight"] = ones(width)
     tensors["lm_head.weight"] = matrix(c["vocab_size"], width, 0.7)
