@@ -116,7 +116,7 @@ void add_speed(FieldList& list, TrainingConfig& c) {
            {.unit = "tokens", .range = between(0, kMaxTokens)});
   list.add("gradient_checkpointing", &c.gradient_checkpointing,
            "keep each layer's input only and compute the layer once more on the way back: a third of the time for most "
-           "of the memory; auto: where a micro-batch would keep more than 1 GiB",
+           "of the memory; auto: where a micro-batch would keep more than 1 GiB, or the run does not fit otherwise",
            {.choices = {"auto", "true", "false"},
             .other_names = {{"True", "true"}, {"False", "false"}, {"null", "auto"}, {"None", "auto"}}});
   list.add("max_memory", &c.max_memory,
