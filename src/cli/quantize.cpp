@@ -235,7 +235,7 @@ int quantize(const Words& words) {
   flags.model.add_model(app);
   app.add_option(
          "--type", flags.type,
-         "int8 (q8_0), int4 (q4_1), q4_0, f32, f16, bf16; int3 and int2 are simulated: on their grid, stored as "
+         "int8 (q8_0), int4 (q4_0), q4_1, f32, f16, bf16; int3 and int2 are simulated: on their grid, stored as "
          "f32, to see what they lose")
       ->required();
   app.add_option("--output", flags.output, "the .gguf file to write; must not be there yet")->required();

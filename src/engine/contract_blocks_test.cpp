@@ -1,5 +1,5 @@
 // The contract of docs/adr/0002 on a base that is a GGUF file's own blocks, bit for bit: a file in Q8_0, whose rows of
-// q and k are permuted, and a model in which the matrices are of all K types in turn, at every kernel level.
+// q and k are permuted, and a model in which the matrices are Q4_1 and all K types in turn, at every kernel level.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -19,20 +19,19 @@ using testing::Bench;
 using testing::random_ids;
 
 // Random codes and inner scales; the outer ones such that weights spread by some 0.1.
-struct KType {
+struct BlockSpread {
   uint32_t number;
   int64_t scale_at, minimum_at;  // in the block; -1: none
   float scale, minimum;
 };
-constexpr KType kKTypes[] = {{10, 80, 82, 8e-3f, 1.2e-2f},  // Q2_K
-                             {11, 108, -1, 2.4e-3f, 0},
-                             {12, 0, 2, 4e-4f, 3e-3f},
-                             {13, 0, 2, 2e-4f, 3e-3f},
-                             {14, 208, -1, 7.5e-5f, 0}};
+constexpr BlockSpread kTypes[] = {{3, 0, 2, 1.3e-2f, -0.1f},     // Q4_1
+                                  {10, 80, 82, 8e-3f, 1.2e-2f},  // Q2_K to Q6_K
+                                  {11, 108, -1, 2.4e-3f, 0},    {12, 0, 2, 4e-4f, 3e-3f},
+                                  {13, 0, 2, 2e-4f, 3e-3f},     {14, 208, -1, 7.5e-5f, 0}};
 
-class KBlocks : public files::WeightReader {
+class MixedBlocks : public files::WeightReader {
  public:
-  explicit KBlocks(std::unique_ptr<files::WeightReader> shapes) : shapes_(std::move(shapes)) {
+  explicit MixedBlocks(std::unique_ptr<files::WeightReader> shapes) : shapes_(std::move(shapes)) {
     for (files::WeightInfo info : shapes_->weights()) {
       if (info.shape.size() == 2) info.type = type_of(infos_.size()).name;
       infos_.push_back(std::move(info));
@@ -43,7 +42,7 @@ class KBlocks : public files::WeightReader {
     return find(name)->shape.size() == 2 ? &type_of(index_of(name)) : nullptr;
   }
   Result<void> read_blocks(std::string_view name, int64_t begin, int64_t end, uint8_t* raw) const override {
-    const KType& k = kKTypes[index_of(name) % std::size(kKTypes)];
+    const BlockSpread& k = kTypes[index_of(name) % std::size(kTypes)];
     const files::GgufBlockType& type = *block_type(name);
     const int64_t blocks = find(name)->shape[1] / type.values;
     const RngKey key{3, RngStream::kData, 0, static_cast<uint32_t>(index_of(name))};
@@ -71,7 +70,7 @@ class KBlocks : public files::WeightReader {
 
  private:
   static const files::GgufBlockType& type_of(size_t index) {
-    return *files::find_block_type(kKTypes[index % std::size(kKTypes)].number);
+    return *files::find_block_type(kTypes[index % std::size(kTypes)].number);
   }
   size_t index_of(std::string_view name) const { return static_cast<size_t>(find(name) - infos_.data()); }
 
@@ -79,14 +78,14 @@ class KBlocks : public files::WeightReader {
   std::vector<files::WeightInfo> infos_;
 };
 
-files::ModelFiles k_model() {
+files::ModelFiles mixed_model() {
   files::ModelConfig c = testing::tiny_config();
   c.hidden_size = c.intermediate_size = 256;
   c.layers = 1;
   c.heads = 4, c.head_dim = 64;
   c.vocab_size = 163;  // as the other
   files::ModelFiles files = testing::random_model_files(c, 1);
-  files.weights = std::make_unique<KBlocks>(std::move(files.weights));
+  files.weights = std::make_unique<MixedBlocks>(std::move(files.weights));
   return files;
 }
 
@@ -99,12 +98,12 @@ class ContractOnBlocks : public ::testing::TestWithParam<std::tuple<std::string,
   static Dtype dtype() { return testing::dtype_of("blocks"); }
   Model model(Bench& bench) const {
     const bool from_file = std::get<1>(GetParam()) == "q8_0";
-    return bench.load(from_file ? value_of(files::open_model(golden("gguf/llama_q8_0.gguf"))) : k_model());
+    return bench.load(from_file ? value_of(files::open_model(golden("gguf/llama_q8_0.gguf"))) : mixed_model());
   }
 };
 INSTANTIATE_TEST_SUITE_P(All, ContractOnBlocks,
                          ::testing::Combine(::testing::ValuesIn(testing::level_names()),
-                                            ::testing::Values("q8_0", "k_types")),
+                                            ::testing::Values("q8_0", "mixed")),
                          [](const auto& info) { return std::get<0>(info.param) + "_" + std::get<1>(info.param); });
 
 TEST_P(ContractOnBlocks, TheMatricesAreTheBlocks) {

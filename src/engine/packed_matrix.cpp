@@ -70,16 +70,14 @@ WeightType type_for(const std::string& name, WeightKind kind) {
   return files::name_in_layer(name).empty() ? embedding_type_of(type) : type;
 }
 
-Blocks blocks_for(const files::WeightReader& weights, const std::string& name, int64_t in, Dtype dtype) {
+Blocks blocks_for(const files::WeightReader& weights, const std::string& name, Dtype dtype) {
   if (!dtype.quantized()) return {};
   const files::GgufBlockType* stored = weights.block_type(name);
   const auto format = stored == nullptr ? std::nullopt : block_format(*stored);
   const WeightType type = type_for(name, dtype.weights);
   if (format && (format->bits == 4 || type.high > 15)) return {stored, true};
   if (dtype.weights == WeightKind::kBlocks) return {};
-  // A block with a minimum has no code for 0, which the end of a row that is no whole block needs.
-  const bool whole = in % kQuantizedGroup == 0 || !type.has_minimum;
-  return {whole ? type.stored : files::find_encoder("Q4_0"), false};
+  return {type.stored, false};  // without a minimum: the end of a row that is no whole block needs a code for 0
 }
 
 // The rows of one panel as blocks, [count] rows, then into their lanes.
@@ -159,7 +157,7 @@ Result<PackedMatrix> pack_matrix(const Context& context, const files::WeightRead
   PackedMatrix matrix;
   matrix.out = out, matrix.in = in;
   const int64_t size = padded(out) * padded(in);
-  const Blocks blocks = blocks_for(weights, name, in, dtype);
+  const Blocks blocks = blocks_for(weights, name, dtype);
   const bool bf16 = dtype == Dtype::kBfloat16 || (dtype.quantized() && weights.find(name)->type == "BF16");
   if (blocks.type != nullptr) {
     matrix.format = *block_format(*blocks.type);

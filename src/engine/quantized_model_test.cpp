@@ -128,8 +128,9 @@ TEST(QuantizedModels, TakesTheBytesThatItsFormatSays) {
   Bench eight(2, "", dtype_of("int8")), four(2, "", dtype_of("int4"));
   const Model a = eight.random_model(1, config), b = four.random_model(1, config);
   const PackedMatrix &up = a.layers[0][Linear::kUp], &up4 = b.layers[0][Linear::kUp];
-  EXPECT_EQ(up.bytes(), up.out * up.in * 34 / 32);     // as Q8_0 in a file
-  EXPECT_EQ(up4.bytes(), up4.out * up4.in * 20 / 32);  // as Q4_1
+  EXPECT_EQ(up.bytes(), up.out * up.in * 34 / 32);      // as Q8_0 in a file
+  EXPECT_EQ(up4.bytes(), up4.out * up4.in * 18 / 32);   // as Q4_0
+  EXPECT_EQ(b.embedding.bytes(), a.embedding.bytes());  // 8 bits in both
 }
 
 TEST(QuantizedModels, GoldenQ8IsTheFloat32ModelOrNear) {

@@ -48,6 +48,12 @@ class Quantize(Case):
         chat = write_rows(self.root / "chat.jsonl", [{"messages": [{"role": "user", "content": "What is 2 + 3?"}, {"role": "assistant", "content": "2 + 3 = 5"}]}])
         self.assertEqual(self.ok("score", "same.gguf", chat, "--dtype", "float32").out, self.ok("score", TINY, chat, "--dtype", "float32").out)
 
+    def test_int8_and_int4_in_memory_are_what_is_written(self):
+        rows = write_rows(self.root / "rows.jsonl", TEXTS[:5])
+        for kind in ("int8", "int4"):
+            self.quantize(f"{kind}.gguf", "--type", kind, "--method", "rtn")
+            self.assertEqual(self.ok("score", TINY, rows, "--dtype", kind).out, self.ok("score", f"{kind}.gguf", rows).out)
+
     def test_calibration_helps(self):
         texts, held_out = (write_rows(self.root / name, rows) for name, rows in (("a.jsonl", TEXTS[::2]), ("b.jsonl", TEXTS[1::2])))
         flags = ("--type", "q4_0", "--evaluate", held_out, "--embedding_type", "f32")
@@ -90,7 +96,7 @@ class Quantize(Case):
     def test_widths_that_are_no_multiple_of_32(self):
         model = tiny_model.write_model(self.root / "odd", hidden_size=48, head_dim=12, intermediate_size=64)
         done = self.quantize("odd.gguf", "--type", "int4", "--method", "rtn", model=model)
-        self.assertEqual(done["types"]["Q4_1"]["weights"], 2)  # down_proj, of 64 inputs
+        self.assertEqual(done["types"]["Q4_0"]["weights"], 2)  # down_proj, of 64 inputs
         self.assertEqual(len(done["f16_instead"]), 2 + 2 * 6)
         said = self.ok("quantize", model, "--type", "int8", "--output", "said.gguf").out
         self.assertIn("14 weights are F16 instead, since their rows are no multiple of 32: model.embed_tokens.weight and so on", said)

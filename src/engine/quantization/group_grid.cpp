@@ -55,15 +55,15 @@ double WeightType::bits_per_weight() const {
 Result<WeightType> find_weight_type(std::string_view name) {
   auto stored = [](std::string_view type) { return files::find_encoder(type); };
   if (name == "q8_0" || name == "int8") return WeightType{"Q8_0", stored("Q8_0"), -127, 127, false};
-  if (name == "q4_0") return WeightType{"Q4_0", stored("Q4_0"), -8, 7, false};
-  if (name == "q4_1" || name == "int4") return WeightType{"Q4_1", stored("Q4_1"), 0, 15, true};
+  if (name == "q4_0" || name == "int4") return WeightType{"Q4_0", stored("Q4_0"), -8, 7, false};
+  if (name == "q4_1") return WeightType{"Q4_1", stored("Q4_1"), 0, 15, true};
   if (name == "int3") return WeightType{"3 bits", stored("F32"), 0, 7, true};
   if (name == "int2") return WeightType{"2 bits", stored("F32"), 0, 3, true};
   if (name == "f32" || name == "float32") return WeightType{"F32", stored("F32"), 0, 0, false};
   if (name == "f16" || name == "float16") return WeightType{"F16", stored("F16"), 0, 0, false};
   if (name == "bf16" || name == "bfloat16") return WeightType{"BF16", stored("BF16"), 0, 0, false};
   return error(
-      "\"{}\" is no type of weights: int8 (q8_0), int4 (q4_1), q4_0, f32, f16 and bf16 are, and int3 and int2 "
+      "\"{}\" is no type of weights: int8 (q8_0), int4 (q4_0), q4_1, f32, f16 and bf16 are, and int3 and int2 "
       "are simulated.",
       name);
 }

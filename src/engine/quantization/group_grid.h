@@ -25,12 +25,12 @@ struct WeightType {
   double bits_per_weight() const;  // scales and minima included, of a simulated type as if there were blocks of it
 };
 
-// q8_0 or int8, q4_0, q4_1 or int4, f32 or float32, f16 or float16, bf16 or bfloat16; int3 and int2, which are
+// q8_0 or int8, q4_0 or int4, q4_1, f32 or float32, f16 or float16, bf16 or bfloat16; int3 and int2, which are
 // simulated. Error: another word.
 Result<WeightType> find_weight_type(std::string_view name);
 
-// What embedding and head become where the other matrices become `type`: Q8_0 where those have fewer bits. A token's
-// row meets every position, and its error no sum that would even it out (docs/quantization.md).
+// What embedding and head become where the other matrices become `type`: Q8_0 where those have fewer bits
+// (docs/experiments.md says what it buys).
 WeightType embedding_type_of(const WeightType& type);
 
 struct GroupGrid {
