@@ -189,7 +189,7 @@ TEST(Parallel, TransposedBf16ProductsEqualTheSumOverTheOutputs) {
 
 // Two followers, of some rows each, against separate calls in the same order; and dx with the same ones.
 TEST(Parallel, FollowersAddToTheirProductAfterIt) {
-  const int64_t rows = 230, panels = 7, depth = 600, rank = 16, width = panels * kPanel;
+  const int64_t rows = 230, panels = 7, depth = 592, rank = 16, width = panels * kPanel;
   const Floats a = noise(rows * depth, 1), b = noise(width * depth, 2), u = noise(rows * rank, 3);
   const Floats low = noise(rank * width, 4);
   Matmul m{.a = a.data(), .a_row = depth, .b = b.data(), .b_panel = depth * kPanel, .c_row = width};
