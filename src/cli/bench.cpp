@@ -72,6 +72,7 @@ Result<Json> run_bench(const ModelOptions& options) {
                           {"roof_gflops_again", again.float32_gflops},
                           {"roof_bf16_gflops", roof.bf16_gflops},
                           {"roof_int8_gops", roof.int8_gops},
+                          {"roof_int4_gops", roof.int4_gops},
                           {"roof_dram_gbs", roof.dram_read_gbs},
                           {"gemm_gflops", product.gflop / product.seconds},
                           {"gemm_fraction", product.gflop / product.seconds / roof.float32_gflops},
@@ -99,9 +100,10 @@ void print_bench(const Json& b) {
   auto number = [&](const char* name) { return b[name].get<double>(); };
   fmt::print(
       "roof            {:8.1f} GFLOP/s float32 on {} threads ({} kernels; {:.1f} after the run), {:.1f} bfloat16, "
-      "{:.1f} int8, {:.1f} GB/s from memory\n",
+      "{:.1f} int8 ({:.1f} with codes of 4 bits), {:.1f} GB/s from memory\n",
       number("roof_gflops"), b["machine"]["cores"].get<int>(), b["machine"]["kernels"].get<std::string>(),
-      number("roof_gflops_again"), number("roof_bf16_gflops"), number("roof_int8_gops"), number("roof_dram_gbs"));
+      number("roof_gflops_again"), number("roof_bf16_gflops"), number("roof_int8_gops"), number("roof_int4_gops"),
+      number("roof_dram_gbs"));
   fmt::print("GEMM            {:8.1f} GFLOP/s             {:3.0f}% of the roof   512 x 2048 x 2048, float32\n",
              number("gemm_gflops"), 100 * number("gemm_fraction"));
   fmt::print("GEMM            {:8.1f} GFLOP/s             {:3.0f}% of the roof   512 x 2048 x 2048, bfloat16\n",

@@ -35,6 +35,7 @@ struct Sizes {
   int64_t tokens, rank;
   Keep keep;
   int threads;
+  bool dora;
 };
 
 // With buffers, or without them to learn their sizes.
@@ -57,6 +58,10 @@ Layout lay_out(const Sizes& sizes, float* layers, float* hidden_states, float* w
   at.first.attention = carve.take(tokens * q);
   at.first.log_sum = carve.take(tokens * c.heads);
   at.first.middle = carve.take(tokens * hidden);
+  if (trains && sizes.dora && !c.fused_qkv) {
+    at.first.k = carve.take(tokens * kv);
+    at.first.v = carve.take(tokens * kv);
+  }
   if (c.mlp == files::MlpKind::kSwiGlu) at.first.gate = carve.take(tokens * inner);
   at.first.up = carve.take(tokens * inner);
   for (const Linear linear : linears_of(c)) at.first.u[static_cast<int>(linear)] = carve.take(tokens * sizes.rank);
@@ -74,7 +79,7 @@ Layout lay_out(const Sizes& sizes, float* layers, float* hidden_states, float* w
   s.normed = s.projected = s.dh = work.take(tokens * hidden);
   Carver narrow = work;
   s.act = s.dact = work.take(tokens * inner);
-  s.dattention = s.dq = narrow.take(tokens * q);
+  s.dattention = narrow.take(tokens * q);
   if (c.fused_qkv) {
     s.kv_row = padded(c.heads * c.head_dim + 2 * c.kv_heads * c.head_dim);
     s.qkv = narrow.take(tokens * s.kv_row);
@@ -85,6 +90,7 @@ Layout lay_out(const Sizes& sizes, float* layers, float* hidden_states, float* w
     s.k = s.dk = narrow.take(tokens * kv);
     s.v = s.dv = narrow.take(tokens * kv);
   }
+  if (trains) s.dq = narrow.take(tokens * q);
   work.used = std::max(work.used, narrow.used);
   s.cosine = work.take(tokens * rotated_pairs(c));
   s.sine = work.take(tokens * rotated_pairs(c));
@@ -112,16 +118,15 @@ void grow(const Context& context, const std::string& role, const char* name, int
 }
 
 int64_t magnitude_floats(const files::ModelConfig& c, int64_t tokens) {
-  const int64_t kv = c.kv_heads * c.head_dim,
-                inner = (c.mlp == files::MlpKind::kSwiGlu ? 2 : 1) * padded(c.intermediate_size);
-  return tokens * std::max(inner, c.fused_qkv ? padded(c.heads * c.head_dim + 2 * kv) : 2 * padded(kv));
+  const int64_t inner = (c.mlp == files::MlpKind::kSwiGlu ? 2 : 1) * padded(c.intermediate_size);
+  return tokens * std::max(inner, c.fused_qkv ? padded((c.heads + 2 * c.kv_heads) * c.head_dim) : 0);
 }
 
 }  // namespace
 
 int64_t activation_bytes(const files::ModelConfig& config, Dtype dtype, int64_t tokens, int64_t max_padded_rank,
                          Keep keep, int threads, bool dora) {
-  const Layout at = lay_out({config, dtype, tokens, max_padded_rank, keep, threads}, nullptr, nullptr, nullptr);
+  const Layout at = lay_out({config, dtype, tokens, max_padded_rank, keep, threads, dora}, nullptr, nullptr, nullptr);
   const int64_t magnitudes = dora && keep != Keep::kOneLayer ? magnitude_floats(config, tokens) : 0;
   return 4 * (at.layers + at.hidden + at.work + magnitudes) + 2 * at.rounded + at.quantized;
 }
@@ -143,10 +148,10 @@ Keep Activations::keep_of(int64_t tokens) const {
   return bytes <= most_bytes_ ? Keep::kAllLayers : Keep::kLayerInputs;
 }
 
-void Activations::reserve(int64_t tokens) {
+void Activations::reserve(int64_t tokens, bool dora) {
   kept_ = keep_of(tokens);
   tokens_ = tokens;
-  const Sizes sizes{config_, dtype_, tokens, rank_, kept_, context_.pool.threads()};
+  const Sizes sizes{config_, dtype_, tokens, rank_, kept_, context_.pool.threads(), dora};
   const Layout needed = lay_out(sizes, nullptr, nullptr, nullptr);
   grow(context_, role_, "activations", needed.layers, layers_);
   grow(context_, role_, "hidden states", needed.hidden, hidden_);
@@ -156,6 +161,8 @@ void Activations::reserve(int64_t tokens) {
   Layout at = lay_out(sizes, layers_.data(), hidden_.data(), work_.data());
   at.scratch.rounded.bf16 = rounded_.data();
   at.scratch.rounded.int8 = quantized_.data();
+  keeps_kv_ = at.first.k != nullptr;
+  if (!keeps_kv_) at.first.k = at.scratch.k, at.first.v = at.scratch.v;
   first_ = at.first;
   scratch_ = at.scratch;
   final_input_ = at.final_input;
@@ -179,6 +186,7 @@ LayerActivations Activations::layer(int64_t layer) {
     if (*pointer != nullptr) *pointer += shift;
   for (float*& u : a.u)
     if (u != nullptr) u += shift;
+  if (keeps_kv_) a.k += shift, a.v += shift;
   return a;
 }
 

@@ -17,6 +17,7 @@ struct LayerActivations {
   float* attention;                      // before o_proj [heads·head_dim]
   float* log_sum;                        // [heads]
   float* middle;                         // residual stream after attention [hidden]
+  float *k, *v;                          // after the rotation, unrounded; kept for DoRA only [kv_heads·head_dim]
   float *gate, *up;                      // [intermediate]; the backward pass leaves their gradients here. gate: or null
   std::array<float*, kLinears> u;        // s·A x of each linear that the model has [max padded rank]
   float *attention_factor, *mlp_factor;  // 1/rms [1]
@@ -36,9 +37,9 @@ class Activations {
   Activations(const Context& context, std::string role, const Model& model, int64_t max_padded_rank, Keep keep,
               int64_t most_bytes = kNoLimit);
 
-  Keep keep_of(int64_t tokens) const;  // what a batch of so many tokens keeps
-  void reserve(int64_t tokens);
-  Keep keep() const { return kept_; }  // since the last reserve()
+  Keep keep_of(int64_t tokens) const;               // what a batch of so many tokens keeps
+  void reserve(int64_t tokens, bool dora = false);  // dora: some row has it
+  Keep keep() const { return kept_; }               // since the last reserve()
   LayerActivations layer(int64_t layer);
   float* hidden() { return hidden_.data(); }     // after the final norm [tokens, padded(hidden)]
   float* final_input() { return final_input_; }  // before it
@@ -61,8 +62,8 @@ class Activations {
   };
   const Scratch& scratch() const { return scratch_; }
 
-  // Space for the gradients of gate and up, or of k and v (qkv), where DoRA needs them beside the outputs (linear.h).
-  // Taken by the first call.
+  // Space for the gradients of gate and up, or of qkv, where DoRA needs them beside the outputs (linear.h). Taken by
+  // the first call.
   float* magnitudes();
 
  private:
@@ -73,6 +74,7 @@ class Activations {
   int64_t rank_;
   Keep keep_, kept_;
   int64_t most_bytes_;
+  bool keeps_kv_ = false;
   int64_t tokens_ = 0, input_stride_ = 0, layer_stride_ = 0;
   Buffer layers_, hidden_, work_, magnitudes_;
   Bf16Buffer rounded_;

@@ -1,7 +1,10 @@
 #include "engine/attention.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <limits>
+#include <thread>
 #include <vector>
 
 #include "base/math.h"
@@ -68,6 +71,11 @@ struct Tile {
   int64_t first, tokens, position, rows;  // first token in the batch, its position, rows = tokens·group
 };
 
+// Of keys, that some row of the tile sees.
+int64_t blocks_of(const Tile& tile) {
+  return (tile.position + tile.tokens - 1) / kPageTokens + 1;
+}
+
 void forward_tile(const Kernels& kernels, const files::ModelConfig& c, const Shape& s, const Segment& segment,
                   const Tile& tile, int64_t kv_head, KvPool& kv, int64_t layer, const AttentionTensors& tensors,
                   float* scratch) {
@@ -81,8 +89,7 @@ void forward_tile(const Kernels& kernels, const files::ModelConfig& c, const Sha
   std::fill_n(sum, tile.rows * s.width, 0.0f);
   std::fill_n(maximum, tile.rows, -INFINITY);
   std::fill_n(total, tile.rows, 0.0f);
-  const int64_t blocks = (tile.position + tile.tokens - 1) / kPageTokens + 1;
-  for (int64_t block = 0; block < blocks; ++block) {
+  for (int64_t block = 0; block < blocks_of(tile); ++block) {
     const int32_t page = segment.pages[block];
     const float* keys = kv.keys(kernels, page, layer, kv_head, widened);
     kernels.matmul(score_product(q, keys, s, tile.rows, scores));
@@ -182,6 +189,28 @@ void for_tiles(const Segment& segment, const Shape& s, Function&& function) {
   }
 }
 
+// A backward pass takes a family's key-value head as one task, or, where the last ones would leave threads idle, as two
+// with half of the keys each, one after the other: what they add up, and in which order, is the same.
+int64_t parts_of(int64_t groups, int64_t threads) {
+  return groups > threads && groups < 4 * threads && groups % threads != 0 ? 2 : 1;
+}
+constexpr int64_t kAllBlocks = std::numeric_limits<int64_t>::max();
+
+// The block of keys before which half of a family's work lies.
+int64_t middle_block(std::span<const Segment> segments, const Shape& s) {
+  std::vector<int64_t> rows;  // that see a block
+  int64_t work = 0;
+  for (const Segment& segment : segments)
+    for_tiles(segment, s, [&](const Tile& tile) {
+      rows.resize(std::max(rows.size(), static_cast<size_t>(blocks_of(tile))));
+      for (int64_t block = 0; block < blocks_of(tile); ++block) rows[block] += tile.rows;
+      work += blocks_of(tile) * tile.rows;
+    });
+  int64_t middle = 0;
+  for (int64_t before = 0; 2 * before < work; ++middle) before += rows[middle];
+  return middle;
+}
+
 }  // namespace
 
 int64_t attention_scratch_floats(const files::ModelConfig& config) {
@@ -200,6 +229,10 @@ void attention_forward(const Context& context, const files::ModelConfig& config,
   std::vector<Task> tasks;
   for (const Segment& segment : batch.segments)
     for_tiles(segment, s, [&](const Tile& tile) { tasks.push_back({&segment, tile}); });
+  // The longest first, so that the threads finish together.
+  std::stable_sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) {
+    return (a.tile.position + a.tile.tokens) * a.tile.tokens > (b.tile.position + b.tile.tokens) * b.tile.tokens;
+  });
   const int64_t scratch_floats = attention_scratch_floats(config);
   context.pool.run(static_cast<int64_t>(tasks.size()) * config.kv_heads, [&](int64_t i, int thread) {
     const Task& task = tasks[i / config.kv_heads];
@@ -214,8 +247,13 @@ void attention_backward(const Context& context, const files::ModelConfig& config
   const Shape s = shape_of(config);
   const Kernels& kernels = context.kernels;
   const int64_t scratch_floats = attention_scratch_floats(config);
-  auto backward_segment = [&](const Segment& segment, int64_t kv_head, float* mine) {
+  const auto groups = static_cast<int64_t>(batch.families.size()) * config.kv_heads;
+  const int64_t parts = parts_of(groups, context.pool.threads());
+  // Blocks [first, end) of the keys. What earlier blocks have added to dq is there.
+  auto backward_segment = [&](const Segment& segment, int64_t kv_head, int64_t first, int64_t end, float* mine) {
     for_tiles(segment, s, [&](const Tile& tile) {
+      const int64_t last = std::min(end, blocks_of(tile));
+      if (first >= last) return;
       const BackwardScratch w(mine, tile.rows, s.width);
       gather(config, s, tensors.q, tile.first, tile.tokens, kv_head, w.q);
       gather(config, s, dout, tile.first, tile.tokens, kv_head, w.dout);
@@ -225,9 +263,11 @@ void attention_backward(const Context& context, const files::ModelConfig& config
         w.log_sum[row] = tensors.log_sum[token * config.heads + head];
         w.delta[row] = kernels.dot(w.dout + row * s.width, w.dq + row * s.width, s.width);
       }
-      std::fill_n(w.dq, tile.rows * s.width, 0.0f);
-      const int64_t blocks = (tile.position + tile.tokens - 1) / kPageTokens + 1;
-      for (int64_t block = 0; block < blocks; ++block) {
+      if (first == 0)
+        std::fill_n(w.dq, tile.rows * s.width, 0.0f);
+      else
+        gather(config, s, dq, tile.first, tile.tokens, kv_head, w.dq);
+      for (int64_t block = first; block < last; ++block) {
         const int32_t page = segment.pages[block];
         backward_block(kernels, s, tile, block, kv.keys(kernels, page, layer, kv_head, w.widened_keys),
                        kv.values(kernels, page, layer, kv_head, w.widened_values), w, gradients.keys(page, kv_head),
@@ -235,16 +275,26 @@ void attention_backward(const Context& context, const files::ModelConfig& config
       }
       scatter(config, s, w.dq, tile.first, tile.tokens, kv_head, dq);
     });
-    if (segment.straddled_page < 0) return;
-    const int32_t own = segment.pages[segment.position / kPageTokens];
+    const int64_t straddled = segment.position / kPageTokens;
+    if (segment.straddled_page < 0 || straddled < first || straddled >= end) return;
+    const int32_t own = segment.pages[straddled];
     const int64_t floats = segment.position % kPageTokens * s.width;
     kernels.add(gradients.keys(own, kv_head), floats, gradients.keys(segment.straddled_page, kv_head));
     kernels.add(gradients.values(own, kv_head), floats, gradients.values(segment.straddled_page, kv_head));
   };
-  context.pool.run(static_cast<int64_t>(batch.families.size()) * config.kv_heads, [&](int64_t i, int thread) {
-    const Family& family = batch.families[i / config.kv_heads];
-    for (int64_t segment = family.begin; segment < family.end; ++segment)
-      backward_segment(batch.segments[segment], i % config.kv_heads, scratch + thread * scratch_floats);
+  std::vector<std::atomic<int64_t>> done(static_cast<size_t>(groups));  // parts
+  context.pool.run(groups * parts, [&](int64_t i, int thread) {
+    const int64_t part = i / groups, group = i % groups;
+    // Whoever has the part before is at work on it: tasks are taken in order.
+    while (done[group].load(std::memory_order_acquire) < part) std::this_thread::yield();
+    const Family& family = batch.families[group / config.kv_heads];
+    const std::span<const Segment> segments =
+        std::span(batch.segments).subspan(family.begin, family.end - family.begin);
+    const int64_t middle = parts == 1 ? kAllBlocks : middle_block(segments, s);
+    for (const Segment& segment : segments)
+      backward_segment(segment, group % config.kv_heads, part == 0 ? 0 : middle, part == 0 ? middle : kAllBlocks,
+                       scratch + thread * scratch_floats);
+    done[group].store(part + 1, std::memory_order_release);
   });
 }
 

@@ -33,7 +33,7 @@ struct KvGradients {
   float* values(int32_t page, int64_t kv_head) { return keys(page, kv_head) + block; }
 };
 
-// dout -> dq, which may be the same, and adds into the (zeroed) key and value gradients: within a family the
+// dout -> dq, which is not the same, and adds into the (zeroed) key and value gradients: within a family the
 // completions first, in row order, then the prompt. Families and key-value heads are independent tasks.
 void attention_backward(const Context& context, const files::ModelConfig& config, const TokenBatch& batch, KvPool& kv,
                         int64_t layer, const AttentionTensors& tensors, const float* dout, float* dq,

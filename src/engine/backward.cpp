@@ -42,13 +42,15 @@ void collect_keys(const Context& context, const files::ModelConfig& c, const Tok
   });
 }
 
-// The queries as their layer computed them, before the rotation.
-void undo_rotation(const Context& context, const files::ModelConfig& c, int64_t tokens, float* q,
+// Queries and keys as their layer computed them, before the rotation.
+void undo_rotation(const Context& context, const files::ModelConfig& c, int64_t tokens, const LayerActivations& a,
                    const Activations::Scratch& s) {
   const int64_t width = padded(c.heads * c.head_dim), pairs = rotated_pairs(c);
   if (pairs == 0) return;
   for_rows(context.pool, tokens, [&](int64_t t) {
-    context.kernels.rope(q + t * width, s.cosine + t * pairs, s.sine + t * pairs, c.heads, c.head_dim, -1.0f);
+    const float *cosine = s.cosine + t * pairs, *sine = s.sine + t * pairs;
+    context.kernels.rope(a.q + t * width, cosine, sine, c.heads, c.head_dim, -1.0f);
+    if (!c.fused_qkv) context.kernels.rope(a.k + t * s.kv_row, cosine, sine, c.kv_heads, c.head_dim, -1.0f);
   });
 }
 
@@ -143,13 +145,12 @@ void backward(const Context& context, const Model& model, std::span<const Traine
     for_rows(context.pool, tokens, [&](int64_t t) {
       norm_row(kernels, a.input + t * hidden, weights.attention_norm, epsilon, c.hidden_size, s.normed + t * hidden);
     });
-    if (dora && !stretched) undo_rotation(context, c, tokens, a.q, s);
-    float* scaled_k = dora ? activations.magnitudes() : nullptr;
-    float* scaled_v = dora ? scaled_k + tokens * padded(c.kv_heads * c.head_dim) : nullptr;
+    if (dora && !stretched) undo_rotation(context, c, tokens, a, s);
     const LinearBackward split[] = {call(Linear::kQ, s.dq, stretched ? nullptr : a.q, stretched ? a.q : s.dq),
-                                    call(Linear::kK, s.dk, nullptr, scaled_k),
-                                    call(Linear::kV, s.dv, nullptr, scaled_v)};
-    const LinearBackward fused[] = {call(Linear::kQkv, s.qkv, nullptr, scaled_k)};
+                                    call(Linear::kK, s.dk, stretched ? nullptr : a.k, stretched ? a.k : s.dk),
+                                    call(Linear::kV, s.dv, a.v, s.dv)};
+    const LinearBackward fused[] = {
+        call(Linear::kQkv, s.qkv, nullptr, dora && c.fused_qkv ? activations.magnitudes() : nullptr)};
     // Below the first layer only its norm and the embedding are left to be trained.
     const bool needed = l > 0 || embedding || at.layers[0].attention_norm >= 0;
     linears_backward(context, adapters, c.fused_qkv ? std::span<const LinearBackward>(fused) : split, s.normed, tokens,

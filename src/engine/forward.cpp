@@ -27,10 +27,10 @@ void compute_angles(const Context& context, const Rope& rope, const TokenBatch& 
 // Takes q out of qkv, where they are one, rotates q and k, and stores keys and values in their pages; then each
 // completion copies what its first page shares with its prompt's last one.
 void store_keys(const Context& context, const files::ModelConfig& c, const TokenBatch& batch, KvPool& kv, int64_t layer,
-                float* queries, const Activations::Scratch& s) {
+                const LayerActivations& a, const Activations::Scratch& s) {
   const int64_t pairs = rotated_pairs(c), width = c.heads * c.head_dim, row = padded(width);
   for_rows(context.pool, batch.tokens(), [&](int64_t t) {
-    float *q = queries + t * row, *k = s.k + t * s.kv_row;
+    float *q = a.q + t * row, *k = a.k + t * s.kv_row;
     if (s.qkv != nullptr) {
       std::copy_n(s.qkv + t * s.kv_row, width, q);
       std::fill(q + width, q + row, 0.0f);
@@ -42,7 +42,7 @@ void store_keys(const Context& context, const files::ModelConfig& c, const Token
     }
     const int64_t position = batch.positions[t];
     const int32_t page = batch.segments[batch.segment_of[t]].pages[position / kPageTokens];
-    kv.store(page, layer, position, k, s.v + t * s.kv_row);
+    kv.store(page, layer, position, k, a.v + t * s.kv_row);
   });
   const auto straddles = [](const Segment& segment) { return segment.straddled_page >= 0; };
   if (std::none_of(batch.segments.begin(), batch.segments.end(), straddles)) return;
@@ -105,11 +105,11 @@ struct Pass {
     auto call = [&](Linear linear, float* y) {
       return LinearCall{&weights[linear], layer, linear, y, a.u[static_cast<int>(linear)]};
     };
-    const LinearCall split[] = {call(Linear::kQ, a.q), call(Linear::kK, s.k), call(Linear::kV, s.v)};
+    const LinearCall split[] = {call(Linear::kQ, a.q), call(Linear::kK, a.k), call(Linear::kV, a.v)};
     const LinearCall fused[] = {call(Linear::kQkv, s.qkv)};
     linears_forward(context, adapters, c.fused_qkv ? std::span<const LinearCall>(fused) : split, s.normed, tokens,
                     s.u_row, s.rounded, dropout);
-    store_keys(context, c, batch, kv, layer, a.q, s);
+    store_keys(context, c, batch, kv, layer, a, s);
     attention_forward(context, c, batch, kv, layer, {a.q, a.attention, a.log_sum}, s.attention);
     const LinearCall o[] = {call(Linear::kO, s.projected)};
     linears_forward(context, adapters, o, a.attention, tokens, s.u_row, s.rounded, dropout);
@@ -141,7 +141,9 @@ void layer_again(const Context& context, const Model& model, std::span<const Ada
 void forward(const Context& context, const Model& model, const Rope& rope, std::span<const AdapterRange> adapters,
              const TokenBatch& batch, KvPool& kv, Activations& activations, const Dropout* dropout) {
   const files::ModelConfig& c = model.config;
-  activations.reserve(batch.tokens());
+  activations.reserve(batch.tokens(), std::any_of(adapters.begin(), adapters.end(), [](const AdapterRange& range) {
+                        return range.adapter != nullptr && range.adapter->config.use_dora;
+                      }));
   const Pass pass{context, model, adapters, batch, kv, activations, dropout};
   compute_angles(context, rope, batch, pass.s);
   float* u = activations.layer(0).u[static_cast<int>(linears_of(c).front())];

@@ -114,22 +114,26 @@ void transpose_head_block(const Kernels& kernels, const PackedMatrix& head, int6
   kernels.bf16_transpose_block(head.pairs.data() + panel * head.panel_size() + column * kPanel, to);
 }
 
-// product [rows, 16] = dlogits [rows, 512]·W of 16 columns of W and this block of the vocabulary.
+// Panels of W's columns that are transposed at a time: whole register tiles, which stay in the second-level cache.
+constexpr int64_t kColumnPanels = 3;
+
+// product [rows, 48] = dlogits [rows, 512]·W of some panels of W's columns and this block of the vocabulary.
 template <typename Number, typename Product>
 void block_product(const Kernels& kernels, const PackedMatrix& head, const Number* dlogits, Product product,
                    int64_t first, int64_t column) {
-  alignas(64) Number panel[kVocabularyBlock * kPanel];
+  alignas(64) Number columns[kColumnPanels][kVocabularyBlock * kPanel];
   for (int64_t row = 0; row < product.depth; row += kPanel)
-    transpose_head_block(kernels, head, (first + row) / kPanel, column, panel + row * kPanel);
+    for (int64_t p = 0; p < product.panels; ++p)
+      transpose_head_block(kernels, head, (first + row) / kPanel, column + p * kPanel, columns[p] + row * kPanel);
   product.a = dlogits;
   product.a_row = kVocabularyBlock;
-  product.b = panel;
-  product.c_row = kPanel;
-  product.panels = 1;
+  product.b = columns[0];
+  product.b_panel = kVocabularyBlock * kPanel;
+  product.c_row = kColumnPanels * kPanel;
   run_matmul(kernels, product);
 }
 
-// dhidden [rows, in] += dlogits [rows, 512]·W of this block, 16 columns of W at a time. At most kChunkRows rows.
+// dhidden [rows, in] += dlogits [rows, 512]·W of this block. At most kChunkRows rows.
 // Blocks are added in double: tens of thousands of unlikely tokens pull every row the same way, each by less than half
 // a unit of the likely ones' sum, so one float chain would lose them all (1e-3 of SmolLM2's gradients).
 void block_input_gradient(const Kernels& kernels, const PackedMatrix& head, const float* dlogits, int64_t rows,
@@ -142,16 +146,21 @@ void block_input_gradient(const Kernels& kernels, const PackedMatrix& head, cons
     for (int64_t i = 0; i < rows; ++i)
       kernels.round_bf16(dlogits + i * kVocabularyBlock, depth, rounded.data() + i * kVocabularyBlock);
   }
-  alignas(64) float product[kChunkRows * kPanel];
-  for (int64_t column = 0; column < width; column += kPanel) {
+  alignas(64) float product[kChunkRows * kColumnPanels * kPanel];
+  for (int64_t column = 0, panels = 0; column < width; column += panels * kPanel) {
+    panels = std::min(kColumnPanels, (width - column) / kPanel);
+    const auto fill = [&](auto part) {
+      part.c = product;
+      part.rows = rows, part.panels = panels, part.depth = depth;
+      return part;
+    };
     if (whole)
-      block_product(kernels, head, dlogits, Matmul{.c = product, .rows = rows, .depth = depth}, first, column);
+      block_product(kernels, head, dlogits, fill(Matmul()), first, column);
     else
-      block_product(kernels, head, rounded.data(), Bf16Matmul{.c = product, .rows = rows, .depth = depth}, first,
-                    column);
+      block_product(kernels, head, rounded.data(), fill(Bf16Matmul()), first, column);
     for (int64_t i = 0; i < rows; ++i)
-      for (int64_t j = 0; j < kPanel; ++j)
-        dhidden[i * width + column + j] += static_cast<double>(product[i * kPanel + j]);
+      for (int64_t j = 0; j < panels * kPanel; ++j)
+        dhidden[i * width + column + j] += static_cast<double>(product[i * kColumnPanels * kPanel + j]);
   }
 }
 
@@ -189,8 +198,18 @@ RowStatistics row_statistics(const Kernels& kernels, const float* logits, int64_
   return finish(state);
 }
 
+int64_t kept_rows(int64_t rows, int64_t vocabulary) {
+  constexpr int64_t kMostFloats = int64_t{8} << 20;
+  return std::min(rows, kMostFloats / kept_floats(1, vocabulary));
+}
+
+int64_t kept_floats(int64_t kept_rows, int64_t vocabulary) {
+  return kept_rows * ((vocabulary + kVocabularyBlock - 1) / kVocabularyBlock * kVocabularyBlock);
+}
+
 HeadOutput head_forward(const Context& context, const PackedMatrix& head, const float* hidden,
-                        std::span<const HeadRow> rows, double temperature, const std::optional<HeadAdapter>& adapter) {
+                        std::span<const HeadRow> rows, double temperature, const std::optional<HeadAdapter>& adapter,
+                        const KeptLogits& kept) {
   CHECK(temperature > 0);
   const auto inverse = static_cast<float>(1.0 / temperature);
   HeadOutput out;
@@ -209,12 +228,15 @@ HeadOutput head_forward(const Context& context, const PackedMatrix& head, const 
         adapter ? adapter->down(context.kernels, input.hidden.data(), n) : std::vector<float>();
     std::vector<HeadState> states(n, initial_head_state());
     for (int64_t first = 0; first < head.out; first += kVocabularyBlock) {
-      const int64_t count = block_logits(context.kernels, head, input, 0, n, first, logits.data());
-      if (adapter)
-        adapter->up(context.kernels, u.data(), n, first, padded(count) / kPanel, logits.data(), kVocabularyBlock);
-      for (int64_t i = 0; i < n; ++i)
-        context.kernels.head_block(logits.data() + i * kVocabularyBlock, count, first, inverse,
-                                   rows[chunk.begin + i].target, &states[i]);
+      const bool keeps = kept.holds(chunk.end - 1);
+      float* block = keeps ? kept.at(first, chunk.begin) : logits.data();
+      const int64_t count = block_logits(context.kernels, head, input, 0, n, first, block);
+      if (adapter) adapter->up(context.kernels, u.data(), n, first, padded(count) / kPanel, block, kVocabularyBlock);
+      for (int64_t i = 0; i < n; ++i) {
+        const float* of_row = block + i * kVocabularyBlock;
+        context.kernels.head_block(of_row, count, first, inverse, rows[chunk.begin + i].target, &states[i]);
+        if (!keeps && kept.holds(chunk.begin + i)) std::copy_n(of_row, count, kept.at(first, chunk.begin + i));
+      }
     }
     for (int64_t i = 0; i < n; ++i) {
       const RowStatistics row = finish(states[i]);
@@ -240,7 +262,7 @@ void plan_head_backward(const Context& context, const PackedMatrix& head, int64_
 void head_backward(const Context& context, const PackedMatrix& head, const float* hidden, std::span<const HeadRow> rows,
                    double temperature, const HeadOutput& forward, std::span<const float> dlogprob,
                    std::span<const float> dentropy, float* dhidden, float* dweight,
-                   const std::optional<HeadAdapter>& adapter) {
+                   const std::optional<HeadAdapter>& adapter, const KeptLogits& kept) {
   const auto inverse = static_cast<float>(1.0 / temperature);
   const int64_t width = padded(head.in);
   std::vector<int64_t> live;
@@ -264,13 +286,21 @@ void head_backward(const Context& context, const PackedMatrix& head, const float
   auto backward_block = [&](const Chunk& chunk, int64_t first) {
     const int64_t n = chunk.end - chunk.begin;
     float* block = logits.data() + chunk.begin * kVocabularyBlock;
-    const int64_t ids = block_logits(context.kernels, head, input, chunk.begin, n, first, block);
+    const int64_t ids = std::min(kVocabularyBlock, head.out - first);
     const int64_t at_rank = adapter ? chunk.begin * adapter->rank() : 0;
-    if (adapter)
-      adapter->up(context.kernels, u.data() + at_rank, n, first, padded(ids) / kPanel, block, kVocabularyBlock);
+    const int64_t known = std::count_if(live.begin() + chunk.begin, live.begin() + chunk.end,
+                                        [&](int64_t row) { return kept.holds(row); });
+    if (known < n) {  // rows are in order: the last ones are not kept
+      float* rest = block + known * kVocabularyBlock;
+      block_logits(context.kernels, head, input, chunk.begin + known, n - known, first, rest);
+      if (adapter)
+        adapter->up(context.kernels, u.data() + at_rank + known * adapter->rank(), n - known, first,
+                    padded(ids) / kPanel, rest, kVocabularyBlock);
+    }
     for (int64_t i = 0; i < n; ++i) {
       const int64_t row = live[chunk.begin + i];
       float* of_row = block + i * kVocabularyBlock;
+      if (i < known) std::copy_n(kept.at(first, row), ids, of_row);
       context.kernels.head_block_backward(of_row, ids, first, inverse, rows[row].target,
                                           {forward.log_sums[row], forward.entropy[row], dlogprob[row], dentropy[row]});
       std::fill(of_row + ids, of_row + padded(ids), 0.0f);

@@ -1,4 +1,5 @@
-// The fused head: hidden states to log-probabilities and entropies without ever holding [tokens, vocabulary].
+// The fused head: hidden states to log-probabilities and entropies without holding [tokens, vocabulary], but for the
+// logits of a few rows that are kept for the way back.
 //
 // The vocabulary passes in blocks of 512; each row keeps running statistics (HeadState). The sampler, which needs whole
 // rows of logits, runs the same statistics over the same blocks, so its log-probabilities have the same bits.
@@ -43,11 +44,24 @@ RowStatistics finish(const HeadState& state);
 RowStatistics row_statistics(const Kernels& kernels, const float* logits, int64_t vocabulary, float inverse_temperature,
                              int64_t target);
 
+// Logits that head_forward leaves to head_backward, which computes those of later rows again: of the first `rows` rows,
+// block by block of the vocabulary, [rows, 512] each. The same bits either way.
+struct KeptLogits {
+  float* data = nullptr;
+  int64_t rows = 0;
+  int64_t first = 0;  // what a call counts as row 0
+  bool holds(int64_t row) const { return first + row < rows; }
+  float* at(int64_t first_id, int64_t row) const { return data + first_id * rows + (first + row) * kVocabularyBlock; }
+};
+// How many of `rows` rows are kept, within 32 MB; and the floats they take.
+int64_t kept_rows(int64_t rows, int64_t vocabulary);
+int64_t kept_floats(int64_t kept_rows, int64_t vocabulary);
+
 // head: [vocabulary, hidden]; hidden: [*, padded(hidden)]. adapter: what a LoRA pair adds to the logits, here and
 // below.
 HeadOutput head_forward(const Context& context, const PackedMatrix& head, const float* hidden,
                         std::span<const HeadRow> rows, double temperature,
-                        const std::optional<HeadAdapter>& adapter = std::nullopt);
+                        const std::optional<HeadAdapter>& adapter = std::nullopt, const KeptLogits& kept = {});
 
 // Of a planned ledger: allocates, and lets go of, what head_forward and head_backward of `rows` rows hold while they
 // run.
@@ -56,12 +70,11 @@ void plan_head_backward(const Context& context, const PackedMatrix& head, int64_
 
 // d loss / d logprob and d loss / d entropy of each row -> adds into dhidden [*, padded(hidden)]. Rows that share a
 // hidden state add in the order of `rows`. Where dweight is not null, the head's own gradient is added into it, laid
-// out as head.data, rows in their order. Recomputes the logits block by block. Rows with both coefficients 0 are
-// skipped.
+// out as head.data, rows in their order. kept: as the forward left it. Rows with both coefficients 0 are skipped.
 void head_backward(const Context& context, const PackedMatrix& head, const float* hidden, std::span<const HeadRow> rows,
                    double temperature, const HeadOutput& forward, std::span<const float> dlogprob,
                    std::span<const float> dentropy, float* dhidden, float* dweight,
-                   const std::optional<HeadAdapter>& adapter = std::nullopt);
+                   const std::optional<HeadAdapter>& adapter = std::nullopt, const KeptLogits& kept = {});
 
 // Whole rows of logits [rows, padded(vocabulary)] for the sampler.
 void head_logits(const Context& context, const PackedMatrix& head, const float* hidden, int64_t rows, float* logits,

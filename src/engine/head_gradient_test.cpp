@@ -79,5 +79,51 @@ TEST(HeadGradient, UnlikelyTokensAreNotLost) {
   }
 }
 
+// All logits kept, those of some rows, of a call that starts behind the first row, or none: the same bits.
+TEST(HeadGradient, KeptLogitsChangeNoBit) {
+  files::ModelConfig config = testing::tiny_config();
+  config.vocab_size = 1300;  // three blocks, the last one partial
+  for (const char* dtype : {"float32", "bfloat16", "int8"}) {
+    Bench bench(2, "", testing::dtype_of(dtype));
+    const Model model = bench.random_model(3, config);
+    const int64_t width = padded(config.hidden_size), rows = 230;
+    std::vector<float> hidden(static_cast<size_t>(rows * width), 0.0f), dlogprob(rows), dentropy(rows);
+    std::vector<HeadRow> head_rows;
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t i = 0; i < config.hidden_size; ++i)
+        hidden[row * width + i] =
+            static_cast<float>(random_uniform({2, RngStream::kData, 3, 0}, row * width + i) - 0.5);
+      head_rows.push_back({row, static_cast<int32_t>(5 * row)});
+      dlogprob[row] = row % 3 == 1 ? 0.0f : 0.1f * static_cast<float>(row % 7);
+      dentropy[row] = row % 3 == 1 ? 0.0f : 0.01f;
+    }
+    std::vector<float> expected;
+    HeadOutput expected_output;
+    for (const int64_t count : {int64_t{0}, int64_t{1}, int64_t{100}, int64_t{229}, rows, rows + 50}) {
+      const int64_t first = count > rows ? 50 : 0;
+      std::vector<float> logits(static_cast<size_t>(kept_floats(count, config.vocab_size)));
+      const KeptLogits kept{logits.data(), count, first};
+      std::vector<float> gradient(hidden.size(), 0.0f);
+      const HeadOutput output =
+          head_forward(*bench.context, model.head_matrix(), hidden.data(), head_rows, 0.9, std::nullopt, kept);
+      head_backward(*bench.context, model.head_matrix(), hidden.data(), head_rows, 0.9, output, dlogprob, dentropy,
+                    gradient.data(), nullptr, std::nullopt, kept);
+      if (count == 0) expected = gradient, expected_output = output;
+      EXPECT_EQ(output.logprobs, expected_output.logprobs) << dtype << ' ' << count;
+      EXPECT_EQ(gradient, expected) << dtype << ' ' << count;
+      if (count == 0) continue;
+      // What is kept is read.
+      std::fill(logits.begin(), logits.end(), 0.0f);
+      head_backward(*bench.context, model.head_matrix(), hidden.data(), head_rows, 0.9, output, dlogprob, dentropy,
+                    gradient.data(), nullptr, std::nullopt, kept);
+      for (size_t i = 0; i < expected.size(); ++i) expected[i] *= 2;
+      EXPECT_NE(gradient, expected) << dtype << ' ' << count;
+      for (size_t i = 0; i < expected.size(); ++i) expected[i] /= 2;
+    }
+    EXPECT_EQ(kept_rows(1000000, 49152), 170);
+    EXPECT_EQ(kept_rows(7, 49152), 7);
+  }
+}
+
 }  // namespace
 }  // namespace candor::engine

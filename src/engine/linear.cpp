@@ -85,24 +85,15 @@ std::vector<Matmul> to_input(const Adapted& a, const float* du, int64_t u_row, f
 }
 
 // y = m/n ⊙ y of the rows with DoRA, then the biases.
-void finish_rows(const Context& context, std::span<const Adapted> adapted, std::span<const LinearCall> calls,
-                 int64_t rows) {
-  const bool biased = std::any_of(calls.begin(), calls.end(), [](auto& call) { return !call.weight->bias.empty(); });
-  const bool dora = std::any_of(adapted.begin(), adapted.end(), [](auto& a) { return a.pair->dora(); });
-  if (dora || biased)
-    for_rows(context.pool, rows, [&](int64_t row) {
-      for (const Adapted& a : adapted) {
-        if (!a.pair->dora() || row < a.range->begin || row >= a.range->end) continue;
-        const int64_t out = padded(a.pair->out);
-        const float* gain = a.packed(a.pair->gain);
-        float* y = calls[a.call].y + row * out;
-        for (int64_t j = 0; j < out; ++j) y[j] *= gain[j];
-      }
-      for (const LinearCall& call : calls) {
-        const Buffer& bias = call.weight->bias;
-        if (!bias.empty()) context.kernels.add(bias.data(), bias.size(), call.y + row * bias.size());
-      }
-    });
+std::vector<Finish> finishes_of(std::span<const Adapted> adapted, std::span<const LinearCall> calls, int64_t rows) {
+  std::vector<Finish> finishes;
+  for (const Adapted& a : adapted)
+    if (float* y = calls[a.call].y; y != nullptr && a.pair->dora())
+      finishes.push_back({.of = y, .row = a.range->begin, .rows = a.rows(), .gain = a.packed(a.pair->gain)});
+  for (const LinearCall& call : calls)
+    if (call.y != nullptr && !call.weight->bias.empty())
+      finishes.push_back({.of = call.y, .rows = rows, .bias = call.weight->bias.data()});
+  return finishes;
 }
 
 }  // namespace
@@ -114,39 +105,35 @@ void linears_forward(const Context& context, std::span<const AdapterRange> adapt
   for (const LinearCall& call : calls)
     if (call.y != nullptr) base.push_back({call.weight, call.y});
   const std::vector<Adapted> adapted = adapted_calls(adapters, calls);
-  std::vector<Matmul> first;     // what reads x
-  std::vector<Follower> second;  // what reads u
+  Beside beside;
   for (const Adapted& a : adapted) {
     const LinearCall& call = calls[a.call];
     const int64_t in = padded(a.pair->in);
-    first.push_back({.a = x + a.range->begin * in,
-                     .a_row = in,
-                     .b = a.packed(a.pair->a_packed),
-                     .b_panel = in * kPanel,
-                     .c = call.u + a.range->begin * u_row,
-                     .c_row = u_row,
-                     .rows = a.rows(),
-                     .panels = a.pair->all_ranks() / kPanel,
-                     .depth = in});
-    if (call.y != nullptr) second.push_back({call.y, a.range->begin, from_rank(a, call.u, u_row, call.y)});
+    Matmul to_rank{.a = x + a.range->begin * in,
+                   .a_row = in,
+                   .b = a.packed(a.pair->a_packed),
+                   .b_panel = in * kPanel,
+                   .c = call.u + a.range->begin * u_row,
+                   .c_row = u_row,
+                   .rows = a.rows(),
+                   .panels = a.pair->all_ranks() / kPanel,
+                   .depth = in};
     if (const auto mask = mask_of(a, dropout)) {  // one after the other through the one scratch
       mask->apply(context, a.range->begin, a.range->end, in, x, dropout->scratch);
-      Matmul trained = first.back();
+      Matmul trained = to_rank;
       trained.a = dropout->scratch + a.range->begin * in;
       trained.panels = padded(a.pair->rank) / kPanel;
       run_matmuls(context.pool, context.kernels, {&trained, 1});
       // PiSSA's start belongs to the base, and sees all of x.
-      Matmul& start = first.back();
-      start.b += padded(a.pair->rank) * in;
-      start.c += padded(a.pair->rank);
-      start.panels -= trained.panels;
-      if (start.panels == 0) first.pop_back();
+      to_rank.b += padded(a.pair->rank) * in;
+      to_rank.c += padded(a.pair->rank);
+      to_rank.panels -= trained.panels;
     }
+    if (to_rank.panels > 0) beside.before.add(to_rank);
+    if (call.y != nullptr) beside.followers.push_back({call.y, a.range->begin, from_rank(a, call.u, u_row, call.y)});
   }
-  run_matmuls(context.pool, context.kernels, first);
-  if (base.empty()) return;
-  matrices_forward(context, base, x, rows, rounded, std::move(second));
-  finish_rows(context, adapted, calls, rows);
+  beside.finishes = finishes_of(adapted, calls, rows);
+  matrices_forward(context, base, x, rows, rounded, std::move(beside));
 }
 
 namespace {
@@ -155,15 +142,15 @@ namespace {
 void compute_again(const Context& context, std::span<const Adapted> dora, std::span<const LinearBackward> calls,
                    const float* x, int64_t rows, int64_t u_row, const RoundedScratch& rounded) {
   std::vector<ForwardProduct> base;
-  std::vector<Follower> second;
+  Beside beside;
   for (size_t i = 0; i < calls.size(); ++i) {
     if (calls[i].y != nullptr || std::none_of(dora.begin(), dora.end(), [&](auto& a) { return a.call == i; })) continue;
     base.push_back({calls[i].weight, calls[i].scaled});
     for (const Adapted& a : dora)
       if (a.call == i)
-        second.push_back({calls[i].scaled, a.range->begin, from_rank(a, calls[i].u, u_row, calls[i].scaled)});
+        beside.followers.push_back({calls[i].scaled, a.range->begin, from_rank(a, calls[i].u, u_row, calls[i].scaled)});
   }
-  if (!base.empty()) matrices_forward(context, base, x, rows, rounded, std::move(second));
+  if (!base.empty()) matrices_forward(context, base, x, rows, rounded, std::move(beside));
 }
 
 // dm += Σ over the range's rows of dy·v/n, with v = W x + s·B(A x) computed from x, where m is 0: the forward's y says
@@ -190,7 +177,7 @@ constexpr int64_t kColumns = 1024;
 
 // dm += Σ over the range's rows of dy·v/n, and scaled = m/n ⊙ dy, of the columns [first, first + count). Where the
 // forward's y is given, v/n is (y − b)/m.
-void dora_columns(const Adapted& a, const LinearBackward& call, int64_t first, int64_t count) {
+void dora_columns(const Kernels& kernels, const Adapted& a, const LinearBackward& call, int64_t first, int64_t count) {
   const LoraPair& pair = *a.pair;
   const int64_t out = padded(pair.out);
   const bool again = call.y == nullptr;
@@ -199,25 +186,23 @@ void dora_columns(const Adapted& a, const LinearBackward& call, int64_t first, i
               *bias = again || call.weight->bias.empty() ? nullptr : call.weight->bias.data() + first,
               *v = again ? call.scaled : call.y;
   float* dm = a.range->gradients == nullptr ? nullptr : a.gradients(pair.magnitude_offset) + first;
-  float sums[kColumns] = {}, inverse[kColumns] = {}, shift[kColumns] = {};
+  float sums[kColumns] = {}, inverse[kColumns] = {};
   for (int64_t j = 0; j < count; ++j) {
     inverse[j] = divisor[j] != 0 && norm[j] > 0 ? 1.0f / divisor[j] : 0.0f;
-    if (bias != nullptr) shift[j] = bias[j];
     if (dm != nullptr) sums[j] = dm[j];
   }
-  for (int64_t t = a.range->begin; t < a.range->end; ++t) {
-    const int64_t at = t * out + first;
-    for (int64_t block = 0; block < count; block += kPanel) {
-      float dy[kPanel], y[kPanel];  // copies: the space for `scaled` may be dy's
-      std::copy_n(call.dy + at + block, kPanel, dy);
-      std::copy_n(v + at + block, kPanel, y);
-      if (call.beside != nullptr)
-        for (int64_t j = 0; j < kPanel; ++j) y[j] -= call.beside[at + block + j];
-      for (int64_t j = 0; j < kPanel; ++j) sums[block + j] += dy[j] * (y[j] - shift[block + j]) * inverse[block + j];
-      for (int64_t j = 0; j < kPanel; ++j) dy[j] *= gain[block + j];
-      std::copy_n(dy, kPanel, call.scaled + at + block);
-    }
-  }
+  const int64_t at = a.range->begin * out + first;
+  kernels.magnitude_backward({.dy = call.dy + at,
+                              .y = v + at,
+                              .beside = call.beside == nullptr ? nullptr : call.beside + at,
+                              .bias = bias,
+                              .inverse = inverse,
+                              .gain = gain,
+                              .rows = a.rows(),
+                              .stride = out,
+                              .n = count,
+                              .sums = sums,
+                              .scaled = call.scaled + at});
   if (dm != nullptr) std::copy_n(sums, count, dm);
 }
 
@@ -254,10 +239,12 @@ std::vector<const float*> through_magnitudes(const Context& context, std::span<c
   context.pool.run(static_cast<int64_t>(columns.size()), [&](int64_t i, int) {
     const Columns& c = columns[i];
     for (const Adapted& a : dora)  // in the order of the rows
-      if (a.call == c.call) dora_columns(a, calls[c.call], c.first, c.count);
+      if (a.call == c.call) dora_columns(context.kernels, a, calls[c.call], c.first, c.count);
   });
   for (size_t i = 0; i < calls.size(); ++i) {
-    if (dy[i] == calls[i].dy) continue;
+    int64_t covered = 0;
+    for (const Adapted& a : dora) covered += a.call == i ? a.rows() : 0;
+    if (covered == 0 || covered == rows) continue;
     const int64_t out = padded(calls[i].weight->out);
     for_rows(context.pool, rows, [&](int64_t row) {
       if (std::none_of(dora.begin(), dora.end(),
@@ -282,6 +269,10 @@ void linears_backward(const Context& context, std::span<const AdapterRange> adap
   const std::vector<Adapted> adapted = adapted_calls(adapters, calls);
   const std::vector<const float*> dy = through_magnitudes(context, adapted, calls, x, rows, u_row, rounded);
 
+  std::vector<InputGradient> base;
+  for (size_t i = 0; i < calls.size(); ++i) base.push_back({calls[i].weight, dy[i]});
+  Matmuls first;  // what reads dy
+  if (dx != nullptr) round_gradients(base, rows, rounded, first);
   std::vector<Matmul> to_rank, to_start;  // du of the trained ranks, and of the start's behind them
   for (const Adapted& a : adapted) {
     const int64_t rank = padded(a.pair->rank), out = padded(a.pair->out);
@@ -295,21 +286,18 @@ void linears_backward(const Context& context, std::span<const AdapterRange> adap
                        .rows = a.rows(),
                        .panels = rank / kPanel,
                        .depth = out});
+    if (a.pair->scale != 1.0f)
+      first.finishes.push_back({.of = to_rank.back().c, .rows = a.rows(), .factor = a.pair->scale});
     if (a.pair->start_rank == 0) continue;
     to_start.push_back(to_rank.back());
     to_start.back().b = a.start(a.pair->start_b);
     to_start.back().c += rank;
+    if (a.pair->scale != 1.0f)
+      first.finishes.push_back({.of = to_start.back().c, .rows = a.rows(), .factor = a.pair->scale});
   }
-  to_start.insert(to_start.begin(), to_rank.begin(), to_rank.end());
-  run_matmuls(context.pool, context.kernels, to_start);
-  if (std::any_of(adapted.begin(), adapted.end(), [](auto& a) { return a.pair->scale != 1.0f; }))
-    for_rows(context.pool, rows, [&](int64_t row) {
-      for (size_t i = 0; i < adapted.size(); ++i) {
-        const Adapted& a = adapted[i];
-        if (a.range->begin <= row && row < a.range->end)
-          context.kernels.scale(a.pair->scale, a.pair->all_ranks(), to_rank[i].c + (row - a.range->begin) * u_row);
-      }
-    });
+  first.float32 = to_rank;
+  first.float32.insert(first.float32.end(), to_start.begin(), to_start.end());
+  run_matmuls(context.pool, context.kernels, first);
   // Range after range: two may have the same adapter, and its gradients add up in row order.
   for (size_t i = 0; i < adapted.size();) {
     std::vector<Matmul> weights;
@@ -353,8 +341,6 @@ void linears_backward(const Context& context, std::span<const AdapterRange> adap
   add_weight_gradients(context, whole, rows);
   if (dx == nullptr) return;
 
-  std::vector<InputGradient> base;
-  for (size_t i = 0; i < calls.size(); ++i) base.push_back({calls[i].weight, dy[i]});
   std::vector<Follower> followers;
   for (size_t i = 0; i < adapted.size(); ++i)
     if (!mask_of(adapted[i], dropout))

@@ -70,16 +70,26 @@ struct ForwardProduct {
   const PackedMatrix* weight = nullptr;
   float* y = nullptr;  // [rows, padded(out)]
 };
-// x: [rows, padded(in)]. followers: what is then added to the y.
+// What comes with the products of one x: in the round that rounds x, what reads x as it is; then what becomes of the y.
+struct Beside {
+  Matmuls before;
+  std::vector<Follower> followers;
+  std::vector<Finish> finishes;
+};
+// x: [rows, padded(in)].
 void matrices_forward(const Context& context, std::span<const ForwardProduct> products, const float* x, int64_t rows,
-                      const RoundedScratch& scratch, std::vector<Follower> followers = {});
+                      const RoundedScratch& scratch, Beside beside = {});
 
 // One of several matrices whose dx are added up.
 struct InputGradient {
   const PackedMatrix* weight = nullptr;
   const float* dy = nullptr;  // [rows, padded(out)]
 };
-// Writes dx [rows, padded(in)] = sum of dy·W, in the order given. followers: what is then added to dx.
+// Adds to a round what rounds the dy for the products below.
+void round_gradients(std::span<const InputGradient> gradients, int64_t rows, const RoundedScratch& scratch,
+                     Matmuls& round);
+// Writes dx [rows, padded(in)] = sum of dy·W, in the order given; the dy are rounded. followers: what is then added to
+// dx.
 void matrices_input_gradient(const Context& context, std::span<const InputGradient> gradients, int64_t rows, float* dx,
                              const RoundedScratch& scratch, std::span<const Follower> followers = {});
 

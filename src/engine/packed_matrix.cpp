@@ -1,6 +1,8 @@
 #include "engine/packed_matrix.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 #include <mutex>
 #include <optional>
 
@@ -141,9 +143,14 @@ void PackedMatrix::copy_panel(const Kernels& kernels, int64_t panel, float* to) 
     return;
   }
   const uint16_t* from = pairs.data() + panel * panel_size();
-  for (int64_t k = 0; k < padded(in); ++k)
-    for (int64_t lane = 0; lane < kPanel; ++lane)
-      to[k * kPanel + lane] = bfloat16_to_float(from[k / 2 * (2 * kPanel) + 2 * lane + k % 2]);
+  for (int64_t k = 0; k < padded(in); k += 2, from += 2 * kPanel, to += 2 * kPanel) {
+    uint32_t pairs[kPanel];
+    std::memcpy(pairs, from, sizeof(pairs));
+    for (int64_t lane = 0; lane < kPanel; ++lane) {
+      to[lane] = std::bit_cast<float>(pairs[lane] << 16);
+      to[kPanel + lane] = std::bit_cast<float>(pairs[lane] & 0xffff0000u);
+    }
+  }
 }
 
 void PackedMatrix::copy_trained_row(int64_t row, float* to) const {

@@ -193,10 +193,11 @@ const HeadOutput& PolicyPass::forward(std::span<const Adapter* const> adapters, 
   const std::optional<Dropout> dropped = dropout();
   engine::forward(context_, model_, rope_, ranges, batch_, *kv_, activations_, dropped ? &*dropped : nullptr);
   output_ = {};
+  reserve_logits(static_cast<int64_t>(head_rows_.size()));
   for (const Run& run : all)
     output_.append(head_forward(context_, head_of(model_, adapters_[run.group]), activations_.hidden(),
                                 std::span(head_rows_).subspan(run.first_entry, run.entries), temperature,
-                                HeadAdapter::of(adapters_[run.group])));
+                                HeadAdapter::of(adapters_[run.group]), kept_from(run.first_entry)));
   return output_;
 }
 
@@ -265,6 +266,19 @@ const std::vector<float>& PolicyPass::values(std::span<const Adapter* const> ada
   return values_;
 }
 
+// Logits are kept where the activations of every layer are.
+void PolicyPass::reserve_logits(int64_t entries) {
+  const int64_t vocabulary = model_.config.vocab_size;
+  kept_rows_ = activations_.keep() == Keep::kAllLayers ? kept_rows(entries, vocabulary) : 0;
+  if (logits_.size() >= kept_floats(kept_rows_, vocabulary)) return;
+  logits_ = Buffer();
+  logits_ = Buffer(context_.ledger, role_, "logits", kept_floats(kept_rows_, vocabulary));
+}
+
+KeptLogits PolicyPass::kept_from(size_t first_entry) {
+  return {logits_.data(), kept_rows_, static_cast<int64_t>(first_entry)};
+}
+
 void PolicyPass::reserve_backward(int64_t tokens, int64_t pages) {
   const int64_t floats = tokens * padded(model_.config.hidden_size);
   if (dhidden_.size() < floats) {
@@ -283,13 +297,15 @@ void PolicyPass::reserve_backward(int64_t tokens, int64_t pages) {
 void PolicyPass::plan(const BatchShape& shape, const Adapter* adapter, const Trainable* trainable) {
   clear(shape.tokens);
   kv_->plan(shape.pages);
-  activations_.reserve(shape.tokens);
+  const bool dora = adapter != nullptr && adapter->config.use_dora;
+  activations_.reserve(shape.tokens, dora);
   if (trainable != nullptr) {
     if (adapter != nullptr && adapter->config.dropout > 0) reserve_dropout(shape.tokens);
     reserve_backward(shape.tokens, shape.pages);
-    if (adapter != nullptr && adapter->config.use_dora) activations_.magnitudes();
+    if (dora) activations_.magnitudes();
   }
   const PackedMatrix& head = head_of(model_, adapter);
+  reserve_logits(shape.entries);
   plan_head_forward(context_, head, shape.entries);
   if (trainable != nullptr) plan_head_backward(context_, head, shape.entries);
 }
@@ -325,7 +341,7 @@ void PolicyPass::backward(std::span<const Trained> trained, std::span<const floa
                   std::span(head_rows_).subspan(run.first_entry, run.entries), temperature_,
                   output_.slice(run.first_entry, run.entries), dlogprob.subspan(run.first_entry, run.entries),
                   dentropy.subspan(run.first_entry, run.entries), dhidden, head < 0 ? nullptr : gradients + head,
-                  HeadAdapter::of(trainable->adapter, gradients));
+                  HeadAdapter::of(trainable->adapter, gradients), kept_from(run.first_entry));
     ranges.push_back({run.begin, run.end, trainable, gradients});
   }
   backward_from_hidden(ranges);

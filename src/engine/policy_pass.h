@@ -131,6 +131,8 @@ class PolicyPass {
   std::optional<Dropout> dropout();
   void reserve_dropout(int64_t tokens);
   float* zeroed_dhidden(bool to_the_bottom);
+  void reserve_logits(int64_t entries);
+  KeptLogits kept_from(size_t first_entry);
   void reserve_backward(int64_t tokens, int64_t pages);
   void backward_from_hidden(std::span<const TrainedRange> trained);
 
@@ -146,6 +148,8 @@ class PolicyPass {
   std::vector<int32_t> pages_;  // owned by the last forward
   std::vector<HeadRow> head_rows_;
   HeadOutput output_;
+  Buffer logits_;
+  int64_t kept_rows_ = 0;  // of the last forward's entries
   std::vector<int64_t> value_rows_;
   std::vector<float> values_;
   std::vector<Run> groups_;               // one of each group

@@ -126,11 +126,14 @@ void expect_planned_bytes(const files::ModelConfig& config, Dtype dtype, bool do
       std::vector<float> gradients(static_cast<size_t>(trainable.gradient_floats)), ones(count, 1.0f);
       pass.backward(trainable, ones, ones, gradients.data());
     }
-    int64_t activations = 0, pages = 0;
+    int64_t activations = 0, pages = 0, logits = 0;
     for (const MemoryLedger::Entry& entry : bench.ledger.entries()) {
       const bool of_backward = entry.name == "d hidden states" || entry.name == "kv gradients";
-      if (entry.role == "policy" && !of_backward) (entry.name == "kv pages" ? pages : activations) += entry.bytes;
+      if (entry.role == "policy" && !of_backward)
+        (entry.name == "kv pages" ? pages : entry.name == "logits" ? logits : activations) += entry.bytes;
     }
+    const int64_t kept = keep == Keep::kAllLayers ? kept_rows(static_cast<int64_t>(count), config.vocab_size) : 0;
+    EXPECT_EQ(logits, 4 * kept_floats(kept, config.vocab_size));
     EXPECT_EQ(activations, activation_bytes(model.config, dtype, pass.batch().tokens(), adapter.max_padded_rank, keep,
                                             bench.pool.threads(), dora));
     int32_t last_page = 0;

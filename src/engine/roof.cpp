@@ -56,6 +56,9 @@ Roof measure_roof(ThreadPool& pool, const Kernels& kernels) {
   roof.bf16_gflops = kernels.bf16_multiply_add == kernels.multiply_add ? roof.float32_gflops
                                                                        : 1e-9 * arithmetic(kernels.bf16_multiply_add);
   roof.int8_gops = 1e-9 * arithmetic(kernels.int8_multiply_add);
+  roof.int4_gops = kernels.int4_multiply_add == kernels.int8_multiply_add
+                       ? roof.int8_gops
+                       : 1e-9 * arithmetic(kernels.int4_multiply_add);
   const std::vector<float> buffer(static_cast<size_t>(kBufferFloats), 1.0f);
   roof.dram_read_gbs = 1e-9 * best_rate([&] {
                          constexpr int64_t kPieces = 64, kHalf = kBufferFloats / kPieces / 2;

@@ -11,6 +11,7 @@ struct Roof {
   double float32_gflops = 0;  // multiply-adds in registers (2 operations each), all threads, in 10^9 a second
   double bf16_gflops = 0;     // the same in bfloat16; float32's where the processor has to widen first
   double int8_gops = 0;       // the same of bytes that are added up as integers
+  double int4_gops = 0;       // and where the weights' codes have 4 bits
   double dram_read_gbs = 0;   // reading memory far larger than the caches, all threads, in 10^9 bytes a second
 };
 

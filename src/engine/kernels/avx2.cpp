@@ -5,9 +5,9 @@
 #if defined(__AVX2__) && defined(__FMA__)
 
 #include "base/math.h"
-#include "engine/kernels/avx2_int8.h"
 #include "engine/kernels/avx2_math.h"
 #include "engine/kernels/avx2_matmul.h"
+#include "engine/kernels/int8_levels.h"
 
 namespace candor::engine {
 
@@ -129,6 +129,11 @@ void add(const float* x, int64_t n, float* y) {
               [&](int64_t i, auto lanes) { lanes.store(y + i, _mm256_add_ps(lanes.load(y + i), lanes.load(x + i))); });
 }
 
+void multiply(const float* x, int64_t n, float* y) {
+  each_vector(n,
+              [&](int64_t i, auto lanes) { lanes.store(y + i, _mm256_mul_ps(lanes.load(y + i), lanes.load(x + i))); });
+}
+
 void axpy(float factor, const float* x, int64_t n, float* y) {
   const __m256 f = _mm256_set1_ps(factor);
   each_vector(
@@ -138,6 +143,21 @@ void axpy(float factor, const float* x, int64_t n, float* y) {
 void scale(float factor, int64_t n, float* y) {
   const __m256 f = _mm256_set1_ps(factor);
   each_vector(n, [&](int64_t i, auto lanes) { lanes.store(y + i, _mm256_mul_ps(f, lanes.load(y + i))); });
+}
+
+void magnitude_backward(const MagnitudeBackward& m) {
+  for (int64_t t = 0; t < m.rows; ++t) {
+    const int64_t row = t * m.stride;
+    each_vector(m.n, [&](int64_t j, auto lanes) {
+      const __m256 dy = lanes.load(m.dy + row + j);
+      __m256 y = lanes.load(m.y + row + j);
+      if (m.beside != nullptr) y = _mm256_sub_ps(y, lanes.load(m.beside + row + j));
+      if (m.bias != nullptr) y = _mm256_sub_ps(y, lanes.load(m.bias + j));
+      const __m256 change = _mm256_mul_ps(_mm256_mul_ps(dy, y), lanes.load(m.inverse + j));
+      lanes.store(m.sums + j, _mm256_add_ps(lanes.load(m.sums + j), change));
+      lanes.store(m.scaled + row + j, _mm256_mul_ps(dy, lanes.load(m.gain + j)));
+    });
+  }
 }
 
 float softmax_block(float* scores, int64_t valid, float scale, float* maximum, float* sum) {
@@ -282,20 +302,18 @@ constexpr Kernels kAvx2 = {
     .bf16_transpose_block = avx2::bf16_transpose_block,
     .round_bf16 = avx2::round_bf16,
     .widen_bf16 = avx2::widen_bf16,
-    .quantize_row = avx2::quantize_row,
-    .int8_matmul = avx2::int8_matmul,
-    .dequantize = avx2::dequantize,
-    .dequantize_bf16 = avx2::dequantize_bf16,
     .rms_norm = rms_norm,
     .rms_norm_backward = rms_norm_backward,
     .rope = rope,
     .silu_mul = silu_mul,
     .silu_mul_backward = silu_mul_backward,
     .add = add,
+    .multiply = multiply,
     .axpy = axpy,
     .scale = scale,
     .sum_of_squares = sum_of_squares,
     .dot = dot,
+    .magnitude_backward = magnitude_backward,
     .softmax_block = softmax_block,
     .softmax_block_backward = softmax_block_backward,
     .head_block = head_block,
@@ -304,14 +322,18 @@ constexpr Kernels kAvx2 = {
     .adamw = adamw,
     .multiply_add = multiply_add,
     .bf16_multiply_add = multiply_add,
-    .int8_multiply_add = avx2::int8_multiply_add,
 };
 
 }  // namespace
 
 const Kernels* avx2_kernels() {
   static const bool present = processor_has_avx2();
-  return present ? &kAvx2 : nullptr;
+  static const Kernels kernels = [] {
+    Kernels with_int8 = kAvx2;
+    avx2::add_int8(with_int8);
+    return with_int8;
+  }();
+  return present ? &kernels : nullptr;
 }
 
 }  // namespace candor::engine

@@ -4,14 +4,13 @@
 // a pair of activations with vpmaddwd, which is exact. Codes of 4 bits fit vpmaddubsw: 8 steps of two products of at
 // most 15·127 stay within 8·2·15·127 = 30480 of 16 bits, and a group has no more; 8-bit codes would saturate at the
 // first pair.
-#include "engine/kernels/avx2_int8.h"
+#include "engine/kernels/int8_levels.h"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 
 #include <immintrin.h>
 
 #include <cstring>
-#include <limits>
 
 namespace candor::engine::avx2 {
 
@@ -20,7 +19,7 @@ namespace {
 constexpr int64_t kTileRows = 4;
 // Rows and inputs whose activations are spread into words at a time: 128 KB, which stay in the second-level cache.
 constexpr int64_t kRowBlock = 64, kDepthBlock = 1024;
-constexpr int64_t kAhead = 2048;  // bytes of codes that are read ahead
+constexpr int64_t kAhead = 16384;  // bytes that are read ahead: the panels lie one behind the other
 
 int64_t smaller(int64_t a, int64_t b) {
   return a < b ? a : b;
@@ -136,7 +135,7 @@ void run_tile(const Tile& t) {
       sum[i][0] = sum[i][1] = _mm256_set1_epi32(-zero * (kGroup == 16 ? of(i)->half_sums[half] : of(i)->sum));
     const uint8_t* codes = parts.codes + group * kCodeBytes;
     for (int64_t ahead = 0; ahead < kCodeBytes; ahead += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(codes + kAhead + ahead), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(codes + kAhead + ahead), _MM_HINT_T1);
     if constexpr (kBits == 8)
       sum_words<kGroup, R>(codes, t.words + (k - t.k0), t.words_row, sum);
     else
@@ -267,8 +266,6 @@ int32_t store_codes(__m256 first, __m256 second, __m256 factor, uint8_t* to) {
   return sum_of(_mm256_add_epi32(code0, code1));
 }
 
-}  // namespace
-
 void quantize_row(const float* x, int64_t n, uint8_t* row) {
   const int64_t depth = quantized_depth(n);
   auto* groups = reinterpret_cast<ActivationGroup*>(row + depth);
@@ -280,23 +277,13 @@ void quantize_row(const float* x, int64_t n, uint8_t* row) {
       part[j] = k + 8 * j < n ? _mm256_loadu_ps(x + k + 8 * j) : _mm256_setzero_ps();
       most = _mm256_max_epi32(most, _mm256_and_si256(_mm256_castps_si256(part[j]), magnitude));
     }
-    const int32_t largest = largest_of(most);
-    float maximum = 0;
-    std::memcpy(&maximum, &largest, sizeof(maximum));
-    const bool finite = largest < 0x7f800000, zeros = finite && maximum < kLeastMaximum;
-    const float factor = finite && !zeros ? 127.0f / maximum : 0.0f;
-    const float scale = zeros ? 0.0f : finite ? maximum / 127.0f : std::numeric_limits<float>::quiet_NaN();
+    const auto [factor, scale] = activation_scale(static_cast<uint32_t>(largest_of(most)));
     if (factor == 0)
       for (__m256& p : part) p = _mm256_setzero_ps();
     const __m256 by = _mm256_set1_ps(factor);
     const int32_t sum0 = store_codes(part[0], part[1], by, row + k);
-    const int32_t sum1 = store_codes(part[2], part[3], by, row + k + 16), sum = sum0 + sum1;
-    *groups = {scale,
-               sum,
-               {sum0, sum1},
-               scale * static_cast<float>(sum),
-               {scale * static_cast<float>(sum0), scale * static_cast<float>(sum1)},
-               0.0f};
+    const int32_t sum1 = store_codes(part[2], part[3], by, row + k + 16);
+    *groups = activation_group(scale, sum0, sum1);
   }
 }
 
@@ -325,17 +312,46 @@ void dequantize_bf16(const QuantizedFormat& format, int64_t depth, const uint8_t
   });
 }
 
-int64_t int8_multiply_add(int64_t rounds, float* value) {
+// Products that are added up, as many chains as a tile has; `multiply` takes two registers that the compiler cannot see
+// into. 16 lanes of words or 32 of bytes.
+template <int kLanesOfOne, typename Multiply, typename Add>
+int64_t sums_of_products(int64_t rounds, float* value, Multiply multiply, Add add) {
   constexpr int kChains = 12;
-  const __m256i w = _mm256_set1_epi16(3);
+  __m256i w = _mm256_set1_epi16(3), x = _mm256_set1_epi16(5);
   __m256i sums[kChains];
   for (int c = 0; c < kChains; ++c) sums[c] = _mm256_set1_epi32(static_cast<int32_t>(*value) + c);
   for (int64_t r = 0; r < rounds; ++r) {
 #pragma GCC unroll 12
-    for (int c = 0; c < kChains; ++c) sums[c] = _mm256_add_epi32(_mm256_madd_epi16(sums[c], w), w);
+    for (int c = 0; c < kChains; ++c) {
+      __asm__("" : "+x"(x));
+      sums[c] = add(sums[c], multiply(w, x));
+    }
   }
   for (int c = 0; c < kChains; ++c) *value += 1e-9f * static_cast<float>(sum_of(sums[c]));
-  return rounds * kChains * 16 * 2;
+  return rounds * kChains * kLanesOfOne * 2;
+}
+
+int64_t int8_multiply_add(int64_t rounds, float* value) {
+  return sums_of_products<16>(
+      rounds, value, [](__m256i w, __m256i x) { return _mm256_madd_epi16(w, x); },
+      [](__m256i sum, __m256i product) { return _mm256_add_epi32(sum, product); });
+}
+
+int64_t int4_multiply_add(int64_t rounds, float* value) {
+  return sums_of_products<32>(
+      rounds, value, [](__m256i w, __m256i x) { return _mm256_maddubs_epi16(w, x); },
+      [](__m256i sum, __m256i product) { return _mm256_add_epi16(sum, product); });
+}
+
+}  // namespace
+
+void add_int8(Kernels& kernels) {
+  kernels.quantize_row = quantize_row;
+  kernels.int8_matmul = int8_matmul;
+  kernels.dequantize = dequantize;
+  kernels.dequantize_bf16 = dequantize_bf16;
+  kernels.int8_multiply_add = int8_multiply_add;
+  kernels.int4_multiply_add = int4_multiply_add;
 }
 
 }  // namespace candor::engine::avx2

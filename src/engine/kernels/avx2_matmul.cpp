@@ -129,12 +129,19 @@ void few_rows(const Matmul& m) {
   for (int64_t p = 0; p < m.panels;) {
     const float* b = m.b + p * m.b_panel;
     float* c = m.c + p * kPanel;
-    // Memory is read in P streams, each `kAhead` steps ahead; at a panel's end that is the next one's beginning only
-    // for the last stream, which costs nothing noticeable.
-    Tile t{m.a, m.a_row, b, m.b_k, m.b_panel, c, m.c_row, m.depth, m.accumulate, b + kAhead * m.b_k, m.b_k, 1, c};
+    // Memory is read in P streams, each `kAhead` steps ahead: at the panels' end that is where the next ones begin.
     const bool whole = p + P <= m.panels;
-    whole ? run_tile<R, P, false>(t) : run_tile<R, 1, false>(t);
+    const auto tile = whole ? run_tile<R, P, false> : run_tile<R, 1, false>;
+    const int64_t before = m.depth - smaller(m.depth, kAhead);
+    Tile t{m.a, m.a_row, b, m.b_k, m.b_panel, c, m.c_row, before, m.accumulate, b + kAhead * m.b_k, m.b_k, 1, c};
+    if (before > 0) tile(t);
+    t.a += before;
+    t.b += before * m.b_k;
+    t.depth = m.depth - before;
+    t.accumulate = m.accumulate || before > 0;
     p += whole ? P : 1;
+    t.next_b = m.b + p * m.b_panel;
+    tile(t);
   }
 }
 

@@ -6,11 +6,10 @@
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 
 #include "base/math.h"
-#include "engine/kernels/avx2_int8.h"
 #include "engine/kernels/avx2_matmul.h"
-#include "engine/kernels/avx512_int8.h"
 #include "engine/kernels/avx512_math.h"
 #include "engine/kernels/avx512_matmul.h"
+#include "engine/kernels/int8_levels.h"
 
 namespace candor::engine {
 
@@ -39,6 +38,28 @@ void transpose_4_columns(const float* in, float* out) {
 
 void transpose_block(const float* in, float* out) {
   for (int64_t k = 0; k < kPanel; k += 4) transpose_4_columns(in + k, out + k * kPanel);
+}
+
+void round_bf16(const float* x, int64_t n, uint16_t* y) {
+  const __m512i one = _mm512_set1_epi32(1), half = _mm512_set1_epi32(0x7fff), quiet = _mm512_set1_epi32(0x40);
+  for (int64_t i = 0; i < n; i += 16) {
+    const __mmask16 mask = first_lanes(n - i < 16 ? n - i : 16).mask;
+    const __m512 value = _mm512_maskz_loadu_ps(mask, x + i);
+    const __m512i bits = _mm512_castps_si512(value), upper = _mm512_srli_epi32(bits, 16);
+    __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(_mm512_and_si512(upper, one), half));
+    rounded = _mm512_srli_epi32(rounded, 16);
+    const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+    rounded = _mm512_mask_or_epi32(rounded, nan, upper, quiet);
+    _mm256_mask_storeu_epi16(y + i, mask, _mm512_cvtepi32_epi16(rounded));
+  }
+}
+
+void widen_bf16(const uint16_t* x, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; i += 16) {
+    const Part lanes = first_lanes(n - i < 16 ? n - i : 16);
+    const __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes.mask, x + i));
+    lanes.store(y + i, _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16)));
+  }
 }
 
 double sum_of_squares(const float* x, int64_t n) {
@@ -132,6 +153,11 @@ void add(const float* x, int64_t n, float* y) {
               [&](int64_t i, auto lanes) { lanes.store(y + i, _mm512_add_ps(lanes.load(y + i), lanes.load(x + i))); });
 }
 
+void multiply(const float* x, int64_t n, float* y) {
+  each_vector(n,
+              [&](int64_t i, auto lanes) { lanes.store(y + i, _mm512_mul_ps(lanes.load(y + i), lanes.load(x + i))); });
+}
+
 void axpy(float factor, const float* x, int64_t n, float* y) {
   const __m512 f = _mm512_set1_ps(factor);
   each_vector(
@@ -141,6 +167,21 @@ void axpy(float factor, const float* x, int64_t n, float* y) {
 void scale(float factor, int64_t n, float* y) {
   const __m512 f = _mm512_set1_ps(factor);
   each_vector(n, [&](int64_t i, auto lanes) { lanes.store(y + i, _mm512_mul_ps(f, lanes.load(y + i))); });
+}
+
+void magnitude_backward(const MagnitudeBackward& m) {
+  for (int64_t t = 0; t < m.rows; ++t) {
+    const int64_t row = t * m.stride;
+    each_vector(m.n, [&](int64_t j, auto lanes) {
+      const __m512 dy = lanes.load(m.dy + row + j);
+      __m512 y = lanes.load(m.y + row + j);
+      if (m.beside != nullptr) y = _mm512_sub_ps(y, lanes.load(m.beside + row + j));
+      if (m.bias != nullptr) y = _mm512_sub_ps(y, lanes.load(m.bias + j));
+      const __m512 change = _mm512_mul_ps(_mm512_mul_ps(dy, y), lanes.load(m.inverse + j));
+      lanes.store(m.sums + j, _mm512_add_ps(lanes.load(m.sums + j), change));
+      lanes.store(m.scaled + row + j, _mm512_mul_ps(dy, lanes.load(m.gain + j)));
+    });
+  }
 }
 
 float softmax_block(float* scores, int64_t valid, float scale, float* maximum, float* sum) {
@@ -275,22 +316,20 @@ constexpr Kernels kAvx512 = {
     .transpose_block = transpose_block,
     .bf16_matmul = avx2::bf16_matmul,
     .bf16_transpose_block = avx2::bf16_transpose_block,
-    .round_bf16 = avx2::round_bf16,
-    .widen_bf16 = avx2::widen_bf16,
-    .quantize_row = avx2::quantize_row,
-    .int8_matmul = avx2::int8_matmul,
-    .dequantize = avx2::dequantize,
-    .dequantize_bf16 = avx2::dequantize_bf16,
+    .round_bf16 = round_bf16,
+    .widen_bf16 = widen_bf16,
     .rms_norm = rms_norm,
     .rms_norm_backward = rms_norm_backward,
     .rope = rope,
     .silu_mul = silu_mul,
     .silu_mul_backward = silu_mul_backward,
     .add = add,
+    .multiply = multiply,
     .axpy = axpy,
     .scale = scale,
     .sum_of_squares = sum_of_squares,
     .dot = dot,
+    .magnitude_backward = magnitude_backward,
     .softmax_block = softmax_block,
     .softmax_block_backward = softmax_block_backward,
     .head_block = head_block,
@@ -299,7 +338,6 @@ constexpr Kernels kAvx512 = {
     .adamw = adamw,
     .multiply_add = multiply_add,
     .bf16_multiply_add = multiply_add,
-    .int8_multiply_add = avx2::int8_multiply_add,
 };
 
 constexpr Kernels kAvx512Bf16 = [] {
@@ -311,13 +349,8 @@ constexpr Kernels kAvx512Bf16 = [] {
 }();
 
 // Quantized weights have the same bits with VNNI and without, so that is no level of its own.
-Kernels with_vnni(Kernels kernels) {
-  if (!processor_has_avx512_vnni()) return kernels;
-  kernels.quantize_row = avx512::quantize_row;
-  kernels.int8_matmul = avx512::int8_matmul;
-  kernels.dequantize = avx512::dequantize;
-  kernels.dequantize_bf16 = avx512::dequantize_bf16;
-  kernels.int8_multiply_add = avx512::int8_multiply_add;
+Kernels with_int8(Kernels kernels) {
+  processor_has_avx512_vnni() ? avx512::add_int8(kernels) : avx2::add_int8(kernels);
   return kernels;
 }
 
@@ -325,13 +358,13 @@ Kernels with_vnni(Kernels kernels) {
 
 const Kernels* avx512_kernels() {
   static const bool present = processor_has_avx512();
-  static const Kernels kernels = with_vnni(kAvx512);
+  static const Kernels kernels = with_int8(kAvx512);
   return present ? &kernels : nullptr;
 }
 
 const Kernels* avx512_bf16_kernels() {
   static const bool present = processor_has_avx512_bf16();
-  static const Kernels kernels = with_vnni(kAvx512Bf16);
+  static const Kernels kernels = with_int8(kAvx512Bf16);
   return present ? &kernels : nullptr;
 }
 

@@ -148,28 +148,36 @@ void few_rows(const Matmul& m) {
     panels = next_block(m.panels - p, most, 1);
     const float* b = m.b + p * m.b_panel;
     float* c = m.c + p * kPanel;
-    // Memory is read in as many streams as panels, each `kAhead` steps ahead;
-    // at a panel's end that is the next one's beginning only for the last
-    // stream, which costs nothing noticeable.
-    const Tile t{.a = m.a,
-                 .a_step = m.a_row,
-                 .b = b,
-                 .b_k = m.b_k,
-                 .b_panel = m.b_panel,
-                 .c = c,
-                 .c_row = m.c_row,
-                 .depth = m.depth,
-                 .accumulate = m.accumulate,
-                 .next = b + kAhead * m.b_k,
-                 .next_k = m.b_k,
-                 .next_panel = m.b_panel,
-                 .fetch_every = 1,
-                 .fetch_steps = 1,
-                 .next_c = c};
+    // Memory is read in as many streams as panels, each `kAhead` steps ahead:
+    // at the panels' end that is where the next ones begin.
+    Tile t{.a = m.a,
+           .a_step = m.a_row,
+           .b = b,
+           .b_k = m.b_k,
+           .b_panel = m.b_panel,
+           .c = c,
+           .c_row = m.c_row,
+           .depth = m.depth,
+           .accumulate = m.accumulate,
+           .next = b + kAhead * m.b_k,
+           .next_k = m.b_k,
+           .next_panel = m.b_panel,
+           .fetch_every = 1,
+           .fetch_steps = 1,
+           .next_c = c};
     const RunTile* tiles = panels == 1   ? kTiles<Multiply, 1, kA, kFetch>
                            : panels == 2 ? kTiles<Multiply, 2, kA, kFetch>
                            : panels == 3 ? kTiles<Multiply, 3, kA, kFetch>
                                          : kTiles<Multiply, 4, kA, kFetch>;
+    const int64_t before = m.depth - smaller(m.depth, kAhead);
+    t.depth = before;
+    if (before > 0) tiles[m.rows - 1](t);
+    t.a += before;
+    t.b += before * m.b_k;
+    t.depth = m.depth - before;
+    t.accumulate = m.accumulate || before > 0;
+    t.next = b + panels * m.b_panel;
+    t.next_c = c + panels * kPanel;
     tiles[m.rows - 1](t);
   }
 }

@@ -1,14 +1,13 @@
 // Quantized weights and activations with vpdpbusd, which adds four products of an unsigned and a signed byte to an
 // int32 without saturating: weights are its unsigned operand. A panel of 16 outputs is one register; a tile of up to 6
 // rows × 2 panels holds their integer sums of one group and their float sums.
-#include "engine/kernels/avx512_int8.h"
+#include "engine/kernels/int8_levels.h"
 
 #if defined(__AVX512VNNI__)
 
 #include <immintrin.h>
 
 #include <cstring>
-#include <limits>
 
 namespace candor::engine::avx512 {
 
@@ -17,6 +16,7 @@ namespace {
 constexpr int64_t kTileRows = 6, kTilePanels = 2;
 constexpr int64_t kFewRows = 2, kFewPanels = 4;  // as many chains where there are few rows
 constexpr int64_t kAhead = 2048;                 // bytes of codes that a product of few rows reads ahead
+constexpr int64_t kScaleBytes = 2 * kLanes;      // of a group, at most
 
 // The next of several blocks of nearly equal size, when `rest` is left and a block holds `most`.
 int64_t next_block(int64_t rest, int64_t most) {
@@ -54,6 +54,10 @@ struct Tile {
   const uint8_t* a;
   const uint8_t* b;
   float* c;
+  // With more than a few rows: what comes next, of which `fetch_lines` are fetched for each group, up to fetch_end.
+  const uint8_t* fetch = nullptr;
+  const uint8_t* fetch_end = nullptr;
+  int64_t fetch_lines = 0;
 };
 
 // R rows × P panels.
@@ -73,6 +77,8 @@ void run_tile(const Tile& t) {
   }
   const uint8_t* x = t.a;
   const uint8_t* codes = first.codes;
+  const uint8_t* fetch = t.fetch;
+  const uint8_t* const end = codes + m.format.code_bytes(depth);
   constexpr int kSteps = kBits == 8 ? kGroup / 4 : kGroup / 8;  // of 64 bytes of codes, for one group of weights
   for (int64_t group = 0; group < depth / kGroup; ++group) {
     const int64_t in_row = group * kGroup;
@@ -95,6 +101,19 @@ void run_tile(const Tile& t) {
         for (int p = 0; p < P; ++p) sum[i][p] = _mm512_dpbusd_epi32(sum[i][p], w[p], factor);
       }
     };
+    if constexpr (R > kFewRows)
+      for (int64_t line = 0; line < t.fetch_lines && fetch < t.fetch_end; ++line, fetch += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(fetch), _MM_HINT_T1);
+    // What comes kAhead bytes of codes later: at the panels' end where the next ones begin. Their scales in time.
+    const uint8_t* ahead = codes + kAhead < end ? codes + kAhead : codes + kAhead - (end - first.codes) + P * b_panel;
+    if constexpr (R <= kFewRows) {
+      const int64_t at = P * b_panel + group * kScaleBytes;
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) {
+        _mm_prefetch(reinterpret_cast<const char*>(first.scales + at + p * b_panel), _MM_HINT_T1);
+        if (minimum) _mm_prefetch(reinterpret_cast<const char*>(first.minimums + at + p * b_panel), _MM_HINT_T1);
+      }
+    }
 #pragma GCC unroll 16
     for (int step = 0; step < kSteps; ++step) {
       __m512i w[P];
@@ -102,7 +121,8 @@ void run_tile(const Tile& t) {
       for (int p = 0; p < P; ++p) {
         const uint8_t* at = codes + p * b_panel + step * 64;
         w[p] = _mm512_loadu_si512(at);
-        if constexpr (R <= kFewRows) _mm_prefetch(reinterpret_cast<const char*>(at + kAhead), _MM_HINT_T0);
+        if constexpr (R <= kFewRows)
+          _mm_prefetch(reinterpret_cast<const char*>(ahead + p * b_panel + step * 64), _MM_HINT_T1);
       }
       if constexpr (kBits == 8) {
         multiply(w, x + 4 * step);
@@ -171,10 +191,15 @@ void run(const Int8Matmul& m) {
   const bool few = m.rows <= kFewRows;
   for (int64_t p = 0, panels = 0; p < m.panels; p += panels) {
     panels = next_block(m.panels - p, few ? kFewPanels : kTilePanels);
-    for (int64_t i = 0, rows = 0; i < m.rows; i += rows) {
+    const uint8_t* b = m.b + p * m.b_panel;
+    const uint8_t* fetch = b + panels * m.b_panel;
+    const uint8_t* const fetch_end = fetch + panels * m.b_panel;
+    const int64_t steps = m.depth / kGroup * ((m.rows + kTileRows - 1) / kTileRows);
+    const int64_t lines = (fetch_end - fetch) / (64 * steps + 1) + 1;
+    for (int64_t i = 0, rows = 0; i < m.rows; i += rows, fetch += m.depth / kGroup * lines * 64) {
       rows = next_block(m.rows - i, kTileRows);
       const RunTile tile = few ? Of::kFew[rows - 1][panels - 1] : Of::kMany[rows - 1][panels - 1];
-      tile({m, m.a + i * m.a_row, m.b + p * m.b_panel, m.c + i * m.c_row + p * kLanes});
+      tile({m, m.a + i * m.a_row, b, m.c + i * m.c_row + p * kLanes, fetch, fetch_end, lines});
     }
   }
 }
@@ -229,8 +254,6 @@ __m512i rounded_bf16(__m512 x) {
   return _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
 }
 
-}  // namespace
-
 void quantize_row(const float* x, int64_t n, uint8_t* row) {
   const int64_t depth = quantized_depth(n);
   auto* groups = reinterpret_cast<ActivationGroup*>(row + depth);
@@ -238,27 +261,17 @@ void quantize_row(const float* x, int64_t n, uint8_t* row) {
   for (int64_t k = 0; k < depth; k += kQuantizedGroup, ++groups) {
     const __m512 first = _mm512_loadu_ps(x + k);
     const __m512 second = k + 16 < n ? _mm512_loadu_ps(x + k + 16) : _mm512_setzero_ps();
-    const auto largest = static_cast<int32_t>(
+    const uint32_t largest =
         _mm512_reduce_max_epu32(_mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(first), magnitude),
-                                                 _mm512_and_si512(_mm512_castps_si512(second), magnitude))));
-    float maximum = 0;
-    std::memcpy(&maximum, &largest, sizeof(maximum));
-    const bool finite = largest < 0x7f800000, zeros = finite && maximum < kLeastMaximum;
-    const float factor = finite && !zeros ? 127.0f / maximum : 0.0f;
-    const float scale = zeros ? 0.0f : finite ? maximum / 127.0f : std::numeric_limits<float>::quiet_NaN();
+                                                 _mm512_and_si512(_mm512_castps_si512(second), magnitude)));
+    const auto [factor, scale] = activation_scale(largest);
     const __mmask16 used = factor != 0 ? 0xffff : 0;
     const __m512 by = _mm512_set1_ps(factor);
     const __m512i code0 = _mm512_maskz_cvtps_epi32(used, _mm512_mul_ps(first, by));
     const __m512i code1 = _mm512_maskz_cvtps_epi32(used, _mm512_mul_ps(second, by));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(row + k), _mm512_cvtepi32_epi8(code0));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(row + k + 16), _mm512_cvtepi32_epi8(code1));
-    const int32_t sum0 = sum_of(code0), sum1 = sum_of(code1), sum = sum0 + sum1;
-    *groups = {scale,
-               sum,
-               {sum0, sum1},
-               scale * static_cast<float>(sum),
-               {scale * static_cast<float>(sum0), scale * static_cast<float>(sum1)},
-               0.0f};
+    *groups = activation_group(scale, sum_of(code0), sum_of(code1));
   }
 }
 
@@ -300,6 +313,16 @@ int64_t int8_multiply_add(int64_t rounds, float* value) {
   }
   for (int c = 0; c < kChains; ++c) *value += 1e-9f * static_cast<float>(sum_of(sums[c]));
   return rounds * kChains * 64 * 2;
+}
+
+}  // namespace
+
+void add_int8(Kernels& kernels) {
+  kernels.quantize_row = quantize_row;
+  kernels.int8_matmul = int8_matmul;
+  kernels.dequantize = dequantize;
+  kernels.dequantize_bf16 = dequantize_bf16;
+  kernels.int8_multiply_add = kernels.int4_multiply_add = int8_multiply_add;
 }
 
 }  // namespace candor::engine::avx512

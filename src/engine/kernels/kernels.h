@@ -92,6 +92,15 @@ struct AdamwStep {
   double gradient_scale;                      // clipping: the gradient is multiplied by it first
 };
 
+struct MagnitudeBackward {
+  const float *dy, *y, *beside;        // [rows, stride]
+  const float *bias, *inverse, *gain;  // [n]
+  int64_t rows, stride, n;
+  float* sums;    // [n]
+  float* scaled;  // [rows, stride]
+};
+
+// Of quantized weights and activations are those that begin as null: add_int8 of the level sets them (int8_levels.h).
 struct Kernels {
   const char* name;  // "plain", "avx2", "avx512", "avx512_bf16"
 
@@ -113,15 +122,15 @@ struct Kernels {
   void (*widen_bf16)(const uint16_t* x, int64_t n, float* y);
 
   // One row of n activations, n a multiple of 16, as quantized.h lays it out; to nearest even, zeros up to the next 32.
-  void (*quantize_row)(const float* x, int64_t n, uint8_t* row);
+  void (*quantize_row)(const float* x, int64_t n, uint8_t* row) = nullptr;
   // Products with quantized weights, and weights [k, k + count) of one panel back as numbers, each one or two float32
   // operations: [count][16], or rounded to bfloat16 in pairs along k, [count/2][16][2]. k and count are multiples
   // of 16. All three have the same bits at every level.
-  void (*int8_matmul)(const Int8Matmul& m);
+  void (*int8_matmul)(const Int8Matmul& m) = nullptr;
   void (*dequantize)(const QuantizedFormat& format, int64_t depth, const uint8_t* panel, int64_t k, int64_t count,
-                     float* out);
+                     float* out) = nullptr;
   void (*dequantize_bf16)(const QuantizedFormat& format, int64_t depth, const uint8_t* panel, int64_t k, int64_t count,
-                          uint16_t* out);
+                          uint16_t* out) = nullptr;
 
   // One row. y = x·w/sqrt(mean(x²) + eps); returns the factor 1/sqrt(…). n is the true width.
   float (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, float* y);
@@ -136,12 +145,17 @@ struct Kernels {
   void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
   void (*silu_mul_backward)(const float* gate, const float* up, const float* dout, int64_t n, float* dgate, float* dup);
 
-  // y += x;  y += factor·x;  y = factor·y;  sum of squares in double.
+  // y += x;  y = x ⊙ y;  y += factor·x;  y = factor·y;  sum of squares in double.
   void (*add)(const float* x, int64_t n, float* y);
+  void (*multiply)(const float* x, int64_t n, float* y);
   void (*axpy)(float factor, const float* x, int64_t n, float* y);
   void (*scale)(float factor, int64_t n, float* y);
   double (*sum_of_squares)(const float* x, int64_t n);
   float (*dot)(const float* x, const float* y, int64_t n);
+
+  // DoRA's way back through y = m/n ⊙ v + b of `rows` rows, `stride` apart, of n columns: row after row
+  // sums += dy·(y − beside − b)·inverse and scaled = gain ⊙ dy, which may be dy. beside and b may be null.
+  void (*magnitude_backward)(const MagnitudeBackward& m);
 
   // One row of 16 attention scores against a key block of which the first `valid` (0..16) count. In: scores = q·k.
   // Out: scores = exp(scale·score - maximum), 0 beyond valid. Updates the row's running maximum and sum, and returns
@@ -172,8 +186,9 @@ struct Kernels {
   int64_t (*multiply_add)(int64_t rounds, float* value);
   // The same with the arithmetic of bf16_matmul.
   int64_t (*bf16_multiply_add)(int64_t rounds, float* value);
-  // And with that of int8_matmul's sums of integers.
-  int64_t (*int8_multiply_add)(int64_t rounds, float* value);
+  // And with that of int8_matmul's sums of integers, of weights with codes of 8 bits and of 4.
+  int64_t (*int8_multiply_add)(int64_t rounds, float* value) = nullptr;
+  int64_t (*int4_multiply_add)(int64_t rounds, float* value) = nullptr;
 };
 
 const Kernels& plain_kernels();

@@ -66,6 +66,41 @@ TEST(Exp, EndsOfTheRange) {
   }
 }
 
+// Every level has the bits of the formula in float32, row after row; in place, and with columns beyond those asked for.
+TEST(MagnitudeBackward, AddsRowByRowAndScales) {
+  constexpr int64_t kRows = 5;
+  for (const Kernels* kernels : levels()) {
+    for (const int64_t n : kWidths) {
+      const int64_t stride = n + 3;
+      const Floats y = noise(kRows * stride, 1), beside = noise(kRows * stride, 2), bias = noise(n, 3);
+      const Floats inverse = noise(n, 4), gain = noise(n, 5), dy = noise(kRows * stride, 6);
+      for (const bool whole : {false, true}) {
+        Floats sums = noise(n, 7), scaled = dy, expected_sums = sums, expected = dy;
+        kernels->magnitude_backward({.dy = scaled.data(),
+                                     .y = y.data(),
+                                     .beside = whole ? beside.data() : nullptr,
+                                     .bias = whole ? bias.data() : nullptr,
+                                     .inverse = inverse.data(),
+                                     .gain = gain.data(),
+                                     .rows = kRows,
+                                     .stride = stride,
+                                     .n = n,
+                                     .sums = sums.data(),
+                                     .scaled = scaled.data()});
+        for (int64_t t = 0; t < kRows; ++t)
+          for (int64_t j = 0; j < n; ++j) {
+            const auto at = static_cast<size_t>(t * stride + j), column = static_cast<size_t>(j);
+            const float v = whole ? y[at] - beside[at] - bias[column] : y[at];
+            expected_sums[column] += dy[at] * v * inverse[column];
+            expected[at] = dy[at] * gain[column];
+          }
+        EXPECT_EQ(sums, expected_sums) << kernels->name << ' ' << n;
+        EXPECT_EQ(scaled, expected) << kernels->name << ' ' << n;
+      }
+    }
+  }
+}
+
 TEST(Elementwise, AddAxpyScaleDotAndSquares) {
   for (const Kernels* kernels : levels()) {
     for (const int64_t n : kWidths) {

@@ -34,6 +34,9 @@ Outputs rows(const Kernels& k, int64_t n) {
   k.axpy(0.3f, x.data(), n, b.data());
   k.scale(0.3f, n, c.data());
   append(out, a), append(out, b), append(out, c);
+  k.multiply(x.data(), n, a.data());
+  k.magnitude_backward({x.data(), y.data(), w.data(), w.data(), y.data(), w.data(), 1, n, n, a.data(), b.data()});
+  append(out, a), append(out, b);
   out.push_back(k.sum_of_squares(x.data(), n));
   out.push_back(k.dot(x.data(), y.data(), n));
   out.push_back(k.rms_norm(x.data(), w.data(), 1e-5f, n, a.data()));

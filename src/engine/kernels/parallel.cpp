@@ -21,6 +21,10 @@ constexpr int64_t kLeastRows = 24;
 // dx: how much of W is transposed at a time, in outputs and in panels of inputs (96 KB, which stay in the second-level
 // cache). Several panels, so that what is read lies together in memory, and whole register tiles.
 constexpr int64_t kTransposedDepth = 256, kTransposedPanels = 6;
+// A product of fewer rows than these takes as long as theirs: it waits for its weights.
+constexpr int64_t kStreamingRows = 16;
+// Multiply-adds that take as long as rounding 16 numbers.
+constexpr int64_t kRoundingWork = 256;
 
 int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -168,11 +172,17 @@ void run_transposed(ThreadPool& pool, const Kernels& kernels, std::span<const Tr
 
 template <typename M>
 int64_t work_of(const M& m) {
-  return m.rows * m.panels * std::max<int64_t>(m.depth, 1);
+  return m.rows == 0 ? 0 : std::max(m.rows, kStreamingRows) * m.panels * std::max<int64_t>(m.depth, 1);
 }
 template <typename Product>
 int64_t work_of(const Dequantized<Product>& m) {
   return work_of(m.product);
+}
+int64_t work_of(const Rounding& r) {
+  return ceil_div(r.n, kPanel) * kRoundingWork;
+}
+int64_t work_of(const Quantizing& q) {
+  return q.rows * ceil_div(q.n, kPanel) * kRoundingWork;
 }
 
 template <typename Product>
@@ -196,18 +206,43 @@ const Product& shape_of(const Dequantized<Product>& m) {
   return m.product;
 }
 
+// What finishes of the product with this C do to some of its panels and rows.
+void finish(const Kernels& kernels, std::span<const Finish> finishes, float* c, int64_t c_row, int64_t panel,
+            int64_t panels, int64_t row, int64_t rows) {
+  const int64_t first = panel * kPanel, count = panels * kPanel;
+  for (const Finish& f : finishes) {
+    if (f.of != c) continue;
+    for (int64_t i = std::max(row, f.row); i < std::min(row + rows, f.row + f.rows); ++i) {
+      float* y = c + i * c_row + first;
+      if (f.factor != 1.0f) kernels.scale(f.factor, count, y);
+      if (f.gain != nullptr) kernels.multiply(f.gain + first, count, y);
+      if (f.bias != nullptr) kernels.add(f.bias + first, count, y);
+    }
+  }
+}
+
 // The part of one product whose work lies in [begin, end) of its own.
 template <typename M>
-void run_share(const Kernels& kernels, const M& m, std::span<const Follower> followers, int64_t tasks, int64_t begin,
-               int64_t end) {
+void run_share(const Kernels& kernels, const M& m, const Matmuls& all, int64_t tasks, int64_t begin, int64_t end) {
   const int64_t rows = shape_of(m).rows, panels = shape_of(m).panels;
   const int64_t chunk = chunk_rows(rows, panels, tasks), size = work_of(m);
   const int64_t pairs = ceil_div(rows, chunk) * panels;
   each_part(rows, panels, chunk, ceil_div(begin * pairs, size), ceil_div(end * pairs, size),
             [&](int64_t panel, int64_t count, int64_t row, int64_t row_count) {
               run_matmul(kernels, part_of(m, panel, count, row, row_count));
-              follow(kernels, followers, shape_of(m).c, panel, count, row, row_count);
+              follow(kernels, all.followers, shape_of(m).c, panel, count, row, row_count);
+              finish(kernels, all.finishes, shape_of(m).c, shape_of(m).c_row, panel, count, row, row_count);
             });
+}
+void run_share(const Kernels& kernels, const Rounding& r, const Matmuls&, int64_t, int64_t begin, int64_t end) {
+  const int64_t first = ceil_div(begin, kRoundingWork) * kPanel;
+  const int64_t last = std::min(ceil_div(end, kRoundingWork) * kPanel, r.n);
+  if (first < last) kernels.round_bf16(r.x + first, last - first, r.y + first);
+}
+void run_share(const Kernels& kernels, const Quantizing& q, const Matmuls&, int64_t, int64_t begin, int64_t end) {
+  const int64_t of_row = work_of(q) / q.rows;
+  for (int64_t row = ceil_div(begin, of_row); row < ceil_div(end, of_row); ++row)
+    kernels.quantize_row(q.x + row * q.n, q.n, q.y + row * quantized_row_bytes(q.n));
 }
 
 void dequantize(const Kernels& kernels, const QuantizedWeights& w, int64_t panel, int64_t k, int64_t count, float* to) {
@@ -276,9 +311,12 @@ void run_matmuls(ThreadPool& pool, const Kernels& kernels, const Matmuls& produc
     for (const auto& m : products.int8) act(m);
     for (const auto& m : products.dequantized) act(m);
     for (const auto& m : products.dequantized_bf16) act(m);
+    for (const auto& m : products.roundings) act(m);
+    for (const auto& m : products.quantizings) act(m);
   };
   int64_t work = 0;
   each([&](const auto& m) { work += work_of(m); });
+  if (work == 0) return;
   const int64_t tasks = task_count(pool, work);
   // Task t computes the outputs whose place in the whole, measured in multiply-adds, falls into its share.
   pool.run(tasks, [&](int64_t task, int) {
@@ -288,7 +326,7 @@ void run_matmuls(ThreadPool& pool, const Kernels& kernels, const Matmuls& produc
       const int64_t size = work_of(m);
       const int64_t begin = std::max(first - start, int64_t{0}), end = std::min(last - start, size);
       start += size;
-      if (begin < end) run_share(kernels, m, products.followers, tasks, begin, end);
+      if (begin < end) run_share(kernels, m, products, tasks, begin, end);
     });
   });
 }
@@ -319,19 +357,15 @@ void run_transposed_matmuls(ThreadPool& pool, const Kernels& kernels, std::span<
 }
 
 void round_rows(ThreadPool& pool, const Kernels& kernels, const float* x, int64_t n, uint16_t* y) {
-  constexpr int64_t kChunk = 1 << 15;
-  pool.run(ceil_div(n, kChunk), [&](int64_t i, int) {
-    kernels.round_bf16(x + i * kChunk, std::min(kChunk, n - i * kChunk), y + i * kChunk);
-  });
+  Matmuls round;
+  round.roundings.push_back({x, n, y});
+  run_matmuls(pool, kernels, round);
 }
 
 void quantize_rows(ThreadPool& pool, const Kernels& kernels, const float* x, int64_t rows, int64_t n, uint8_t* y) {
-  constexpr int64_t kNumbers = 1 << 14;  // of a task
-  const int64_t chunk = std::max<int64_t>(1, kNumbers / n);
-  pool.run(ceil_div(rows, chunk), [&](int64_t i, int) {
-    for (int64_t row = i * chunk; row < std::min(rows, (i + 1) * chunk); ++row)
-      kernels.quantize_row(x + row * n, n, y + row * quantized_row_bytes(n));
-  });
+  Matmuls round;
+  round.quantizings.push_back({x, rows, n, y});
+  run_matmuls(pool, kernels, round);
 }
 
 }  // namespace candor::engine

@@ -36,16 +36,39 @@ struct Follower {
   Matmul product;
 };
 
-// Independent products in one round of the pool: none may read or write what another writes, but for followers, each
-// of which comes after the product it follows, and after the followers before it. Give all that are ready at once (q, k
-// and v; gate and up): it saves rounds and balances better.
+// What becomes of some rows of another product's C once it is whole: c·factor, then ⊙ gain, then + bias.
+struct Finish {
+  const float* of = nullptr;  // the other one's C
+  int64_t row = 0, rows = 0;
+  float factor = 1;
+  const float *gain = nullptr, *bias = nullptr;  // by column, as many as its panels have; or null
+};
+
+// y = x as other arithmetic reads it: n numbers rounded to bfloat16; rows of n quantized.
+struct Rounding {
+  const float* x = nullptr;
+  int64_t n = 0;
+  uint16_t* y = nullptr;
+};
+struct Quantizing {
+  const float* x = nullptr;
+  int64_t rows = 0, n = 0;
+  uint8_t* y = nullptr;
+};
+
+// Independent work in one round of the pool: nothing may read or write what another writes, but for followers, each of
+// which comes after the product it follows, and after the followers before it, and for finishes, which come last. Give
+// all that is ready at once (q, k and v; gate and up): it saves rounds and balances better.
 struct Matmuls {
   std::vector<Matmul> float32;
   std::vector<Bf16Matmul> bf16;
   std::vector<Int8Matmul> int8;
   std::vector<DequantizedMatmul> dequantized;
   std::vector<DequantizedBf16Matmul> dequantized_bf16;
+  std::vector<Rounding> roundings;
+  std::vector<Quantizing> quantizings;
   std::vector<Follower> followers;
+  std::vector<Finish> finishes;
 
   void add(const Matmul& m) { float32.push_back(m); }
   void add(const Bf16Matmul& m) { bf16.push_back(m); }

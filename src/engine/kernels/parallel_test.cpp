@@ -250,6 +250,75 @@ TEST(Parallel, FollowersAddToTheirProductAfterIt) {
   }
 }
 
+TEST(Parallel, FinishesComeBehindFollowersAndTouchTheirRowsOnly) {
+  const int64_t rows = 61, panels = 5, depth = 70, rank = 16, width = panels * kPanel;
+  const Floats a = noise(rows * depth, 1), b = noise(width * depth, 2), u = noise(rows * rank, 3);
+  const Floats low = noise(rank * width, 4), gain = noise(width, 5), bias = noise(width, 6);
+  const size_t size = static_cast<size_t>(rows * width);
+  const auto round_of = [&](float* c) {
+    Matmuls round;
+    Matmul m{.a = a.data(), .a_row = depth, .b = b.data(), .b_panel = depth * kPanel, .c = c, .c_row = width};
+    m.rows = rows, m.panels = panels, m.depth = depth;
+    round.add(m);
+    Matmul added{.a = u.data(), .a_row = rank, .b = low.data(), .b_k = width, .b_panel = kPanel, .c = c};
+    added.c_row = width, added.rows = rows, added.panels = panels, added.depth = rank, added.accumulate = true;
+    round.followers.push_back({c, 0, added});
+    return round;
+  };
+  Floats expected(size);
+  const Matmuls parts = round_of(expected.data());
+  best().matmul(parts.float32[0]);
+  best().matmul(parts.followers[0].product);
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < width; ++j) {
+      float& y = expected[static_cast<size_t>(i * width + j)];
+      if (i >= 7 && i < 40) y = y * 0.5f * gain[static_cast<size_t>(j)];
+      y += bias[static_cast<size_t>(j)];
+    }
+  for (const int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    Floats c(size);
+    Matmuls round = round_of(c.data());
+    round.finishes.push_back({.of = c.data(), .row = 7, .rows = 33, .factor = 0.5f, .gain = gain.data()});
+    round.finishes.push_back({.of = c.data(), .rows = rows, .bias = bias.data()});
+    run_matmuls(pool, best(), round);
+    EXPECT_EQ(c, expected) << threads;
+  }
+}
+
+// Beside products, which they share their round with, and with lengths that are no multiple of anything.
+TEST(Parallel, RoundsAndQuantizesBesideProducts) {
+  const int64_t rows = 37, width = 80, odd = 3 * 16 + 5;
+  const Floats x = noise(rows * width, 1);
+  std::vector<uint16_t> expected(x.size()), last(static_cast<size_t>(odd));
+  best().round_bf16(x.data(), rows * width, expected.data());
+  best().round_bf16(x.data(), odd, last.data());
+  const auto row_bytes = static_cast<size_t>(quantized_row_bytes(width));
+  std::vector<uint8_t> expected_codes(rows * row_bytes);
+  for (int64_t i = 0; i < rows; ++i) best().quantize_row(x.data() + i * width, width, &expected_codes[i * row_bytes]);
+  for (const int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    std::vector<uint16_t> y(x.size()), y_last(static_cast<size_t>(odd));
+    std::vector<uint8_t> codes(expected_codes.size());
+    Floats c(static_cast<size_t>(rows * kPanel));
+    Matmuls round;
+    round.add(Matmul{.a = x.data(),
+                     .a_row = width,
+                     .b = x.data(),
+                     .c = c.data(),
+                     .c_row = kPanel,
+                     .rows = rows,
+                     .panels = 1,
+                     .depth = width});
+    round.roundings = {{x.data(), rows * width, y.data()}, {x.data(), odd, y_last.data()}};
+    round.quantizings = {{x.data(), rows, width, codes.data()}};
+    run_matmuls(pool, best(), round);
+    EXPECT_EQ(y, expected) << threads;
+    EXPECT_EQ(y_last, last) << threads;
+    EXPECT_EQ(codes, expected_codes) << threads;
+  }
+}
+
 TEST(Parallel, RoundsEveryNumber) {
   const Floats x = noise(100003, 4);
   std::vector<uint16_t> y(x.size());

@@ -5,8 +5,8 @@
 
 #include "base/half.h"
 #include "base/math.h"
+#include "engine/kernels/int8_levels.h"
 #include "engine/kernels/kernels.h"
-#include "engine/kernels/plain_int8.h"
 
 namespace candor::engine {
 
@@ -128,12 +128,26 @@ void add(const float* x, int64_t n, float* y) {
   for (int64_t i = 0; i < n; ++i) y[i] += x[i];
 }
 
+void multiply(const float* x, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] *= x[i];
+}
+
 void axpy(float factor, const float* x, int64_t n, float* y) {
   for (int64_t i = 0; i < n; ++i) y[i] += factor * x[i];
 }
 
 void scale(float factor, int64_t n, float* y) {
   for (int64_t i = 0; i < n; ++i) y[i] *= factor;
+}
+
+void magnitude_backward(const MagnitudeBackward& m) {
+  for (int64_t t = 0; t < m.rows; ++t)
+    for (int64_t j = 0; j < m.n; ++j) {
+      const int64_t at = t * m.stride + j;
+      const float dy = m.dy[at], y = m.beside == nullptr ? m.y[at] : m.y[at] - m.beside[at];
+      m.sums[j] += dy * (m.bias == nullptr ? y : y - m.bias[j]) * m.inverse[j];
+      m.scaled[at] = dy * m.gain[j];
+    }
 }
 
 float softmax_block(float* scores, int64_t valid, float scale, float* maximum, float* sum) {
@@ -235,20 +249,18 @@ constexpr Kernels kPlain = {
     .bf16_transpose_block = bf16_transpose_block,
     .round_bf16 = round_bf16,
     .widen_bf16 = widen_bf16,
-    .quantize_row = plain::quantize_row,
-    .int8_matmul = plain::int8_matmul,
-    .dequantize = plain::dequantize,
-    .dequantize_bf16 = plain::dequantize_bf16,
     .rms_norm = rms_norm,
     .rms_norm_backward = rms_norm_backward,
     .rope = rope,
     .silu_mul = silu_mul,
     .silu_mul_backward = silu_mul_backward,
     .add = add,
+    .multiply = multiply,
     .axpy = axpy,
     .scale = scale,
     .sum_of_squares = sum_of_squares,
     .dot = dot,
+    .magnitude_backward = magnitude_backward,
     .softmax_block = softmax_block,
     .softmax_block_backward = softmax_block_backward,
     .head_block = head_block,
@@ -258,12 +270,18 @@ constexpr Kernels kPlain = {
     .multiply_add = multiply_add,
     .bf16_multiply_add = multiply_add,
     .int8_multiply_add = multiply_add,
+    .int4_multiply_add = multiply_add,
 };
 
 }  // namespace
 
 const Kernels& plain_kernels() {
-  return kPlain;
+  static const Kernels kernels = [] {
+    Kernels with_int8 = kPlain;
+    plain::add_int8(with_int8);
+    return with_int8;
+  }();
+  return kernels;
 }
 
 }  // namespace candor::engine

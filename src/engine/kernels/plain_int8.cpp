@@ -1,11 +1,10 @@
 // Quantized weights and activations as their formulas read (quantized.h).
-#include "engine/kernels/plain_int8.h"
+#include "engine/kernels/int8_levels.h"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "base/half.h"
 
@@ -49,8 +48,6 @@ void dequantize_16(const QuantizedFormat& format, const QuantizedPanel& panel, i
   for (int64_t lane = 0; lane < kLanes; ++lane) dequantize_lane(format, panel, k, 16, lane, out + lane, kLanes);
 }
 
-}  // namespace
-
 void quantize_row(const float* x, int64_t n, uint8_t* row) {
   const int64_t depth = quantized_depth(n);
   auto* groups = reinterpret_cast<ActivationGroup*>(row + depth);
@@ -58,23 +55,14 @@ void quantize_row(const float* x, int64_t n, uint8_t* row) {
     const int64_t count = std::min(kQuantizedGroup, n - k);
     uint32_t largest = 0;  // of the magnitudes, as bits: NaN lies above infinity
     for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::bit_cast<uint32_t>(x[k + i]) & 0x7fffffffu);
-    const auto maximum = std::bit_cast<float>(largest);
-    const bool finite = largest < 0x7f800000u, zeros = finite && maximum < kLeastMaximum;
-    const float factor = finite && !zeros ? 127.0f / maximum : 0.0f;
-    const float scale = zeros ? 0.0f : finite ? maximum / 127.0f : std::numeric_limits<float>::quiet_NaN();
+    const auto [factor, scale] = activation_scale(largest);
     int32_t sums[2] = {};
     for (int64_t i = 0; i < kQuantizedGroup; ++i) {
       const auto code = factor != 0 && i < count ? static_cast<int8_t>(std::nearbyint(x[k + i] * factor)) : int8_t{0};
       row[k + i] = static_cast<uint8_t>(code);
       sums[i / 16] += code;
     }
-    const int32_t sum = sums[0] + sums[1];
-    *groups = {scale,
-               sum,
-               {sums[0], sums[1]},
-               scale * static_cast<float>(sum),
-               {scale * static_cast<float>(sums[0]), scale * static_cast<float>(sums[1])},
-               0.0f};
+    *groups = activation_group(scale, sums[0], sums[1]);
   }
 }
 
@@ -127,6 +115,15 @@ void dequantize_bf16(const QuantizedFormat& format, int64_t depth, const uint8_t
       for (int64_t lane = 0; lane < kLanes; ++lane)
         out[(i + j) / 2 * (2 * kLanes) + 2 * lane + j % 2] = float_to_bfloat16(block[j * kLanes + lane]);
   }
+}
+
+}  // namespace
+
+void add_int8(Kernels& kernels) {
+  kernels.quantize_row = quantize_row;
+  kernels.int8_matmul = int8_matmul;
+  kernels.dequantize = dequantize;
+  kernels.dequantize_bf16 = dequantize_bf16;
 }
 
 }  // namespace candor::engine::plain

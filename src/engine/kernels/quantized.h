@@ -76,6 +76,30 @@ struct ActivationGroup {
 };
 static_assert(sizeof(ActivationGroup) == kQuantizedGroup);
 
+// What 32 activations are multiplied by to give codes, and their scale; of `largest`, the bits of their largest
+// magnitude, among which NaN counts as larger than infinity. A factor of 0 means codes of 0: all are zeros (or so small
+// that 127/max would not be finite), or one is not finite.
+struct ActivationScale {
+  float factor, scale;
+};
+inline __attribute__((always_inline)) ActivationScale activation_scale(uint32_t largest) {
+  constexpr float kLeastMaximum = 0x1p-100f;
+  float maximum = 0;
+  __builtin_memcpy(&maximum, &largest, sizeof(maximum));
+  if (largest >= 0x7f800000u) return {0.0f, __builtin_nanf("")};
+  return maximum < kLeastMaximum ? ActivationScale{0.0f, 0.0f} : ActivationScale{127.0f / maximum, maximum / 127.0f};
+}
+// sum0, sum1: of the codes of each 16.
+inline __attribute__((always_inline)) ActivationGroup activation_group(float scale, int32_t sum0, int32_t sum1) {
+  const int32_t sum = sum0 + sum1;
+  return {scale,
+          sum,
+          {sum0, sum1},
+          scale * static_cast<float>(sum),
+          {scale * static_cast<float>(sum0), scale * static_cast<float>(sum1)},
+          0.0f};
+}
+
 // A row of activations: [depth] codes, then [depth/32] groups, as many bytes again.
 inline constexpr int64_t quantized_row_bytes(int64_t in) {
   return 2 * quantized_depth(in);
@@ -96,9 +120,6 @@ struct QuantizedWeights {
 
 // The first weights.in weights of one output, with the bits of Kernels::dequantize.
 void dequantize_row(const QuantizedWeights& weights, int64_t row, float* to);
-
-// Below this a group counts as zeros: 127/max must stay finite.
-inline constexpr float kLeastMaximum = 0x1p-100f;
 
 // C[i, 16p + j] = (accumulate ? C : 0) + the sum above, over the whole depth, of row i and output 16p + j.
 struct Int8Matmul {
