@@ -266,10 +266,11 @@ const std::vector<float>& PolicyPass::values(std::span<const Adapter* const> ada
   return values_;
 }
 
-// Logits are kept where the activations of every layer are.
+// Logits are kept where a backward pass may follow, whatever of the layers is kept: so a plan need not know which batch
+// keeps what.
 void PolicyPass::reserve_logits(int64_t entries) {
   const int64_t vocabulary = model_.config.vocab_size;
-  kept_rows_ = activations_.keep() == Keep::kAllLayers ? kept_rows(entries, vocabulary) : 0;
+  kept_rows_ = activations_.keep() == Keep::kOneLayer ? 0 : kept_rows(entries, vocabulary);
   if (logits_.size() >= kept_floats(kept_rows_, vocabulary)) return;
   logits_ = Buffer();
   logits_ = Buffer(context_.ledger, role_, "logits", kept_floats(kept_rows_, vocabulary));

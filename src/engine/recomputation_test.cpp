@@ -132,7 +132,7 @@ void expect_planned_bytes(const files::ModelConfig& config, Dtype dtype, bool do
       if (entry.role == "policy" && !of_backward)
         (entry.name == "kv pages" ? pages : entry.name == "logits" ? logits : activations) += entry.bytes;
     }
-    const int64_t kept = keep == Keep::kAllLayers ? kept_rows(static_cast<int64_t>(count), config.vocab_size) : 0;
+    const int64_t kept = keep == Keep::kOneLayer ? 0 : kept_rows(static_cast<int64_t>(count), config.vocab_size);
     EXPECT_EQ(logits, 4 * kept_floats(kept, config.vocab_size));
     EXPECT_EQ(activations, activation_bytes(model.config, dtype, pass.batch().tokens(), adapter.max_padded_rank, keep,
                                             bench.pool.threads(), dora));

@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kTileRows = 4;
 // Rows and inputs whose activations are spread into words at a time: 128 KB, which stay in the second-level cache.
 constexpr int64_t kRowBlock = 64, kDepthBlock = 1024;
-constexpr int64_t kAhead = 16384;  // bytes that are read ahead: the panels lie one behind the other
+constexpr int64_t kAhead = 12288;  // bytes that are read ahead: the panels lie one behind the other
 
 int64_t smaller(int64_t a, int64_t b) {
   return a < b ? a : b;
