@@ -13,36 +13,10 @@
 #include <vector>
 
 #include "algorithms/entropy.h"
+#include "algorithms/golden_numbers.h"
 #include "algorithms/grpo.h"
 
 namespace candor::algorithms::testing {
-
-using nlohmann::json;
-
-inline double number(const json& j) {
-  if (!j.is_string()) return j.get<double>();
-  const auto s = j.get<std::string>();
-  return s == "nan" ? std::nan("") : s == "inf" ? INFINITY : -INFINITY;
-}
-
-inline void flatten(const json& j, std::vector<double>& out) {
-  if (!j.is_array()) return out.push_back(number(j));
-  for (const auto& item : j) flatten(item, out);
-}
-
-// A tensor {"shape", "data"} or a bare list, flat; empty where it is absent.
-inline std::vector<double> tensor(const json& object, const std::string& name) {
-  std::vector<double> out;
-  if (object.contains(name)) flatten(object[name].is_object() ? object[name]["data"] : object[name], out);
-  return out;
-}
-
-// |value - expected| relative to max(1, |expected|); NaN equals NaN.
-inline double difference(double value, double expected) {
-  if (std::isnan(value) && std::isnan(expected)) return 0;
-  const double d = std::abs(value - expected) / std::max(1.0, std::abs(expected));
-  return std::isnan(d) ? INFINITY : d;
-}
 
 // What a test owns and grpo_loss reads.
 struct Batch {

@@ -12,12 +12,17 @@ namespace candor::algorithms {
 
 namespace {
 
-// Mean log-ratio of the row's counted tokens, 0 without any.
-double sequence_log_ratio(const GrpoInputs& in, size_t row) {
+// What the sum of a row's log-ratios is divided by.
+double sequence_divisor(const GrpoInputs& in, RatioLevel level, size_t row) {
+  return level == RatioLevel::kSequenceSum ? 1.0 : static_cast<double>(std::max<int64_t>(in.rows.counted(row), 1));
+}
+
+// Log-ratio of the row's counted tokens, their mean or their sum; 0 without any.
+double sequence_log_ratio(const GrpoInputs& in, RatioLevel level, size_t row) {
   double sum = 0;
   for (size_t t = in.rows.begin(row); t < in.rows.end(row); ++t)
     if (in.rows.counts(t)) sum += in.logprobs[t] - in.old_logprobs[t];
-  return sum / static_cast<double>(std::max<int64_t>(in.rows.counted(row), 1));
+  return sum / sequence_divisor(in, level, row);
 }
 
 // VESPO's log-ratio of the whole row: the policy against the sampler, each token's part and the sum within bounds.
@@ -108,9 +113,10 @@ void add_gmpo_row(const GrpoInputs& in, const GrpoOptions& o, size_t i, GrpoLoss
 void add_row(const GrpoInputs& in, const GrpoOptions& o, size_t i, GrpoLoss& out) {
   GrpoRow& row = out.rows[i];
   row.tokens = in.rows.counted(i);
-  const bool sequence = o.importance_sampling_level == RatioLevel::kSequence, vespo = o.loss_type == LossType::kVespo;
+  const bool sequence = o.importance_sampling_level != RatioLevel::kToken, vespo = o.loss_type == LossType::kVespo;
   const bool one_advantage = in.token_advantages.empty();
-  const double row_log_ratio = sequence && !in.old_logprobs.empty() ? sequence_log_ratio(in, i) : 0.0;
+  const double row_log_ratio =
+      sequence && !in.old_logprobs.empty() ? sequence_log_ratio(in, o.importance_sampling_level, i) : 0.0;
   const double vespo_ratio = vespo ? vespo_log_ratio(in, i) : 0.0;
   const bool off_policy = is_off_policy(in, o, i);
   const double weight = in.row_weights[i];
@@ -150,8 +156,11 @@ void add_row(const GrpoInputs& in, const GrpoOptions& o, size_t i, GrpoLoss& out
     d_row_log_ratio += term.d_log_ratio;
     add_entropy(in, i, t, row, out.d_entropies);
   }
+  // The ratio of an empty row is 1: as a whole row it adds the constant -weight·A, as in TRL's RLOO.
+  if (o.importance_sampling_level == RatioLevel::kSequenceSum && row.tokens == 0 && one_advantage)
+    row.loss += weight * policy_term(1.0, in.advantages[i], 0.0, o).value;
   if (!sequence || row.tokens == 0) return;
-  const double share = weight * d_row_log_ratio / static_cast<double>(row.tokens);
+  const double share = weight * d_row_log_ratio / sequence_divisor(in, o.importance_sampling_level, i);
   for (size_t t = in.rows.begin(i); t < in.rows.end(i); ++t)
     if (in.rows.counts(t)) out.d_logprobs[t] += share;
 }

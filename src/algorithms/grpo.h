@@ -21,7 +21,9 @@
 
 namespace candor::algorithms {
 
-enum class RatioLevel { kToken, kSequence };  // sequence: exp of the mean log-ratio of the row's counted tokens
+// kSequence: exp of the mean log-ratio of the row's counted tokens (GSPO); kSequenceSum: of their sum, the ratio of
+// whole sequences, which is RLOO's with LossType::kGrpo.
+enum class RatioLevel { kToken, kSequence, kSequenceSum };
 
 // The KL estimator in the loss. kCorrectedK3 is ρ·k3 with gradient through ρ (TRL's use_bias_correction_kl; arXiv
 // 2512.02556): on-policy its value is k3's and its gradient k2's, the reverse KL's. Plain k3 is a biased approximation.
