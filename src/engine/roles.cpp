@@ -17,12 +17,7 @@ std::string take_head_name(files::LoraConfig& config) {
 
 // Adapter and head of a file, on the role's model.
 Result<void> read_peft(const Context& context, files::PeftAdapter saved, Role& role) {
-  if (const std::string name = take_head_name(saved.config); !name.empty()) {
-    role.head = TRY(scalar_head_of(context, *role.model, name, saved.saved_weights));
-    std::erase_if(saved.saved_weights, [&](const files::FloatTensor& tensor) {
-      return tensor.name == name + ".weight" || tensor.name == name + ".bias";
-    });
-  }
+  role.head = TRY(take_scalar_head(context, *role.model, saved));
   role.adapter = TRY(adapter_from_peft(context, *role.model, saved));
   return {};
 }
@@ -71,10 +66,24 @@ Result<Role> role_of_model(const Context& context, std::string name, const files
 files::PeftAdapter role_to_peft(const Role& role) {
   CHECK(role.adapter);
   files::PeftAdapter saved = adapter_to_peft(*role.adapter);
-  if (!role.head) return saved;
-  saved.config.modules_to_save.push_back(role.head->module);
-  for (files::FloatTensor& tensor : scalar_head_tensors(*role.head)) saved.saved_weights.push_back(std::move(tensor));
+  if (role.head) add_scalar_head(*role.head, saved);
   return saved;
+}
+
+Result<std::optional<ScalarHead>> take_scalar_head(const Context& context, const Model& model,
+                                                   files::PeftAdapter& saved) {
+  const std::string name = take_head_name(saved.config);
+  if (name.empty()) return std::optional<ScalarHead>();
+  std::optional<ScalarHead> head = TRY(scalar_head_of(context, model, name, saved.saved_weights));
+  std::erase_if(saved.saved_weights, [&](const files::FloatTensor& tensor) {
+    return tensor.name == name + ".weight" || tensor.name == name + ".bias";
+  });
+  return head;
+}
+
+void add_scalar_head(const ScalarHead& head, files::PeftAdapter& saved) {
+  saved.config.modules_to_save.push_back(head.module);
+  for (files::FloatTensor& tensor : scalar_head_tensors(head)) saved.saved_weights.push_back(std::move(tensor));
 }
 
 Trainable trainable_of(Role& role) {

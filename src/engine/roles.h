@@ -52,6 +52,12 @@ Result<Role> role_of_model(const Context& context, std::string name, const files
 // For saving: the adapter and, as one of modules_to_save, the scalar head. The role must have an adapter.
 files::PeftAdapter role_to_peft(const Role& role);
 
+// A scalar head among what an adapter's file holds: out of it (nothing where there is none; what is left is an adapter
+// for adapter_from_peft), and into it. Error: as scalar_head_of.
+Result<std::optional<ScalarHead>> take_scalar_head(const Context& context, const Model& model,
+                                                   files::PeftAdapter& saved);
+void add_scalar_head(const ScalarHead& head, files::PeftAdapter& saved);
+
 // Its adapter and its head, or the head alone. The role must have one, and stay where it is.
 Trainable trainable_of(Role& role);
 

@@ -24,11 +24,6 @@ std::vector<SftDocument> sft_documents(std::span<const data::TrainingRow* const>
   return documents;
 }
 
-std::vector<int64_t> next_rows(data::PromptStream& rows, int64_t rows_per_step) {
-  const int64_t left = rows.count - rows.cursor.position;
-  return data::next_prompts(rows, std::min(rows_per_step, left > 0 ? left : rows.count));
-}
-
 std::vector<std::span<const SftDocument>> sft_micro_batches(std::span<const SftDocument> documents, int64_t budget) {
   std::vector<std::span<const SftDocument>> batches;
   const auto tokens = [&](size_t i) { return documents[i].group.tokens(); };

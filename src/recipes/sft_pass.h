@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "algorithms/sft.h"
-#include "data/prompt_order.h"
 #include "data/sft.h"
 #include "engine/policy_pass.h"
 
@@ -21,9 +20,6 @@ struct SftDocument {
 
 // The sequences in which a token counts, in order. They point into `rows`.
 std::vector<SftDocument> sft_documents(std::span<const data::TrainingRow* const> rows);
-
-// The rows of the next step, up to the end of the epoch: their numbers.
-std::vector<int64_t> next_rows(data::PromptStream& rows, int64_t rows_per_step);
 
 // Tokens that pass through the model together in an evaluation.
 inline constexpr int64_t kEvaluationTokens = 1024;

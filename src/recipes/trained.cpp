@@ -1,6 +1,7 @@
 #include "recipes/trained.h"
 
 #include "engine/model_weights.h"
+#include "engine/roles.h"
 #include "files/model_writer.h"
 #include "files/peft_adapter.h"
 #include "recipes/training_run.h"
@@ -8,12 +9,20 @@
 namespace candor::recipes {
 
 Result<Trained> first_trained(const TrainingConfig& config, const engine::Context& context, engine::Model& model,
-                              const files::ModelFiles& files) {
-  Trained trained{&model, &files, nullptr};
-  if (config.use_peft) {
-    trained.adapter = std::make_unique<engine::Adapter>(TRY(first_adapter(config, context, model)));
-    return trained;
+                              const files::ModelFiles& files, WithHead with_head) {
+  Trained trained{&model, &files, nullptr, nullptr};
+  std::optional<engine::ScalarHead> head;
+  if (config.use_peft)
+    trained.adapter = std::make_unique<engine::Adapter>(
+        TRY(first_adapter(config, context, model, with_head == WithHead::kScore ? &head : nullptr)));
+  if (with_head == WithHead::kScore) {
+    if (!head && files.config.labels > 0) head = TRY(engine::read_score_head(context, model, files));
+    if (!head) head = engine::make_score_head(context, model, 1, static_cast<uint64_t>(config.seed));
+    if (head->labels != 1)
+      return error("[{}] the score head has {} labels; a reward is one number.", files.path.string(), head->labels);
+    trained.head = std::make_unique<engine::ScalarHead>(std::move(*head));
   }
+  if (config.use_peft) return trained;
   TRY(engine::add_master_weights(context, files, model));
   TRY(engine::check_full_training(model));
   return trained;
@@ -27,7 +36,9 @@ Result<std::vector<NamedContent>> trained_files(const Trained& trained, files::F
       file.content = [weights, write = std::move(file.content)](OutputFile& out) { return write(out); };
     return files;
   }
-  files::PeftFiles peft = files::encode_peft_adapter(engine::adapter_to_peft(*trained.adapter));
+  files::PeftAdapter saved = engine::adapter_to_peft(*trained.adapter);
+  if (trained.head) engine::add_scalar_head(*trained.head, saved);
+  files::PeftFiles peft = files::encode_peft_adapter(saved);
   std::vector<NamedContent> files;
   files.push_back(named_bytes("adapter_config.json", std::move(peft.adapter_config_json)));
   files.push_back(named_bytes("adapter_model.safetensors", std::move(peft.adapter_model_safetensors)));
@@ -36,7 +47,10 @@ Result<std::vector<NamedContent>> trained_files(const Trained& trained, files::F
 
 Result<void> read_trained(const engine::Context& context, const std::filesystem::path& folder, Trained& trained) {
   if (trained.adapter) {
-    *trained.adapter = TRY(engine::adapter_from_peft(context, *trained.model, TRY(files::read_peft_adapter(folder))));
+    files::PeftAdapter saved = TRY(files::read_peft_adapter(folder));
+    std::optional<engine::ScalarHead> head = TRY(engine::take_scalar_head(context, *trained.model, saved));
+    if (head && trained.head) *trained.head = std::move(*head);
+    *trained.adapter = TRY(engine::adapter_from_peft(context, *trained.model, saved));
     return {};
   }
   const files::ModelFiles saved = TRY(files::open_model(folder));

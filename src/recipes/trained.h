@@ -1,4 +1,5 @@
-// What a run trains: a LoRA adapter on a frozen base, or every weight of the model itself.
+// What a run trains: a LoRA adapter on a frozen base, or every weight of the model itself; and the scalar head of a
+// reward model.
 #pragma once
 
 #include <filesystem>
@@ -18,17 +19,22 @@ struct Trained {
   engine::Model* model = nullptr;            // the base, or what trains
   const files::ModelFiles* files = nullptr;  // of that model
   std::unique_ptr<engine::Adapter> adapter;  // null: the model trains
+  std::unique_ptr<engine::ScalarHead> head;  // null: none
 
   engine::Trainable trainable() const {
-    return adapter ? engine::trainable_of(*adapter) : engine::trainable_of(*model);
+    return adapter ? engine::trainable_of(*adapter, head.get()) : engine::trainable_of(*model, head.get());
   }
   int64_t max_padded_rank() const { return adapter ? adapter->max_padded_rank : 0; }
 };
 
+// Whether a recipe trains a scalar head of one label: that of the adapter which the recipe names, or of the model's
+// files, or a fresh one.
+enum class WithHead { kNo, kScore };
+
 // The adapter or model that training begins with. `files` is what `model` was read from; both must outlive the answer.
 // Error: the adapter does not fit the model.
 Result<Trained> first_trained(const TrainingConfig& config, const engine::Context& context, engine::Model& model,
-                              const files::ModelFiles& files);
+                              const files::ModelFiles& files, WithHead with_head = WithHead::kNo);
 
 // As it is saved: an adapter in PEFT's layout, a model as a Hugging Face directory of this type. The model's files
 // are made when their content is called, from the weights of then.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/roles.h"
+
 namespace candor::recipes {
 
 namespace {
@@ -25,14 +27,15 @@ Result<engine::Dtype> training_dtype(const TrainingConfig& config, const files::
 }
 
 Result<engine::Adapter> first_adapter(const TrainingConfig& config, const engine::Context& context,
-                                      const engine::Model& model) {
+                                      const engine::Model& model, std::optional<engine::ScalarHead>* head) {
   if (config.adapter_name_or_path.empty()) {
     engine::Adapter adapter =
         TRY(engine::make_adapter(context, model, lora_config(config), static_cast<uint64_t>(config.seed)));
     TRY(check_dropout(config, adapter));
     return adapter;
   }
-  const files::PeftAdapter saved = TRY(files::read_peft_adapter(config.adapter_name_or_path));
+  files::PeftAdapter saved = TRY(files::read_peft_adapter(config.adapter_name_or_path));
+  if (head != nullptr) *head = TRY(engine::take_scalar_head(context, model, saved));
   engine::Adapter adapter = TRY(engine::adapter_from_peft(context, model, saved));
   TRY(engine::check_base(model, saved));
   adapter.config.base_fingerprint = model.fingerprint;

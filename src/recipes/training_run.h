@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "base/result.h"
 #include "data/prompt_order.h"
 #include "engine/adapter.h"
+#include "engine/scalar_head.h"
 #include "recipes/training_config.h"
 #include "recipes/training_state.h"
 
@@ -27,9 +29,10 @@ struct StepReport {
   double tokens_per_s = 0;
 };
 
-// The adapter that training begins with: a new one, or the one that the recipe names. Error: it does not fit the model.
+// The adapter that training begins with: a new one, or the one that the recipe names. `head` becomes the scalar head
+// that its file holds, if any; null: the file must have none. Error: it does not fit the model.
 Result<engine::Adapter> first_adapter(const TrainingConfig& config, const engine::Context& context,
-                                      const engine::Model& model);
+                                      const engine::Model& model, std::optional<engine::ScalarHead>* head = nullptr);
 
 // Optimizer steps of the whole run over `rows` rows, of which a step takes `rows_per_step`.
 int64_t total_steps(const TrainingConfig& config, int64_t rows, int64_t rows_per_step);

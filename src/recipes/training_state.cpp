@@ -40,6 +40,7 @@ Result<void> save_checkpoint(const std::filesystem::path& run_directory, const T
       {"seconds", state.seconds},
       {"best_step", state.best_step},
       {"best_metric", state.best_metric},
+      {"reward_mean", {{"mean", state.reward_mean.mean}, {"count", state.reward_mean.count}}},
       {"optimizer_steps", optimizer.steps},
       {"kernels", state.kernels},
       {"dtype", state.dtype},
@@ -98,6 +99,8 @@ Result<void> load_training_state(const files::Checkpoint& checkpoint, bool any_l
     state.seconds = json.at("seconds").get<double>();
     state.best_step = json.at("best_step").get<int64_t>();
     state.best_metric = json.at("best_metric").get<double>();
+    state.reward_mean = {json.at("reward_mean").at("mean").get<double>(),
+                         json.at("reward_mean").at("count").get<double>()};
     optimizer.steps = json.at("optimizer_steps").get<int64_t>();
   } catch (const files::Json::exception& e) {
     return error("[resume] {}: {}. The checkpoint was not written by this version of the program.", state_path.string(),

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "algorithms/unpaired.h"
 #include "data/prompt_order.h"
 #include "engine/optimizer.h"
 #include "files/checkpoint.h"
@@ -19,9 +20,10 @@ struct TrainingState {
   int64_t step = 0;  // optimizer steps done
   data::PromptCursor cursor;
   int64_t num_tokens = 0;
-  double seconds = 0;      // spent on steps so far
-  int64_t best_step = 0;   // of the best evaluation so far; 0: none
-  double best_metric = 0;  // there
+  double seconds = 0;                   // spent on steps so far
+  int64_t best_step = 0;                // of the best evaluation so far; 0: none
+  double best_metric = 0;               // there
+  algorithms::RunningMean reward_mean;  // of implicit rewards, where the recipe has one (BCO's delta)
   // What a checkpoint must agree with to be resumed exactly.
   std::string kernels;      // their level: its bits differ from another level's
   std::string dtype;        // of the model
