@@ -26,20 +26,15 @@ struct CpoOptions {
   double alpha = 0.0;        // AlphaPO: R becomes (1 - e^(-αR))/α; 0: R itself
 };
 
-// Pure; inputs.reference_logprobs is not read. TPO is this with cpo_alpha 0, plus tpo_alpha times the likelihood loss
-// (sft.h) of its gold rows; its tpo-l is kSimpo. Error: a row without counted tokens where R is a mean.
+// Pure; inputs.reference_logprobs is not read. parts: nll_loss, where cpo_alpha is not 0. TPO is this with cpo_alpha 0,
+// plus tpo_alpha times the likelihood loss (sft.h) of its gold rows; its tpo-l is kSimpo. Error: a row without counted
+// tokens where R is a mean.
 Result<PreferenceLoss> cpo_loss(const PreferenceInputs& inputs, const CpoOptions& options);
-
-struct OrpoLoss : PreferenceLoss {
-  double nll = 0;             // these rows' share of the mean -logprob over every token of the chosen rows
-  double log_odds_ratio = 0;  // and of the mean of ln σ(o_c - o_r) over pairs
-  double log_odds = 0;        // and of the mean of o_c - o_r
-};
 
 // Pure. Σ -logprob over *every* token of the chosen rows, prompt included / their number, + β·mean ℓ(o_c - o_r), where
 // o = a - ln(1 - e^a) and a is the mean logprob of a row's counted tokens. inputs.rows holds the prompts, too, with
 // mask 0; inputs.chosen_tokens counts all tokens of the step's chosen rows. Error: a row without counted tokens, or
 // whose tokens all have probability 1 (its odds are infinite).
-Result<OrpoLoss> orpo_loss(const PreferenceInputs& inputs, double beta);
+Result<PreferenceLoss> orpo_loss(const PreferenceInputs& inputs, double beta);
 
 }  // namespace candor::algorithms

@@ -62,7 +62,7 @@ std::vector<std::pair<std::string, PairLoss>> all_pair_losses() {
       losses.emplace_back("cpo type " + std::to_string(static_cast<int>(type)), [=](const PreferenceInputs& in) {
         return cpo_loss(in, {type, 0.5, 0.1, 0.7, 0.3, alpha}).value();
       });
-  losses.emplace_back("orpo", [](const PreferenceInputs& in) { return PreferenceLoss(orpo_loss(in, 0.2).value()); });
+  losses.emplace_back("orpo", [](const PreferenceInputs& in) { return orpo_loss(in, 0.2).value(); });
   return losses;
 }
 

@@ -47,6 +47,7 @@ struct PreferencePair {
 struct PreferenceLoss {
   std::vector<PreferencePair> pairs;  // [B]
   std::vector<double> d_logprobs;     // [tokens] d loss / d logprob, 0 where a token has no part in the loss
+  Metrics parts;  // what else a loss measures: these pairs' shares of the step's means, to be added up
 
   double loss() const;  // the pairs' losses, added in their order
 };

@@ -51,13 +51,8 @@ std::string cpo_mismatch(const json& c, const CpoCase& ours) {
   compare.number_is("loss", loss->loss(), number(c["outputs"]["loss"]));
   compare.list_is("d_logprobs", ours.rows.back(loss->d_logprobs), tensor(c["outputs"]["gradients"], "logprobs"));
   Metrics metrics = preference_metrics(loss->pairs);
-  double nll = 0;
-  int64_t tokens = 0;
-  for (const PreferencePair& pair : loss->pairs) {
-    nll += pair.chosen_nll;
-    tokens += pair.chosen_tokens;
-  }
-  metrics.push_back({"nll_loss", ours.options.cpo_alpha == 0 ? 0 : nll / static_cast<double>(tokens)});
+  metrics.insert(metrics.end(), loss->parts.begin(), loss->parts.end());
+  if (ours.options.cpo_alpha == 0) metrics.push_back({"nll_loss", 0});  // TRL's log says 0
   compare.metrics_are(metrics, c["outputs"]["metrics"]);
   return compare.wrong;
 }
@@ -150,9 +145,7 @@ std::string orpo_mismatch(const json& c, const OrpoCase& ours) {
   compare.list_is("d_logprobs", loss->d_logprobs, theirs);
   compare.list_is("d_logprobs of padding", std::vector<double>(d.size(), 0.0), d);
   Metrics metrics = preference_metrics(loss->pairs);
-  metrics.insert(
-      metrics.end(),
-      {{"nll_loss", loss->nll}, {"log_odds_ratio", loss->log_odds_ratio}, {"log_odds_chosen", loss->log_odds}});
+  metrics.insert(metrics.end(), loss->parts.begin(), loss->parts.end());
   compare.metrics_are(metrics, c["outputs"]["metrics"]);
   return compare.wrong;
 }

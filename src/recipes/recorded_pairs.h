@@ -1,0 +1,87 @@
+// For tests: a recorded training of TRL's on pairs (shared/golden/trajectories) as rows and keys of a recipe.
+#pragma once
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <vector>
+
+#include "data/preference_set.h"
+#include "files/peft_adapter.h"
+#include "recipes/training_config.h"
+#include "support/golden_model.h"
+
+namespace candor::recipes::testing {
+
+using nlohmann::json;
+
+inline std::vector<json> lines_of(const std::filesystem::path& path) {
+  std::vector<json> lines;
+  std::istringstream text(candor::testing::read_text(path));
+  for (std::string line; std::getline(text, line);) lines.push_back(json::parse(line));
+  return lines;
+}
+
+// A recorded row without its padding. Where the batch does not say where the completion begins (reward models do not
+// ask), the first token is the prompt.
+inline data::Answer answer_of(const json& batch, size_t row) {
+  data::Answer answer;
+  const json& ids = batch.at("input_ids")[row];
+  for (size_t t = 0; t < ids.size(); ++t)
+    if (batch.at("attention_mask")[row][t] == 1) answer.ids.push_back(ids[t]);
+  answer.prompt_tokens = 1;
+  if (!batch.contains("completion_mask")) return answer;
+  const json& counted = batch["completion_mask"][row];
+  answer.prompt_tokens = std::find(counted.begin(), counted.end(), 1) - counted.begin();
+  return answer;
+}
+
+// One epoch of recorded micro-batches of [chosen; rejected].
+inline data::PairSet recorded_pairs(const std::filesystem::path& folder) {
+  constexpr size_t kEpoch = 10;
+  data::PairSet set;
+  set.name = folder.filename().string();
+  const auto batches = lines_of(folder / "batches.jsonl");
+  for (size_t b = 0; b < kEpoch; ++b) {
+    const size_t pairs = batches[b].at("input_ids").size() / 2;
+    for (size_t i = 0; i < pairs; ++i)
+      set.rows.push_back({answer_of(batches[b], i), answer_of(batches[b], pairs + i), 0});
+  }
+  return set;
+}
+
+// The keys that every recorded training has.
+inline void take_recorded(const json& recorded, const std::filesystem::path& output, TrainingConfig& config) {
+  config.output_dir = output.string();
+  config.shuffle_dataset = false;
+  config.learning_rate = recorded.at("learning_rate");
+  config.weight_decay = recorded.at("weight_decay");
+  config.max_grad_norm = recorded.at("max_grad_norm");
+  config.max_steps = recorded.at("max_steps");
+  config.per_device_train_batch_size = recorded.at("per_device_train_batch_size");
+  config.gradient_accumulation_steps = recorded.at("gradient_accumulation_steps");
+  config.use_peft = true;
+  config.adapter_name_or_path =
+      (candor::testing::golden("trajectories") / recorded.at("initial_adapter").get<std::string>()).string();
+  config.gradient_shards = 2;
+}
+
+// The largest difference of any number in two adapters' files.
+inline double worst_adapter_difference(const std::filesystem::path& ours, const std::filesystem::path& theirs) {
+  const auto numbers = [](const std::filesystem::path& folder) {
+    std::map<std::string, std::vector<float>> all;
+    const auto file = candor::testing::value_of(files::SafetensorsFile::open(folder / "adapter_model.safetensors"));
+    for (const auto& tensor : file.tensors()) all[tensor.name] = candor::testing::value_of(file.floats(tensor.name));
+    return all;
+  };
+  const auto a = numbers(ours), b = numbers(theirs);
+  double worst = a.size() == b.size() ? 0 : INFINITY;
+  for (const auto& [name, values] : b)
+    worst =
+        std::max<double>(worst, a.contains(name) ? candor::testing::worst_difference(a.at(name), values) : INFINITY);
+  return worst;
+}
+
+}  // namespace candor::recipes::testing

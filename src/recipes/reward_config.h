@@ -1,0 +1,23 @@
+// What `candor reward` can be told, beside what the recipes on preferences share (preference_config.h).
+#pragma once
+
+#include "recipes/preference_config.h"
+
+namespace candor::recipes {
+
+struct RewardConfig : PreferenceConfig {
+  RewardConfig() {
+    learning_rate = 1e-4;
+    overlong = "drop";  // as TRL's RewardTrainer, which filters such rows
+  }
+
+  // Loss.
+  std::optional<double> center_rewards_coefficient;  // none: no such term
+};
+
+FieldList reward_fields(RewardConfig& config);
+
+// resolve_preference, and that an adapter is trained.
+Result<void> resolve_reward(RewardConfig& config, const Given& given);
+
+}  // namespace candor::recipes
