@@ -71,7 +71,7 @@ class Models(Case):
     def test_unknown_architecture(self):
         folder = self.copy()
         (folder / "config.json").write_text(json.dumps(tiny_model.config(model_type="mamba", architectures=["MambaForCausalLM"])))
-        self.model_refused(r"\[.*config\.json\] model_type \"mamba\" is unknown: llama and qwen2 are\..*", folder)
+        self.model_refused(r"\[.*config\.json\] model_type \"mamba\" is unknown: llama, qwen2 and gpt2 are\..*", folder)
 
     def test_config_is_no_json(self):
         (self.copy() / "config.json").write_text("{")

@@ -116,7 +116,7 @@ class Memory(Planned, Case):
             self.assertAlmostEqual(plan["roles"]["weights"] / (2 * parameters), 1, places=2)
             self.assertIn("max_length", " ".join(plan["notes"]))
         config.write_text(json.dumps({"model_type": "mixtral", **shapes}))
-        self.refused(1, r".*config.json\] model_type \"mixtral\" is not supported yet: llama and .*", "plan", "sft", "--model", config)
+        self.refused(1, r".*config.json\] model_type \"mixtral\" is not supported yet: llama, .*", "plan", "sft", "--model", config)
         config.write_text(json.dumps({"model_type": "llama", "hidden_size": 64}))
         self.refused(1, r".*config.json\] has no \"intermediate_size\"\.", "plan", "sft", "--model", config)
         config.write_text(json.dumps({"model_type": "llama", **shapes, "num_hidden_layers": 10**9}))
