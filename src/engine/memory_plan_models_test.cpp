@@ -167,6 +167,20 @@ INSTANTIATE_TEST_SUITE_P(Models, GoldenPlans,
                          ::testing::Values("llama", "llama_tied", "llama_bias", "llama_bf16", "llama_yarn",
                                            "llama3_rope", "qwen2"));
 
+// LayerNorm, learned positions, one matrix for q, k and v in its files.
+class Gpt2Plans : public GoldenPlans {};
+
+TEST_P(Gpt2Plans, EveryDtype) {
+  for (const char* dtype : {"float32", "bfloat16", "int8", "int4"})
+    for (const char* kind : {"full", "lora", "dora", "dropout"}) {
+      const Dtype of = testing::dtype_of(dtype);
+      if (std::string_view(kind) == "full" && of.quantized()) continue;
+      for (const int64_t most_bytes : {kNoLimit, int64_t{0}}) expect_planned(files(), shapes(), of, kind, most_bytes);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Gpt2Plans, ::testing::Values("gpt2"));
+
 // A GGUF file's own blocks, whose sizes its header has.
 TEST(GoldenPlansOfBlocks, EveryDtype) {
   CANDOR_REQUIRE_FILE(golden("gguf"));
