@@ -87,15 +87,13 @@ Result<PreferenceLoss> cpo_loss(const PreferenceInputs& in, const CpoOptions& o)
     add_to_row(in.rows, 2 * i, loss.slope / pairs * chosen.of_sum.slope - nll_weight, out.d_logprobs);
     add_to_row(in.rows, 2 * i + 1, -loss.slope / pairs * rejected.of_sum.slope, out.d_logprobs);
   }
-  double nll = 0;
-  for (const PreferencePair& pair : out.pairs) nll += pair.chosen_nll / divisor(in.chosen_tokens, chosen_tokens);
-  if (o.cpo_alpha != 0) out.parts = {{"nll_loss", nll}};
+  for (PreferencePair& pair : out.pairs) pair.parts[0] = pair.chosen_nll / divisor(in.chosen_tokens, chosen_tokens);
+  if (o.cpo_alpha != 0) out.parts = {"nll_loss"};
   return out;
 }
 
 Result<PreferenceLoss> orpo_loss(const PreferenceInputs& in, double beta) {
   PreferenceLoss out = measured_pairs(in);
-  double all_nll = 0, log_odds_ratio = 0, log_odds_chosen = 0;
   TRY(every_row_counts(out, "orpo"));
   int64_t chosen_tokens = 0;
   for (size_t i = 0; i < in.size(); ++i)
@@ -123,14 +121,12 @@ Result<PreferenceLoss> orpo_loss(const PreferenceInputs& in, double beta) {
     const double ratio = chosen.value - rejected.value;
     const Curve loss = neg_log_sigmoid(ratio);
     pair.loss = nll / tokens + beta * loss.value / pairs;
-    all_nll += nll / tokens;
-    log_odds_ratio -= loss.value / pairs;
-    log_odds_chosen += ratio / pairs;
+    pair.parts = {nll / tokens, -loss.value / pairs, ratio / pairs};
     const double slope = beta * loss.slope / pairs;
     add_to_row(in.rows, 2 * i, slope * chosen.slope / chosen_count, out.d_logprobs);
     add_to_row(in.rows, 2 * i + 1, -slope * rejected.slope / rejected_count, out.d_logprobs);
   }
-  out.parts = {{"nll_loss", all_nll}, {"log_odds_ratio", log_odds_ratio}, {"log_odds_chosen", log_odds_chosen}};
+  out.parts = {"nll_loss", "log_odds_ratio", "log_odds_chosen"};
   return out;
 }
 

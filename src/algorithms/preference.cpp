@@ -54,7 +54,8 @@ PreferenceMeasured measured(const PreferenceInputs& in) {
   return {!in.entropies.empty(), !in.correct.empty(), !in.mean_logits.empty()};
 }
 
-Metrics preference_metrics(std::span<const PreferencePair> pairs, const PreferenceMeasured& measured) {
+Metrics preference_metrics(std::span<const PreferencePair> pairs, const PreferenceMeasured& measured,
+                           std::span<const std::string> parts) {
   PreferencePair sum;
   double right = 0;
   for (const PreferencePair& pair : pairs) {
@@ -69,6 +70,7 @@ Metrics preference_metrics(std::span<const PreferencePair> pairs, const Preferen
     sum.chosen_logits += pair.chosen_logits;
     sum.rejected_logits += pair.rejected_logits;
     right += pair.chosen_reward > pair.rejected_reward;
+    for (size_t k = 0; k < parts.size(); ++k) sum.parts[k] += pair.parts[k];
   }
   const double n = std::max<double>(1, static_cast<double>(pairs.size()));
   const auto at_least_one = [](int64_t count) { return static_cast<double>(std::max<int64_t>(count, 1)); };
@@ -85,6 +87,7 @@ Metrics preference_metrics(std::span<const PreferencePair> pairs, const Preferen
         {"mean_token_accuracy", static_cast<double>(sum.chosen_correct) / at_least_one(sum.chosen_tokens)});
   if (measured.entropies)
     metrics.push_back({"entropy", sum.entropy / at_least_one(sum.chosen_tokens + sum.rejected_tokens)});
+  for (size_t k = 0; k < parts.size(); ++k) metrics.push_back({parts[k], sum.parts[k]});
   return metrics;
 }
 

@@ -5,8 +5,10 @@
 // divisors are the step's and are given, so that pairs may be split into calls without changing a bit.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "algorithms/metrics.h"
@@ -42,12 +44,13 @@ struct PreferencePair {
   double entropy = 0;                              // Σ over both rows' counted tokens
   int64_t chosen_correct = 0;                      // counted tokens of the chosen row that are the likeliest
   double chosen_logits = 0, rejected_logits = 0;   // Σ of the mean logits of counted tokens
+  std::array<double, 3> parts = {};                // of PreferenceLoss::parts, the pair's shares of the step's means
 };
 
 struct PreferenceLoss {
   std::vector<PreferencePair> pairs;  // [B]
   std::vector<double> d_logprobs;     // [tokens] d loss / d logprob, 0 where a token has no part in the loss
-  Metrics parts;  // what else a loss measures: these pairs' shares of the step's means, to be added up
+  std::vector<std::string> parts;     // names of what else the loss measures (PreferencePair::parts), up to three
 
   double loss() const;  // the pairs' losses, added in their order
 };
@@ -70,6 +73,8 @@ PreferenceMeasured measured(const PreferenceInputs& inputs);
 // Means over pairs, under TRL's names: rewards/chosen, rewards/rejected, rewards/accuracies (share of pairs whose
 // chosen reward is larger; a tie is wrong), rewards/margins, logps/chosen, logps/rejected; and as far as measured
 // logits/chosen, logits/rejected, mean_token_accuracy (chosen rows' tokens), entropy (both rows' tokens). No pair: 0.
-Metrics preference_metrics(std::span<const PreferencePair> pairs, const PreferenceMeasured& measured = {});
+// `parts`: the names of what else the loss has measured, PreferenceLoss::parts.
+Metrics preference_metrics(std::span<const PreferencePair> pairs, const PreferenceMeasured& measured = {},
+                           std::span<const std::string> parts = {});
 
 }  // namespace candor::algorithms

@@ -50,8 +50,7 @@ std::string cpo_mismatch(const json& c, const CpoCase& ours) {
   Comparison compare{c};
   compare.number_is("loss", loss->loss(), number(c["outputs"]["loss"]));
   compare.list_is("d_logprobs", ours.rows.back(loss->d_logprobs), tensor(c["outputs"]["gradients"], "logprobs"));
-  Metrics metrics = preference_metrics(loss->pairs);
-  metrics.insert(metrics.end(), loss->parts.begin(), loss->parts.end());
+  Metrics metrics = preference_metrics(loss->pairs, {}, loss->parts);
   if (ours.options.cpo_alpha == 0) metrics.push_back({"nll_loss", 0});  // TRL's log says 0
   compare.metrics_are(metrics, c["outputs"]["metrics"]);
   return compare.wrong;
@@ -144,8 +143,7 @@ std::string orpo_mismatch(const json& c, const OrpoCase& ours) {
   }
   compare.list_is("d_logprobs", loss->d_logprobs, theirs);
   compare.list_is("d_logprobs of padding", std::vector<double>(d.size(), 0.0), d);
-  Metrics metrics = preference_metrics(loss->pairs);
-  metrics.insert(metrics.end(), loss->parts.begin(), loss->parts.end());
+  Metrics metrics = preference_metrics(loss->pairs, {}, loss->parts);
   compare.metrics_are(metrics, c["outputs"]["metrics"]);
   return compare.wrong;
 }

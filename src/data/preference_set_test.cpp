@@ -67,9 +67,9 @@ TEST_F(PreferenceSets, LongRowsAreCutAtOneEndDroppedOrRefused) {
             "[dpo] pairs.jsonl row 1: 6 tokens are more than max_length 4. Raise max_length, shorten the row, or set "
             "overlong to truncate or drop.");
   options.overlong = Overlong::kDrop;
-  EXPECT_EQ(
-      message(pairs(kPair, options)),
-      "[dpo] pairs.jsonl: no row is left to train on. dropped: longer than max_length 4: 1 row (row 1), 6 tokens.");
+  EXPECT_EQ(message(pairs(kPair, options)),
+            "[dpo] pairs.jsonl: no row is left to train on. 1 row dropped: longer than max_length 4, 6 tokens lost "
+            "(row 1).");
 }
 
 TEST_F(PreferenceSets, WhatTeachesNothingIsNamed) {
@@ -133,7 +133,7 @@ TEST_F(PreferenceSets, LabelsOfOneKindOrNoneAreNamed) {
             "[kto] pairs.jsonl row 1: \"label\" is \"good\"; expected true or false.");
   EXPECT_EQ(message(labelled(R"({"prompt": "w4", "completion": " w6"})", options)),
             "[kto] pairs.jsonl row 1: expected columns \"prompt\", \"completion\" and \"label\", or \"chosen\" and "
-            "\"rejected\", got \"prompt\" and \"completion\".");
+            "\"rejected\", got prompt, completion.");
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ std::string take_head_name(files::LoraConfig& config) {
 
 // Adapter and head of a file, on the role's model.
 Result<void> read_peft(const Context& context, files::PeftAdapter saved, Role& role) {
-  role.head = TRY(take_scalar_head(context, *role.model, saved));
+  if (auto head = TRY(take_scalar_head(context, *role.model, saved))) role.head = std::move(head);
   role.adapter = TRY(adapter_from_peft(context, *role.model, saved));
   return {};
 }

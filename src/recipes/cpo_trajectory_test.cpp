@@ -35,10 +35,18 @@ struct Training {
   SupervisedResult run(int64_t stop = 1000) {
     std::filesystem::create_directories(config.output_dir);
     int64_t done = 0;
-    PairParts parts{.context = *bench.context, .model = model, .rows = rows};
-    if (config.eval_steps) parts.held_out = &rows;
-    parts.report = [&](const StepReport& report) { done = report.step; };
-    parts.interrupted = [&] { return done >= stop; };
+    const PairParts parts{.context = *bench.context,
+                          .model = model,
+                          .rows = rows,
+                          .held_out = config.eval_steps ? &rows : nullptr,
+                          .reference = nullptr,
+                          .reference_of_rows = nullptr,
+                          .reference_of_held_out = nullptr,
+                          .recipe_yaml = "",
+                          .report = [&](const StepReport& report) { done = report.step; },
+                          .say = {},
+                          .doing = {},
+                          .interrupted = [&] { return done >= stop; }};
     SupervisedStart start = value_of(start_cpo(config, *bench.context, model, files, rows));
     if constexpr (std::is_same_v<Config, OrpoConfig>)
       return value_of(run_orpo(config, parts, std::move(start)));
@@ -133,7 +141,8 @@ class WithoutReference : public ::testing::Test {
     return all + read_text(std::filesystem::path(training.config.output_dir) / "final" / "adapter_model.safetensors");
   }
 };
-TYPED_TEST_SUITE(WithoutReference, (::testing::Types<CpoConfig, OrpoConfig>), );
+using Configs = ::testing::Types<CpoConfig, OrpoConfig>;
+TYPED_TEST_SUITE(WithoutReference, Configs);
 
 TYPED_TEST(WithoutReference, MicroBatchesChangeNoBitAndAResumeReachesTheSameBytes) {
   using Run = Training<TypeParam>;

@@ -49,14 +49,6 @@ Result<PreferenceLoss> loss_of(const PairLoss& loss, std::span<const data::Prefe
   return loss.of(in);
 }
 
-void add_parts(const algorithms::Metrics& from, algorithms::Metrics& to) {
-  if (to.empty()) {
-    to = from;
-    return;
-  }
-  for (size_t i = 0; i < from.size(); ++i) to[i].value += from[i].value;
-}
-
 // One step at work.
 class PairStep {
  public:
@@ -86,8 +78,7 @@ class PairStep {
     for (const algorithms::PreferencePair& pair : measured_) step.loss += pair.loss;
     for (const data::PreferencePair* pair : pairs_)
       step.tokens += static_cast<int64_t>(pair->chosen.ids.size() + pair->rejected.ids.size());
-    step.metrics = algorithms::preference_metrics(measured_, {.entropies = true, .correct = true});
-    step.metrics.insert(step.metrics.end(), parts_of_loss_.begin(), parts_of_loss_.end());
+    step.metrics = algorithms::preference_metrics(measured_, {.entropies = true, .correct = true}, parts_of_loss_);
     return step;
   }
 
@@ -151,7 +142,7 @@ class PairStep {
 
   void note(const PreferenceLoss& loss) {
     measured_.insert(measured_.end(), loss.pairs.begin(), loss.pairs.end());
-    add_parts(loss.parts, parts_of_loss_);
+    parts_of_loss_ = loss.parts;
   }
 
   Result<void> train(size_t begin, size_t end, const LocalBatch& batch, float* gradients) {
@@ -181,7 +172,7 @@ class PairStep {
   std::vector<LocalBatch> batches_;
   std::vector<std::vector<double>> known_;  // [pair] d_logprobs, where the loss looks at the whole batch
   std::vector<algorithms::PreferencePair> measured_;
-  algorithms::Metrics parts_of_loss_;
+  std::vector<std::string> parts_of_loss_;
 };
 
 }  // namespace
@@ -200,9 +191,9 @@ double PairEvaluation::loss() const {
 
 algorithms::Metrics PairEvaluation::metrics() const {
   algorithms::Metrics all = {{"eval_loss", loss()}};
-  for (const algorithms::Metric& metric : algorithms::preference_metrics(pairs, {.entropies = true, .correct = true}))
+  for (const algorithms::Metric& metric :
+       algorithms::preference_metrics(pairs, {.entropies = true, .correct = true}, parts))
     all.push_back({"eval_" + metric.name, metric.value});
-  for (const algorithms::Metric& metric : parts) all.push_back({"eval_" + metric.name, metric.value});
   return all;
 }
 
@@ -233,7 +224,7 @@ Result<std::optional<PairEvaluation>> evaluate_pairs(const PreferenceConfig& con
     const PreferenceLoss of_batch =
         TRY(loss_of(loss, std::span(pairs).subspan(begin, end - begin), out, of_reference, whole));
     evaluation.pairs.insert(evaluation.pairs.end(), of_batch.pairs.begin(), of_batch.pairs.end());
-    add_parts(of_batch.parts, evaluation.parts);
+    evaluation.parts = of_batch.parts;
     if (!ready(end, pairs.size())) return std::optional<PairEvaluation>();
   }
   return std::optional(std::move(evaluation));

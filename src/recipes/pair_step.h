@@ -49,7 +49,7 @@ Result<SupervisedStep> train_on_pairs(const PreferenceConfig& config, const Pair
 // What a model says of held-out pairs, with means over all of them.
 struct PairEvaluation {
   std::vector<algorithms::PreferencePair> pairs;
-  algorithms::Metrics parts;
+  std::vector<std::string> parts;  // names of what else the loss has measured
   double loss() const;
   algorithms::Metrics metrics()
       const;  // eval_loss, eval_rewards/…, eval_logps/…, eval_mean_token_accuracy, eval_entropy

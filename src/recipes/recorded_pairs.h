@@ -24,27 +24,38 @@ inline std::vector<json> lines_of(const std::filesystem::path& path) {
   return lines;
 }
 
-// A recorded row without its padding. Where the batch does not say where the completion begins (reward models do not
-// ask), the first token is the prompt.
-inline data::Answer answer_of(const json& batch, size_t row) {
+// A recorded row without its padding; `side` opens the names of its fields ("chosen_", where both sides have their
+// own). Where the batch does not say where the completion begins (reward models do not ask), the first token is the
+// prompt.
+inline data::Answer answer_of(const json& batch, size_t row, const std::string& side = "") {
   data::Answer answer;
-  const json& ids = batch.at("input_ids")[row];
+  const json& ids = batch.at(side + "input_ids")[row];
   for (size_t t = 0; t < ids.size(); ++t)
-    if (batch.at("attention_mask")[row][t] == 1) answer.ids.push_back(ids[t]);
+    if (batch.at(side + "attention_mask")[row][t] == 1) answer.ids.push_back(ids[t]);
   answer.prompt_tokens = 1;
-  if (!batch.contains("completion_mask")) return answer;
-  const json& counted = batch["completion_mask"][row];
-  answer.prompt_tokens = std::find(counted.begin(), counted.end(), 1) - counted.begin();
+  if (batch.contains("completion_mask")) {
+    const json& counted = batch["completion_mask"][row];
+    answer.prompt_tokens = std::find(counted.begin(), counted.end(), 1) - counted.begin();
+  } else if (batch.contains(side + "labels")) {
+    const json& labels = batch[side + "labels"][row];
+    answer.prompt_tokens =
+        std::find_if(labels.begin(), labels.end(), [](const json& l) { return l != -100; }) - labels.begin();
+  }
   return answer;
 }
 
-// One epoch of recorded micro-batches of [chosen; rejected].
+// One epoch of recorded micro-batches, of [chosen; rejected] or with a field for either side.
 inline data::PairSet recorded_pairs(const std::filesystem::path& folder) {
   constexpr size_t kEpoch = 10;
   data::PairSet set;
   set.name = folder.filename().string();
   const auto batches = lines_of(folder / "batches.jsonl");
   for (size_t b = 0; b < kEpoch; ++b) {
+    if (batches[b].contains("chosen_input_ids")) {
+      for (size_t i = 0; i < batches[b]["chosen_input_ids"].size(); ++i)
+        set.rows.push_back({answer_of(batches[b], i, "chosen_"), answer_of(batches[b], i, "rejected_"), 0});
+      continue;
+    }
     const size_t pairs = batches[b].at("input_ids").size() / 2;
     for (size_t i = 0; i < pairs; ++i)
       set.rows.push_back({answer_of(batches[b], i), answer_of(batches[b], pairs + i), 0});
