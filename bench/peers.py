@@ -246,6 +246,13 @@ def main():
     finish(options, entry)
 
 
+def without_folders(value):
+    """The same with every model by its name: the history is no place for one machine's paths."""
+    if isinstance(value, dict):
+        return {key: pathlib.Path(item).name if key == "model" else without_folders(item) for key, item in value.items()}
+    return [without_folders(item) for item in value] if isinstance(value, list) else value
+
+
 def finish(options, entry):
     print(f"{entry['machine']['processor']}, {entry['machine']['cores']} cores, commit {entry['commit']}, load {entry['load_before']}")
     if options.task == "generation":
@@ -258,7 +265,7 @@ def finish(options, entry):
         show_sft(options, entry[options.task]["ours"], entry[options.task]["peer"], entry["bench"]["roof_gflops"])
     if not options.no_history:
         with open(options.history, "a") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(json.dumps(without_folders(entry)) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/check.h"
+
 namespace candor::recipes {
 
 namespace {
@@ -232,6 +234,8 @@ Result<std::optional<PairEvaluation>> evaluate_pairs(const PreferenceConfig& con
 
 Result<SupervisedResult> run_on_pairs(std::string_view recipe, const PreferenceConfig& config, const PairParts& parts,
                                       const PairLoss& loss, SupervisedStart start) {
+  // Where every weight trains the model is no reference of itself.
+  CHECK(!loss.has_reference || start.trained.adapter || parts.reference_of_rows != nullptr);
   engine::PolicyPass reference_pass(parts.context, "reference", parts.model,
                                     parts.reference == nullptr ? 0 : parts.reference->max_padded_rank,
                                     engine::PolicyPass::Keep::kOneLayer);
