@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <map>
+
 #include "algorithms/golden_numbers.h"
 
 namespace candor::algorithms::testing {
@@ -50,20 +53,32 @@ TEST(DistillationGolden, EveryCaseAndItsTwins) {
   CANDOR_REQUIRE_FILE(golden("losses/distillation.json"));
   const auto cases = golden_cases("distillation.json");
   EXPECT_EQ(cases.size(), 26u);
-  int swapped = 0, without_temperature = 0;
+  const std::vector<std::pair<std::string, std::function<void(Divergence&)>>> twins{
+      {"student and teacher swapped in the mixture", [](Divergence& d) { d.beta = 1 - d.beta; }},
+      {"no temperature", [](Divergence& d) { d.temperature = 1; }},
+      {"beta", [](Divergence& d) { d.beta = 0.9 * d.beta + 0.05; }},
+  };
+  std::map<std::string, int> rejected;
   for (const json& c : cases) {
-    const Divergence d{c["config"]["beta"], c["config"]["temperature"]};
-    EXPECT_EQ(mismatch(c, d), "");
-    swapped += !mismatch(c, {1 - d.beta, d.temperature}).empty();
-    without_temperature += !mismatch(c, {d.beta, 1}).empty();
+    const Divergence right{c["config"]["beta"], c["config"]["temperature"]};
+    EXPECT_EQ(mismatch(c, right), "");
+    for (const auto& [name, break_it] : twins) {
+      Divergence twin = right;
+      break_it(twin);
+      rejected[name] += !mismatch(c, twin).empty();
+    }
   }
-  EXPECT_GT(swapped, 0);
-  EXPECT_GT(without_temperature, 0);
+  for (const auto& [name, times] : rejected) EXPECT_GT(times, 0) << name;
 }
 
-TEST(MinillmGolden, EveryCase) {
+TEST(MinillmGolden, EveryCaseAndItsTwins) {
   CANDOR_REQUIRE_FILE(golden("losses/minillm.json"));
-  int ran = 0, without_normalization = 0;
+  const std::vector<std::pair<std::string, std::function<void(MinillmOptions&)>>> twins{
+      {"the other length normalisation", [](MinillmOptions& o) { o.length_normalization = !o.length_normalization; }},
+      {"gamma", [](MinillmOptions& o) { o.gamma = 0.9 * o.gamma + 0.01; }},
+  };
+  std::map<std::string, int> rejected;
+  int ran = 0;
   for (const json& c : golden_cases("minillm.json")) {
     ++ran;
     if (c["inputs"].contains("student_logits")) {
@@ -73,23 +88,28 @@ TEST(MinillmGolden, EveryCase) {
     const PaddedRows rows(c["inputs"]["mask"], plain_order(c["inputs"]["mask"]["shape"][0]));
     const auto student = tensor(c["inputs"], "student_logprobs"), teacher = tensor(c["inputs"], "teacher_logprobs");
     const auto want = tensor(c["outputs"], "advantages");
-    MinillmOptions options{c["config"]["gamma"], c["config"]["length_normalization"]};
-    const auto ours = [&] { return minillm_advantages(rows.rows(), student, teacher, options); };
-    std::vector<double> counted, theirs;
-    for (size_t t = 0; t < want.size(); ++t)
-      if (rows.mask[t]) {
-        counted.push_back(ours()[t]);
-        theirs.push_back(want[t]);
-      }
-    Comparison compare{c};
-    compare.list_is("advantages", counted, theirs);
-    EXPECT_EQ(compare.wrong, "");
-    options.length_normalization = !options.length_normalization;
-    for (size_t t = 0; t < want.size(); ++t)
-      without_normalization += rows.mask[t] && difference(ours()[t], want[t]) > 1e-6;
+    const MinillmOptions right{c["config"]["gamma"], c["config"]["length_normalization"]};
+    const auto wrong = [&](const MinillmOptions& options) {
+      const auto advantages = minillm_advantages(rows.rows(), student, teacher, options);
+      std::vector<double> ours, theirs;
+      for (size_t t = 0; t < want.size(); ++t)
+        if (rows.mask[t]) {
+          ours.push_back(advantages[t]);
+          theirs.push_back(want[t]);
+        }
+      Comparison compare{c};
+      compare.list_is("advantages", ours, theirs);
+      return compare.wrong;
+    };
+    EXPECT_EQ(wrong(right), "");
+    for (const auto& [name, break_it] : twins) {
+      MinillmOptions twin = right;
+      break_it(twin);
+      rejected[name] += !wrong(twin).empty();
+    }
   }
   EXPECT_EQ(ran, 6);
-  EXPECT_GT(without_normalization, 0);
+  for (const auto& [name, times] : rejected) EXPECT_GT(times, 0) << name;
 }
 
 TEST(Distillation, DerivativesAreFiniteDifferences) {

@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <map>
+
 #include "algorithms/golden_numbers.h"
 
 namespace candor::algorithms::testing {
@@ -27,16 +30,27 @@ TEST(RewardGolden, EveryCaseAndItsTwins) {
   CANDOR_REQUIRE_FILE(golden("losses/reward_model.json"));
   const auto cases = golden_cases("reward_model.json");
   EXPECT_EQ(cases.size(), 8u);
-  int without_margin = 0, without_centring = 0;
+  struct Known {
+    bool margin = true;
+    double centring = 0;
+  };
+  const std::vector<std::pair<std::string, std::function<void(Known&)>>> twins{
+      {"no margin", [](Known& k) { k.margin = false; }},
+      {"not centred", [](Known& k) { k.centring = 0; }},
+      {"centred half as much", [](Known& k) { k.centring /= 2; }},
+  };
+  std::map<std::string, int> rejected;
   for (const json& c : cases) {
     const json& coefficient = c["config"]["center_rewards_coefficient"];
-    const double centring = coefficient.is_null() ? 0.0 : coefficient.get<double>();
-    EXPECT_EQ(mismatch(c, true, centring), "");
-    without_margin += !mismatch(c, false, centring).empty();
-    without_centring += !mismatch(c, true, 0.0).empty();
+    const Known known{true, coefficient.is_null() ? 0.0 : coefficient.get<double>()};
+    EXPECT_EQ(mismatch(c, known.margin, known.centring), "");
+    for (const auto& [name, break_it] : twins) {
+      Known twin = known;
+      break_it(twin);
+      rejected[name] += !mismatch(c, twin.margin, twin.centring).empty();
+    }
   }
-  EXPECT_GT(without_margin, 0);
-  EXPECT_GT(without_centring, 0);
+  for (const auto& [name, times] : rejected) EXPECT_GT(times, 0) << name;
 }
 
 TEST(ProcessRewardGolden, EveryLoss) {
