@@ -27,6 +27,7 @@ struct AdvantageOptions {
   ScaleRewards scale_rewards = ScaleRewards::kGroup;
   RewardAggregation aggregation = RewardAggregation::kSumThenNormalize;
   std::vector<double> reward_weights;  // [K]; empty: all 1
+  double std_epsilon = 1e-4;           // added to the standard deviation: TRL's; verl has 1e-6, OpenRLHF 1e-9
 };
 
 struct GroupAdvantages {
@@ -47,12 +48,18 @@ struct GroupAdvantages {
 // penalties [N] (β times the KL in the reward; empty: none) are subtracted from the row's reward before the advantages
 // and are in no logged reward.
 //
-// sum_then_normalize: R = Σ weight·part; A = (R - mean of the group) / (std + 1e-4), std with n-1 of the group, of the
-// batch, or no division. normalize_then_sum (arXiv 2601.05242): each part is normalized in its group, the weighted sum
-// in the batch, whatever scale_rewards says. No spread, a row that nobody scored, a group with one scored row: A = 0.
-// Errors: G < 2, an infinite reward, penalties with normalize_then_sum.
+// sum_then_normalize: R = Σ weight·part; A = (R - mean of the group) / (std + std_epsilon), std with n-1 of the group,
+// of the batch, or no division. normalize_then_sum (arXiv 2601.05242): each part is normalized in its group, the
+// weighted sum in the batch, whatever scale_rewards says. No spread, a row that nobody scored, a group with one scored
+// row: A = 0. Errors: G < 2, an infinite reward, penalties with normalize_then_sum.
 Result<GroupAdvantages> group_advantages(std::span<const double> parts, size_t reward_count, size_t group_size,
                                          const AdvantageOptions& options, std::span<const double> penalties = {});
+
+// The same numbers of the rewards without advantages, which come from elsewhere (rloo.h); a group may be of one row.
+// Error: an infinite reward.
+Result<GroupAdvantages> reward_statistics(std::span<const double> parts, size_t reward_count, size_t group_size,
+                                          std::span<const double> reward_weights,
+                                          std::span<const double> penalties = {});
 
 // [groups]: 1 where the rewards tell completions of the group apart: two scored rows with different R, or, with
 // normalize_then_sum, with different numbers in any part.

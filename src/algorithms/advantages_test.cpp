@@ -126,6 +126,36 @@ TEST(Advantages, PenaltyIsSubtractedBeforeTheMeanAndNotLogged) {
   EXPECT_EQ(got->reward, 0.5);
 }
 
+// verl adds 1e-6 to the deviation, OpenRLHF 1e-9: 0.5 / (sqrt(1/2) + epsilon).
+TEST(Advantages, EpsilonOfTheDeviation) {
+  const std::vector<double> rewards{0, 1};
+  for (const double epsilon : {1e-4, 1e-6, 1e-9, 0.0})
+    for (const auto aggregation : {RewardAggregation::kSumThenNormalize, RewardAggregation::kNormalizeThenSum}) {
+      const auto got = group_advantages(rewards, 1, 2, {ScaleRewards::kGroup, aggregation, {}, epsilon});
+      const double once = 0.5 / (std::sqrt(0.5) + epsilon);
+      // Normalised in the group and then in the batch: ±once have the deviation sqrt(2)·once.
+      const double want =
+          aggregation == RewardAggregation::kSumThenNormalize ? once : once / (std::sqrt(2.0) * once + epsilon);
+      EXPECT_NEAR(got->advantages[1], want, 1e-15);
+    }
+}
+
+// The rewards alone, also of groups of one; the penalties count in the spread only.
+TEST(Advantages, StatisticsOfRewardsAlone) {
+  const std::vector<double> parts{1, 2, 1, 4}, weights{1, 0.5}, penalties{0, 1};
+  const auto got = reward_statistics(parts, 2, 1, weights);
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->rewards, (std::vector<double>{2, 3}));
+  EXPECT_TRUE(got->advantages.empty());
+  EXPECT_EQ(got->reward, 2.5);
+  EXPECT_EQ(got->part_means, (std::vector<double>{1, 3}));
+  EXPECT_EQ(got->frac_reward_zero_std, 0);  // one number is neither with nor without spread
+  EXPECT_EQ(reward_statistics(parts, 2, 2, weights)->frac_reward_zero_std, 0);
+  EXPECT_EQ(reward_statistics(parts, 2, 2, weights, penalties)->frac_reward_zero_std, 1);
+  const std::vector<double> infinite{INFINITY};
+  EXPECT_FALSE(reward_statistics(infinite, 1, 1, {}));
+}
+
 TEST(Advantages, Errors) {
   const std::vector<double> one{1.0}, two{1.0, 0.0}, infinite{1.0, INFINITY};
   EXPECT_EQ(

@@ -52,6 +52,7 @@ struct DpoOptions {
   std::optional<double> ld_alpha;  // what a counted token beyond the pair's shorter row weighs; none: 1
   bool use_weighting = false;      // WPO: a pair's loss times both rows' e^(mean(logprob - ln Σ p²)), held constant
   double discopop_tau = 0.05;
+  bool ipo_of_sums = false;  // kIpo's scores are not divided by the rows' lengths (OpenRLHF, and TRL's online DPO)
 };
 
 // Error: an option that has no meaning with a loss of the list, in the option's own words.

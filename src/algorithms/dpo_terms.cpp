@@ -92,6 +92,7 @@ PairTerm dpo_pair_term(DpoType type, const PairScores& scores, const DpoOptions&
     case DpoType::kHinge:
       return s.term(hinge(s.x()));
     case DpoType::kIpo:
+      return length_normalized(type, s, o.ipo_of_sums ? PairScores{scores.chosen, scores.rejected} : scores);
     case DpoType::kSigmoidNorm:
       return length_normalized(type, s, scores);
     case DpoType::kExoPair:

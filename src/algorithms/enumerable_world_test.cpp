@@ -235,6 +235,44 @@ TEST(EnumerableWorld, RemaxIsUnbiased) {
   EXPECT_LT(largest_difference(ascent, s.d_reward()), kExact);
 }
 
+// With k1 in the reward, each token paying for what is still to come: ∇(J - β·KL). The same where every token pays for
+// the whole row.
+TEST(EnumerableWorld, RemaxWithKlInTheRewardIsUnbiased) {
+  const Setting s;
+  const double beta = 0.7;
+  const std::vector<double> greedy = {s.rewards[3]};
+  const auto ascent = [&](const std::function<std::vector<double>(const WorldBatch&)>& advantages) {
+    return expected_ascent(s.world, s.policy, s.reference, 1, [&](const WorldBatch& b) {
+      const std::vector<double> a = advantages(b);
+      std::vector<double> slopes(a.size());
+      for (size_t t = 0; t < a.size(); ++t) slopes[t] = -a[t];  // the loss is Σ -A·logprob
+      return slopes;
+    });
+  };
+  const Table truth = s.d_objective(beta);
+  const auto to_go = [&](const WorldBatch& b) {
+    return remax_advantages_with_kl(b.rows(), s.rewards_of(b), greedy, 1, b.logprobs, b.reference, beta);
+  };
+  EXPECT_LT(largest_difference(ascent(to_go), truth), kExact);
+  const std::vector<std::pair<std::string, std::function<std::vector<double>(const WorldBatch&)>>> twins{
+      {"a token pays the KL of itself alone",
+       [&](const WorldBatch& b) {
+         std::vector<double> a = to_go(b);
+         for (size_t t = 0; t + 1 < a.size(); ++t) a[t] += beta * (b.logprobs[t + 1] - b.reference[t + 1]);
+         return a;
+       }},
+      {"a token pays the KL that is past",
+       [&](const WorldBatch& b) {
+         std::vector<double> a =
+             remax_advantages_with_kl(b.rows(), s.rewards_of(b), greedy, 1, b.logprobs, b.logprobs, 1);
+         double past = 0;
+         for (size_t t = 0; t < a.size(); ++t) a[t] -= beta * (past += b.logprobs[t] - b.reference[t]);
+         return a;
+       }},
+  };
+  for (const auto& [name, advantages] : twins) EXPECT_GT(largest_difference(ascent(advantages), truth), 1e-3) << name;
+}
+
 // PPO's first epoch with λ = γ = 1, unwhitened, over a constant number of tokens: ∇(J - β·KL) whatever the critic says.
 // With λ = 0 it is so only where the critic is right.
 TEST(EnumerableWorld, PpoIsUnbiasedAtLambdaOneForAnyCritic) {

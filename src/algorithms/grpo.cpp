@@ -53,7 +53,7 @@ bool is_off_policy(const GrpoInputs& in, const GrpoOptions& o, size_t row) {
 void add_kl(const GrpoInputs& in, const GrpoOptions& o, size_t t, double ratio, Term& term, GrpoRow& row) {
   if (in.reference_logprobs.empty()) return;
   const KlEstimates kl = kl_estimates(in.logprobs[t], in.reference_logprobs[t]);
-  const Term penalty = kl_term(ratio, in.logprobs[t], in.reference_logprobs[t], kl, o.kl_in_loss);
+  const Term penalty = kl_term(ratio, in.logprobs[t], in.reference_logprobs[t], kl, o);
   row.kl += penalty.value;
   row.kl_k1 += kl.k1;
   row.kl_k2 += kl.k2;

@@ -25,9 +25,11 @@ namespace candor::algorithms {
 // whole sequences, which is RLOO's with LossType::kGrpo.
 enum class RatioLevel { kToken, kSequence, kSequenceSum };
 
-// The KL estimator in the loss. kCorrectedK3 is ρ·k3 with gradient through ρ (TRL's use_bias_correction_kl; arXiv
-// 2512.02556): on-policy its value is k3's and its gradient k2's, the reverse KL's. Plain k3 is a biased approximation.
-enum class KlInLoss { kCorrectedK3, kK3, kK2 };
+// The KL estimator in the loss, or measured beside it. kCorrectedK3 is ρ·k3 with gradient through ρ (TRL's
+// use_bias_correction_kl; arXiv 2512.02556): on-policy its value is k3's and its gradient k2's, the reverse KL's. Plain
+// k3 is a biased approximation. k1's derivative does not depend on the policy and is 0 in expectation: it belongs in
+// the reward, and is measured here.
+enum class KlInLoss { kCorrectedK3, kK3, kK2, kK1 };
 
 struct GrpoOptions {
   LossType loss_type = LossType::kDapo;
@@ -38,6 +40,9 @@ struct GrpoOptions {
   RatioLevel importance_sampling_level = RatioLevel::kToken;
   double beta = 0.0;  // weight of the KL term; 0: none, though its estimators are measured where a reference is given
   KlInLoss kl_in_loss = KlInLoss::kCorrectedK3;
+  // Bounds on k3 in the loss: of reference - logprob before, and of k3 itself. Beyond one the derivative is 0. None in
+  // TRL; verl has 20 and 10, OpenRLHF 10 of k3.
+  std::optional<double> k3_log_ratio_clamp, k3_clamp;
   std::optional<double> off_policy_mask_threshold;  // drop A < 0 where mean(sampling or old - logprob) is above it
   double sapo_temperature_pos = 1.0, sapo_temperature_neg = 1.05;
   double vespo_k_pos = 2.0, vespo_lambda_pos = 3.0, vespo_k_neg = 3.0, vespo_lambda_neg = 2.0;

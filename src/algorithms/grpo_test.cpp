@@ -102,7 +102,7 @@ std::string paper_problem(const LossFunction& loss) {
 // not in the difference, so they are left out.
 std::string difference_problem(const LossFunction& loss) {
   for (LossType type : kAllTypes)
-    for (RatioLevel level : {RatioLevel::kToken, RatioLevel::kSequence})
+    for (RatioLevel level : {RatioLevel::kToken, RatioLevel::kSequence, RatioLevel::kSequenceSum})
       for (KlInLoss kl : {KlInLoss::kCorrectedK3, KlInLoss::kK3, KlInLoss::kK2}) {
         if (type == LossType::kCispo || type == LossType::kVespo) continue;
         Batch b = random_batch(type, level, 0.3);
@@ -390,6 +390,39 @@ TEST(Kl, ClosedForms) {  // golden/losses/closed_forms.json: "k1, k2, k3 at ref 
   EXPECT_NEAR(adapted_kl_coefficient(0.2, 2.0, 1.0, 256, 10000), 0.201024, 1e-15);
   EXPECT_NEAR(adapted_kl_coefficient(0.2, 1.1, 1.0, 100, 10000), 0.2 * 1.001, 1e-15);
   EXPECT_NEAR(adapted_kl_coefficient(0.2, 0.0, 1.0, 100, 10000), 0.2 * 0.998, 1e-15);
+}
+
+// Other trainers' bounds on k3: verl cuts ref - lp to ±20 and k3 to 10, OpenRLHF k3 to 10. d = 3 gives k3 = e^3 - 4 =
+// 16.086: cut, without a gradient. d = 2 gives e^2 - 3, inside. On a bound the derivative passes, as torch's clamp has
+// it.
+TEST(GrpoLoss, BoundsOnK3) {
+  const auto with = [](double d, std::optional<double> log_ratio, std::optional<double> k3, KlInLoss kind) {
+    Batch b = paper_batch(LossType::kDapo);
+    b.advantages = {0, 0};
+    b.reference = b.logprobs;
+    b.reference[1] = b.logprobs[1] + d;
+    b.options.beta = 3;  // which the mean over 3 tokens takes away
+    b.options.kl_in_loss = kind;
+    b.options.k3_log_ratio_clamp = log_ratio;
+    b.options.k3_clamp = k3;
+    const GrpoLoss loss = true_loss(b);
+    return std::pair(loss.loss(), loss.d_logprobs[1]);
+  };
+  const auto plain = [&](double d, std::optional<double> log_ratio, std::optional<double> k3) {
+    return with(d, log_ratio, k3, KlInLoss::kK3);
+  };
+  const auto close = [](std::pair<double, double> got, double value, double slope) {
+    EXPECT_NEAR(got.first, value, 1e-14 * std::max(1.0, std::abs(value)));  // two roundings
+    EXPECT_NEAR(got.second, slope, 1e-14 * std::max(1.0, std::abs(slope)));
+  };
+  close(plain(2, 20, 10), std::exp(2.0) - 3, 1 - std::exp(2.0));
+  close(plain(3, 20, 10), 10, 0);
+  close(plain(3, {}, {}), std::exp(3.0) - 4, 1 - std::exp(3.0));
+  close(plain(1.5, 1, {}), std::exp(1.0) - 2, 0);
+  close(plain(-1.5, 1, {}), std::exp(-1.0), 0);
+  close(plain(1, 1, {}), std::exp(1.0) - 2, 1 - std::exp(1.0));
+  // With the ratio in front (1 here) the cut k3 still has the ratio's own gradient.
+  close(with(3, 20, 10, KlInLoss::kCorrectedK3), 10, 10);
 }
 
 TEST(Kl, RowSumsCountOnlyTheMask) {

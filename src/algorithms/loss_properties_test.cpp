@@ -54,6 +54,9 @@ std::vector<std::pair<std::string, PairLoss>> all_pair_losses() {
       options.f_divergence = divergence;
       losses.emplace_back("divergence " + std::to_string(static_cast<int>(divergence)), dpo_of(options));
     }
+  DpoOptions sums = only(DpoType::kIpo);
+  sums.ipo_of_sums = true;
+  losses.emplace_back("ipo of sums", dpo_of(sums));
   DpoOptions discounted = only(DpoType::kCdpo);
   discounted.ld_alpha = 0.3;
   losses.emplace_back("ld_alpha", dpo_of(discounted));
@@ -163,6 +166,17 @@ TEST(Dpo, ClosedForms) {
   EXPECT_EQ(at(DpoType::kHinge, 2), 0);
   EXPECT_EQ(at(DpoType::kIpo, 0.5), 0);
   EXPECT_EQ(dpo_pair_term(DpoType::kHinge, {1, 0}, options).d_chosen, 0);  // the kink
+}
+
+// u = 0.75 of 3 tokens, v = -0.5 of 1, β 0.4: (1.25 - 1.25)² = 0; of means (0.25 + 0.5 - 1.25)² = 0.25.
+TEST(Dpo, IpoOfSumsOnPaper) {
+  DpoOptions options = only(DpoType::kIpo);
+  const PairScores scores{0.75, -0.5, 3, 1};
+  EXPECT_NEAR(dpo_pair_term(DpoType::kIpo, scores, options).loss, 0.25, 1e-15);
+  EXPECT_NEAR(dpo_pair_term(DpoType::kIpo, scores, options).d_chosen, -1.0 / 3, 1e-15);
+  options.ipo_of_sums = true;
+  EXPECT_NEAR(dpo_pair_term(DpoType::kIpo, scores, options).loss, 0, 1e-30);
+  // Online DPO's rows of TRL (golden/losses/online_dpo.json, ipo) are such sums: recipes/online_pairs_test.cpp.
 }
 
 TEST(Dpo, FirstStepIsLn2WherePolicyIsTheReference) {

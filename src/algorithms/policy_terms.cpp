@@ -38,6 +38,15 @@ Term sapo_term(double ratio, double advantage, const GrpoOptions& o) {
   return {-advantage * 4.0 / tau * gate, slope == 0.0 ? 0.0 : -4.0 * advantage * ratio * slope};
 }
 
+// k3 = e^d - d - 1 with d = reference - logprob, within its bounds; on a bound the derivative passes, as in torch.
+Term bounded_k3(double d, const GrpoOptions& o) {
+  const double most = o.k3_log_ratio_clamp.value_or(INFINITY);
+  const double within = std::clamp(d, -most, most);
+  const double k3 = exact_exp(within) - within - 1.0, slope = std::abs(d) > most ? 0.0 : 1.0 - exact_exp(within);
+  if (o.k3_clamp && k3 > *o.k3_clamp) return {*o.k3_clamp, 0.0, 0.0};
+  return {k3, 0.0, slope};
+}
+
 }  // namespace
 
 double epsilon_high(const GrpoOptions& o) {
@@ -65,11 +74,12 @@ double gmpo_clipped(double log_ratio, double advantage, const GrpoOptions& o) {
   return advantage > 0 ? std::min(log_ratio, epsilon_high(o)) : std::max(log_ratio, -o.epsilon);
 }
 
-Term kl_term(double ratio, double logprob, double reference, const KlEstimates& kl, KlInLoss kind) {
-  if (kind == KlInLoss::kK2) return {kl.k2, 0.0, kl.k1};
-  const double d_k3 = 1.0 - exact_exp(reference - logprob);
-  if (kind == KlInLoss::kK3) return {kl.k3, 0.0, d_k3};
-  return {ratio * kl.k3, ratio * kl.k3, ratio * d_k3};
+Term kl_term(double ratio, double logprob, double reference, const KlEstimates& kl, const GrpoOptions& o) {
+  if (o.kl_in_loss == KlInLoss::kK1) return {kl.k1, 0.0, 1.0};
+  if (o.kl_in_loss == KlInLoss::kK2) return {kl.k2, 0.0, kl.k1};
+  const Term k3 = bounded_k3(reference - logprob, o);
+  if (o.kl_in_loss == KlInLoss::kK3) return k3;
+  return {ratio * k3.value, ratio * k3.value, ratio * k3.d_logprob};
 }
 
 void count_clipped(double ratio, double advantage, const GrpoOptions& o, GrpoRow& row) {

@@ -23,7 +23,7 @@ double vespo_weight(double row_log_ratio, double advantage, const GrpoOptions& o
 double gmpo_clipped(double log_ratio, double advantage, const GrpoOptions& options);
 
 // The KL estimator of the loss; ρ is the chosen level's, before clip and delta.
-Term kl_term(double ratio, double logprob, double reference, const KlEstimates& kl, KlInLoss kind);
+Term kl_term(double ratio, double logprob, double reference, const KlEstimates& kl, const GrpoOptions& options);
 
 // Adds to the row's counts whether its ratio is outside the clip: strictly, and after delta's cut, as TRL counts.
 void count_clipped(double ratio, double advantage, const GrpoOptions& options, GrpoRow& row);

@@ -80,20 +80,28 @@ std::vector<double> rloo_advantages(std::span<const double> rewards, size_t grou
   return advantages;
 }
 
+std::vector<double> kl_to_go(const RaggedRows& rows, std::span<const double> old_logprobs,
+                             std::span<const double> reference_logprobs) {
+  CHECK(old_logprobs.size() == rows.tokens() && reference_logprobs.size() == rows.tokens());
+  std::vector<double> kl(rows.tokens(), 0.0);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    double sum = 0;
+    for (size_t t = rows.end(i); t-- > rows.begin(i);)
+      if (rows.counts(t)) kl[t] = sum += old_logprobs[t] - reference_logprobs[t];
+  }
+  return kl;
+}
+
 std::vector<double> reinforce_pp_advantages(const RaggedRows& rows, std::span<const double> rewards,
                                             std::span<const double> old_logprobs,
                                             std::span<const double> reference_logprobs, double beta) {
-  CHECK(rewards.size() == rows.size() && (reference_logprobs.empty() || old_logprobs.size() == rows.tokens()));
-  CHECK(reference_logprobs.empty() || reference_logprobs.size() == rows.tokens());
+  CHECK(rewards.size() == rows.size());
+  std::vector<double> kl(rows.tokens(), 0.0);
+  if (!reference_logprobs.empty()) kl = kl_to_go(rows, old_logprobs, reference_logprobs);
   std::vector<double> advantages(rows.tokens(), 0.0);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    double penalty = 0;
-    for (size_t t = rows.end(i); t-- > rows.begin(i);) {
-      if (!rows.counts(t)) continue;
-      if (!reference_logprobs.empty()) penalty += beta * (old_logprobs[t] - reference_logprobs[t]);
-      advantages[t] = rewards[i] - penalty;
-    }
-  }
+  for (size_t i = 0; i < rows.size(); ++i)
+    for (size_t t = rows.begin(i); t < rows.end(i); ++t)
+      if (rows.counts(t)) advantages[t] = rewards[i] - beta * kl[t];
   whiten_scored(rows, rewards, advantages);
   return advantages;
 }
@@ -119,6 +127,21 @@ std::vector<double> remax_advantages(std::span<const double> rewards, std::span<
   for (size_t i = 0; i < rewards.size(); ++i) {
     const double advantage = rewards[i] - greedy_rewards[i / group_size];
     if (!std::isnan(advantage)) advantages[i] = advantage;
+  }
+  return advantages;
+}
+
+std::vector<double> remax_advantages_with_kl(const RaggedRows& rows, std::span<const double> rewards,
+                                             std::span<const double> greedy_rewards, size_t group_size,
+                                             std::span<const double> old_logprobs,
+                                             std::span<const double> reference_logprobs, double beta) {
+  CHECK(rewards.size() == rows.size());
+  const std::vector<double> of_rows = remax_advantages(rewards, greedy_rewards, group_size);
+  std::vector<double> advantages = kl_to_go(rows, old_logprobs, reference_logprobs);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const bool scored = !std::isnan(rewards[i] - greedy_rewards[i / group_size]);
+    for (size_t t = rows.begin(i); t < rows.end(i); ++t)
+      advantages[t] = scored && rows.counts(t) ? of_rows[i] - beta * advantages[t] : 0.0;
   }
   return advantages;
 }

@@ -26,7 +26,12 @@ struct RlooOptions {
 std::vector<double> rloo_advantages(std::span<const double> rewards, size_t group_size, const RlooOptions& options,
                                     std::span<const double> penalties = {});
 
-// [tokens] REINFORCE++: R - β·Σ over the row's tokens from t on of (old - reference), whitened over all counted tokens
+// [tokens] Σ over the row's counted tokens from t on of (old - reference): the KL that is still to come; 0 under the
+// mask.
+std::vector<double> kl_to_go(const RaggedRows& rows, std::span<const double> old_logprobs,
+                             std::span<const double> reference_logprobs);
+
+// [tokens] REINFORCE++: R - β·kl_to_go, whitened over all counted tokens
 // of the generation batch (ppo.h's whitened). rewards [N]; a row that nobody scored (NaN) has 0 and is not whitened
 // with the others. reference empty: no KL.
 std::vector<double> reinforce_pp_advantages(const RaggedRows& rows, std::span<const double> rewards,
@@ -41,5 +46,11 @@ std::vector<double> reinforce_pp_baseline_advantages(const RaggedRows& rows, std
 // 0.
 std::vector<double> remax_advantages(std::span<const double> rewards, std::span<const double> greedy_rewards,
                                      size_t group_size);
+
+// [tokens] The same with the KL in the reward: remax_advantages - β·kl_to_go; 0 where remax_advantages has no reward.
+std::vector<double> remax_advantages_with_kl(const RaggedRows& rows, std::span<const double> rewards,
+                                             std::span<const double> greedy_rewards, size_t group_size,
+                                             std::span<const double> old_logprobs,
+                                             std::span<const double> reference_logprobs, double beta);
 
 }  // namespace candor::algorithms

@@ -144,6 +144,22 @@ TEST(ReinforcePlusPlus, ARowThatNobodyScoredChangesNothing) {
   EXPECT_EQ(a, (std::vector<double>{b[0], 0, b[1]}));
 }
 
+TEST(KlToGo, OnPaper) {
+  const std::vector<int64_t> offsets = {0, 3, 4};
+  const std::vector<uint8_t> mask = {1, 0, 1, 1};
+  const std::vector<double> old = {0.5, 9, 0.25, -1}, reference = {0, 0, 0, 1};
+  EXPECT_EQ(kl_to_go({offsets, mask}, old, reference), (std::vector<double>{0.75, 0, 0.25, -2}));
+}
+
+// R - greedy = 1 and -1, β 2, to go (0.75, 0.25 | -2). The twin that takes the whole row's KL from each token differs.
+TEST(Remax, WithKlInTheReward) {
+  const std::vector<int64_t> offsets = {0, 2, 3, 4};
+  const std::vector<double> rewards = {2, 0, kAbstain}, greedy = {1, 1, 1};
+  const std::vector<double> old = {0.5, 0.25, -2, 5}, reference = {0, 0, 0, 0};
+  EXPECT_EQ(remax_advantages_with_kl({offsets, {}}, rewards, greedy, 1, old, reference, 2.0),
+            (std::vector<double>{-0.5, 0.5, 3, 0}));
+}
+
 TEST(Remax, OnPaper) {
   const std::vector<double> rewards = {1, 2, 3, kAbstain}, greedy = {0.5, 3};
   EXPECT_EQ(remax_advantages(rewards, greedy, 2), (std::vector<double>{0.5, 1.5, 0, 0}));
