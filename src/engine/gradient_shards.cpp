@@ -13,16 +13,18 @@ std::vector<ShardRange> shard_ranges(int64_t groups, int64_t shards) {
   return ranges;
 }
 
-GradientShards::GradientShards(MemoryLedger& ledger, int64_t shards, const Trainable& trainable)
-    : shards_(shards), trainable_(trainable) {
-  CHECK(shards >= 1);
-  const int depth = std::bit_width(static_cast<uint64_t>(shards - 1)) + 1;
+GradientShards::GradientShards(MemoryLedger& ledger, int64_t shards, const Trainable& trainable, World world)
+    : shards_(shards / world.ranks), world_(std::move(world)), trainable_(trainable) {
+  CHECK(shards >= 1 && shards % world_.ranks == 0);
+  CHECK(world_.ranks == 1 || (std::has_single_bit(static_cast<uint64_t>(shards_)) && world_.add_up));
+  const int depth = std::bit_width(static_cast<uint64_t>(shards_ - 1)) + 1;
   for (int i = 0; i < depth; ++i)
     buffers_.emplace_back(ledger, "gradients", "gradient shards", trainable.gradient_floats);
 }
 
 const Buffer& GradientShards::reduce(const Context& context, const std::function<void(int64_t, float*)>& accumulate) {
-  reduce(context, 0, shards_, 0, accumulate);
+  reduce(context, world_.rank * shards_, (world_.rank + 1) * shards_, 0, accumulate);
+  if (world_.add_up) world_.add_up(buffers_[0]);
   add_tied_gradients(context, trainable_, buffers_[0].data());
   return buffers_[0];
 }

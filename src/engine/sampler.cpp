@@ -18,7 +18,8 @@ struct Row {
   RowPlace place;
   uint32_t number = 0;  // for the draws
   std::vector<int32_t> pages;
-  int64_t position = 0;  // of the next token that goes into the model
+  std::vector<int32_t> reference_pages;  // of the model alone, for a mixture with it
+  int64_t position = 0;                  // of the next token that goes into the model
   int64_t max_new_tokens = 0;
   std::optional<StopStrings> stops;
 };
@@ -76,10 +77,13 @@ void plan_sampling(const Context& context, const Model& model, const Adapter* ad
   const int64_t alive = std::min(shape.requests, std::max(together, options.max_rows - completions + 1));
   const int64_t full = prompt / kPageTokens, whole = (prompt + kPageTokens - 1) / kPageTokens;
   const int64_t last = (prompt + shape.longest_completion - 1 + kPageTokens - 1) / kPageTokens;
-  buffers.kv.plan(std::max(alive * full + rows * (last - full), together * whole + rows * (whole - full)));
-  const int64_t prefilled = std::clamp<int64_t>(kPrefillTokens / prompt, 1, together);
-  buffers.activations.reserve(std::max(prefilled * prompt, rows));
-  buffers.reserve_rows(rows);
+  // Rows that go through the model a second time, alone.
+  const int64_t mixed = shape.half_mixed ? std::min(rows, shape.requests / 2) : 0;
+  buffers.kv.plan(std::max(alive * full + rows * (last - full) + mixed * last,
+                           together * whole + rows * (whole - full) + mixed * (2 * whole - full)));
+  const int64_t prefilled = std::clamp<int64_t>(kPrefillTokens / prompt, mixed > 0 ? 2 : 1, together + mixed);
+  buffers.activations.reserve(std::max(prefilled * prompt, rows + mixed));
+  buffers.reserve_rows(rows + mixed);
 }
 
 PrefixCache::PrefixCache(MemoryLedger& ledger, const Model& model)
@@ -110,7 +114,7 @@ struct Sampler::Impl {
         activations_(buffers_.activations) {
     CHECK(cache == nullptr || (requests.size() == 1 && requests[0].completions == 1));
     for (const SampleRequest& request : requests) {
-      CHECK(!request.prompt.empty());
+      CHECK(!request.prompt.empty() && (cache == nullptr || request.reference_share == 0));
       results_.emplace_back(static_cast<size_t>(request.completions));
     }
   }
@@ -130,28 +134,35 @@ struct Sampler::Impl {
     decode();
   }
 
+  // How often a request's tokens go through the model: once more alone, for a mixture with it.
+  static int64_t passes_of(const SampleRequest& request) { return request.reference_share > 0 ? 2 : 1; }
+
   // Fills free places with the next prompts, several to a forward pass, and draws the first token of each of their
   // rows.
   void admit() {
     while (next_request_ < requests_.size()) {
       TokenBatch batch;
-      std::vector<size_t> admitted;
+      std::vector<size_t> admitted, first_segment;
+      std::vector<const Adapter*> adapters;  // by segment
       auto occupied = static_cast<int64_t>(rows_.size());
       while (next_request_ < requests_.size()) {
         const SampleRequest& request = requests_[next_request_];
         const auto length = static_cast<int64_t>(request.prompt.size());
         if (occupied > 0 && occupied + request.completions > options_.max_rows) break;
-        if (!admitted.empty() && batch.tokens() + length > kPrefillTokens) break;
-        std::vector<int32_t> pages;
-        const int64_t known = take_cached(request.prompt, pages);
-        while (static_cast<int64_t>(pages.size()) * kPageTokens < length) pages.push_back(kv_.take());
-        batch.append(std::span(request.prompt).subspan(static_cast<size_t>(known)), known, std::move(pages));
+        const int64_t passes = passes_of(request);
+        if (!admitted.empty() && batch.tokens() + passes * length > kPrefillTokens) break;
+        first_segment.push_back(batch.segments.size());
+        for (int64_t pass = 0; pass < passes; ++pass) {
+          std::vector<int32_t> pages;
+          const int64_t known = take_cached(request.prompt, pages);
+          while (static_cast<int64_t>(pages.size()) * kPageTokens < length) pages.push_back(kv_.take());
+          batch.append(std::span(request.prompt).subspan(static_cast<size_t>(known)), known, std::move(pages));
+          adapters.push_back(pass == 0 ? adapter_of_request(next_request_) : nullptr);
+        }
         occupied += request.completions;
         admitted.push_back(next_request_++);
       }
       if (admitted.empty()) return;
-      std::vector<const Adapter*> adapters;
-      for (const size_t request : admitted) adapters.push_back(adapter_of_request(request));
       forward(context_, model_, rope_, ranges_of(batch, adapters), batch, kv_, activations_);
       std::vector<int64_t> last;
       for (const Segment& segment : batch.segments) last.push_back(segment.end - 1);
@@ -159,11 +170,17 @@ struct Sampler::Impl {
       std::vector<Row> fresh;
       std::vector<int64_t> logits_row;
       for (size_t i = 0; i < admitted.size(); ++i) {
-        for (int64_t g = 0; g < requests_[admitted[i]].completions; ++g) {
-          fresh.push_back(make_row(admitted[i], static_cast<size_t>(g), batch.segments[i].pages));
-          logits_row.push_back(static_cast<int64_t>(i));
+        const SampleRequest& request = requests_[admitted[i]];
+        const Segment* segment = &batch.segments[first_segment[i]];
+        mix_logits(first_segment[i], request.reference_share);
+        for (int64_t g = 0; g < request.completions; ++g) {
+          fresh.push_back(make_row(admitted[i], static_cast<size_t>(g)));
+          fresh.back().pages = continued(segment[0].pages, fresh.back().position);
+          if (passes_of(request) > 1) fresh.back().reference_pages = continued(segment[1].pages, fresh.back().position);
+          logits_row.push_back(static_cast<int64_t>(first_segment[i]));
         }
-        for (int32_t page : batch.segments[i].pages) kv_.release(page);
+        for (int64_t pass = 0; pass < passes_of(request); ++pass)
+          for (int32_t page : segment[pass].pages) kv_.release(page);
       }
       draw(fresh, logits_row);
       keep_unfinished(std::move(fresh));
@@ -189,6 +206,7 @@ struct Sampler::Impl {
   void give_back(Row& row) {
     if (cache_ == nullptr) {
       for (int32_t page : row.pages) kv_.release(page);
+      for (int32_t page : row.reference_pages) kv_.release(page);
       return;
     }
     cache_->tokens_ = requests_[row.place.request].prompt;
@@ -198,20 +216,26 @@ struct Sampler::Impl {
     cache_->pages_ = std::move(row.pages);
   }
 
-  // A row that continues a prompt: it shares the full pages and owns a copy of the last, partial one.
-  Row make_row(size_t request, size_t completion, const std::vector<int32_t>& prompt_pages) {
+  // The pages of a row that continues a prompt: it shares the full ones and owns a copy of the last, partial one.
+  std::vector<int32_t> continued(const std::vector<int32_t>& prompt_pages, int64_t prompt_tokens) {
+    const auto full = static_cast<size_t>(prompt_tokens / kPageTokens);
+    std::vector<int32_t> pages;
+    for (size_t i = 0; i < full; ++i) {
+      kv_.retain(prompt_pages[i]);
+      pages.push_back(prompt_pages[i]);
+    }
+    if (full < prompt_pages.size()) pages.push_back(kv_.copy(prompt_pages[full]));
+    return pages;
+  }
+
+  // A row that continues a prompt, without pages.
+  Row make_row(size_t request, size_t completion) {
     Row row;
     row.place = {request, completion};
     row.number = next_row_++;
     row.position = static_cast<int64_t>(requests_[request].prompt.size());
     row.max_new_tokens = requests_[request].max_new_tokens;
     if (row.max_new_tokens == 0) row.max_new_tokens = options_.max_new_tokens;
-    const auto full = static_cast<size_t>(row.position / kPageTokens);
-    for (size_t i = 0; i < full; ++i) {
-      kv_.retain(prompt_pages[i]);
-      row.pages.push_back(prompt_pages[i]);
-    }
-    if (full < prompt_pages.size()) row.pages.push_back(kv_.copy(prompt_pages[full]));
     if (!options_.stop_strings.empty()) {
       CHECK(tokenizer_ != nullptr);
       row.stops.emplace(*tokenizer_, options_.stop_strings);
@@ -223,19 +247,27 @@ struct Sampler::Impl {
   void decode() {
     if (rows_.empty()) return;
     TokenBatch batch;
-    std::vector<int64_t> order;
+    std::vector<int64_t> order, all;  // where each row's token stands, and every token
     std::vector<const Adapter*> adapters;
-    for (Row& row : rows_) {
-      adapters.push_back(adapter_of_request(row.place.request));
-      if (row.position % kPageTokens == 0) row.pages.push_back(kv_.take());
+    const auto append = [&](const Row& row, std::vector<int32_t>& pages, const Adapter* adapter) {
+      if (row.position % kPageTokens == 0) pages.push_back(kv_.take());
       const int32_t token = completion_of(row).ids.back();
+      adapters.push_back(adapter);
+      all.push_back(batch.tokens());
+      batch.append({&token, 1}, row.position, pages);
+    };
+    for (Row& row : rows_) {
       order.push_back(batch.tokens());
-      batch.append({&token, 1}, row.position++, row.pages);
+      append(row, row.pages, adapter_of_request(row.place.request));
+      if (passes_of(requests_[row.place.request]) > 1) append(row, row.reference_pages, nullptr);
+      ++row.position;
     }
     forward(context_, model_, rope_, ranges_of(batch, adapters), batch, kv_, activations_);
-    compute_logits(order, adapters);
+    compute_logits(all, adapters);
     std::vector<Row> rows = std::move(rows_);
     rows_.clear();
+    for (size_t i = 0; i < rows.size(); ++i)
+      mix_logits(static_cast<size_t>(order[i]), requests_[rows[i].place.request].reference_share);
     draw(rows, order);
     keep_unfinished(std::move(rows));
   }
@@ -271,6 +303,15 @@ struct Sampler::Impl {
       head_logits(context_, head_of(model_, adapters[first]), buffers_.hidden.data() + first * width, end - first,
                   buffers_.logits.data() + first * vocabulary, HeadAdapter::of(adapters[first]));
     }
+  }
+
+  // The logits of the geometric mixture: those of this row and of the next, which is the model's alone, weighed.
+  void mix_logits(size_t row, double reference_share) {
+    if (reference_share == 0) return;
+    float* own = buffers_.logits.data() + static_cast<int64_t>(row) * padded(model_.config.vocab_size);
+    const float* alone = own + padded(model_.config.vocab_size);
+    for (int64_t v = 0; v < model_.config.vocab_size; ++v)
+      own[v] = static_cast<float>((1.0 - reference_share) * own[v] + reference_share * alone[v]);
   }
 
   // Row i draws from row logits_row[i] of the logits.

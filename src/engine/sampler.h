@@ -24,6 +24,9 @@ struct SampleRequest {
   int64_t completions = 1;
   int64_t max_new_tokens = 0;                  // a bound of its own; 0: the options'
   std::optional<const Adapter*> adapter = {};  // instead of the sampler's; null: the model alone
+  // Above 0: drawn from the geometric mixture of that role and the model alone, whose logits weigh this much (Nash-MD,
+  // arXiv 2312.00886). All that is said of its tokens is then the mixture's. Not with a PrefixCache.
+  double reference_share = 0.0;
 };
 
 // Per token: `logprobs` of the model at temperature 1, `policy_logprobs` at the sampling temperature (what trains; at
@@ -60,6 +63,7 @@ std::vector<std::vector<Completion>> sample(const Context& context, const Model&
 struct SamplingShape {
   int64_t requests = 0, completions = 1;  // of each
   int64_t longest_prompt = 1, longest_completion = 1;
+  bool half_mixed = false;  // every second request, of one completion each, has a reference_share
 };
 // Of a planned ledger: allocates, and lets go of, what sample() of such requests would.
 void plan_sampling(const Context& context, const Model& model, const Adapter* adapter, const SamplingShape& shape,
