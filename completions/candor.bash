@@ -5,7 +5,7 @@ _candor() {
   local current=${COMP_WORDS[COMP_CWORD]} program=${COMP_WORDS[0]} words
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
-    words=$("$program" --help 2>/dev/null | sed -n 's/^  \([a-z]\{1,\}\) .*/\1/p')
+    words=$("$program" --help 2>/dev/null | sed -n 's/^  \([a-z_]\{1,\}\) .*/\1/p')
     mapfile -t COMPREPLY < <(compgen -W "$words --help --version" -- "$current")
     return
   fi

@@ -6,7 +6,7 @@ _candor() {
   local program=$words[1]
   if (( CURRENT == 2 )); then
     local -a verbs
-    verbs=(${(f)"$($program --help 2>/dev/null | sed -n 's/^  \([a-z]\{1,\}\) .\{0,32\}  \(.*\)/\1:\2/p')"})
+    verbs=(${(f)"$($program --help 2>/dev/null | sed -n 's/^  \([a-z_]\{1,\}\) .\{0,32\}  \(.*\)/\1:\2/p')"})
     _describe verb verbs
   elif [[ $PREFIX == -* ]]; then
     local -a options

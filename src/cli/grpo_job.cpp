@@ -28,13 +28,13 @@ std::string recipe_yaml(const GrpoConfig& config) {
 
 // The folder's own recipe names the program that this run was allowed to start.
 std::string go_on(const GrpoConfig& config, std::string_view resume) {
-  return how_to_go_on("grpo", config, resume) + (asks_outside(config) ? " --allow_programs" : "");
+  return how_to_go_on(config.name(), config, resume) + (asks_outside(config) ? " --allow_programs" : "");
 }
 
 // `act` is recipes::check_run_directory or prepare_run_directory.
 template <typename Act>
 Result<void> with_run_directory(const GrpoConfig& config, Act act) {
-  GrpoConfig now = kept(config), stored;
+  GrpoConfig now = kept(config), stored(config.recipe);
   return act(run_directory(config), recipes::grpo_fields(now), recipes::grpo_fields(stored));
 }
 
@@ -42,8 +42,8 @@ Result<data::PromptSet> load_prompts(const GrpoConfig& config, const Session& se
                                      const std::vector<rewards::Reward>& rewards) {
   data::Rows rows = TRY(data::read_rows(config.dataset_name));
   TRY(rewards::check_rows(rewards, rows));
-  const data::PromptOptions options{"grpo", session.files.config.max_positions, config.max_completion_length,
-                                    config.max_prompt_length};
+  const data::PromptOptions options{std::string(config.name()), session.files.config.max_positions,
+                                    config.max_completion_length, config.max_prompt_length};
   return data::load_prompts(std::move(rows), session.tokenizer(), session.chat_template(), session.files.special_tokens,
                             options);
 }
@@ -87,7 +87,7 @@ void print_table(const Json& summary) {
 Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>& stop) {
   const JobClock clock;
   GrpoInputs inputs = TRY(read_grpo_inputs(job.config));
-  const auto planned = TRY(plan_run<GrpoConfig>("grpo", job.config, planner_of(inputs)));
+  const auto planned = TRY(plan_run<GrpoConfig>(job.config.name(), job.config, planner_of(inputs)));
   if (planned.refused) {
     print_error(planned.refused->message);
     return static_cast<int>(kUsage);
@@ -100,7 +100,7 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
   const Json example = inputs.prompts.prompts.front().row.columns.value("prompt", Json(""));
   recipes::GrpoStart start = TRY(recipes::start_grpo(config, session->context, session->model, inputs.prompts));
   TRY(with_run_directory(job.config, recipes::prepare_run_directory));
-  const FolderLock lock = TRY(claim_run("grpo", config, clock, progress));
+  const FolderLock lock = TRY(claim_run(config.name(), config, clock, progress));
 
   auto evaluate_now = [&](const engine::Adapter* adapter, const char* when) -> Result<std::optional<Evaluation>> {
     const int64_t items = static_cast<int64_t>(evaluator->prompts.prompts.size());
@@ -120,17 +120,19 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
         fmt::format("before: greedy {}, sampled {}", eval::in_words(before->greedy), eval::in_words(before->sampled)));
   }
 
-  recipes::GrpoParts parts{
-      .context = session->context,
-      .model = session->model,
-      .tokenizer = session->tokenizer(),
-      .prompts = std::move(inputs.prompts),
-      .rewards = std::move(inputs.rewards),
-      .recipe_yaml = recipe_yaml(job.config),
-      .evaluate = {},
-      .report = [&](const recipes::StepReport& r) { progress.step(status_of(r, config.beta != 0)); },
-      .doing = [&](const std::string& what) { progress.doing(what); },
-      .interrupted = [&] { return stop.load(); }};
+  recipes::GrpoParts parts{.context = session->context,
+                           .model = session->model,
+                           .tokenizer = session->tokenizer(),
+                           .prompts = std::move(inputs.prompts),
+                           .rewards = std::move(inputs.rewards),
+                           .recipe_yaml = recipe_yaml(job.config),
+                           .evaluate = {},
+                           .report =
+                               [&](const recipes::StepReport& r) {
+                                 progress.step(status_of(r, config.beta != 0 && !config.compares_pairs()));
+                               },
+                           .doing = [&](const std::string& what) { progress.doing(what); },
+                           .interrupted = [&] { return stop.load(); }};
   if (evaluator)
     parts.evaluate = [&](const engine::Adapter& adapter, int64_t step) -> Result<std::optional<algorithms::Metrics>> {
       const engine::SamplingCallbacks callbacks{{}, [&] { return stop.load(); }};
@@ -156,8 +158,8 @@ Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>&
   summary["num_tokens"] = result.num_tokens;
   summary["step_time_s"] = result.median_step_s;
   add_plan(summary, planned.plan, planned.limit, config);
-  summary["verdict"] =
-      fmt::format("{} steps of GRPO; no eval_dataset, so nothing says whether the model is better.", result.steps);
+  summary["verdict"] = fmt::format("{} steps of {}; no eval_dataset, so nothing says whether the model is better.",
+                                   result.steps, config.name());
   if (evaluator) {
     const auto after = TRY(evaluate_now(&result.adapter, "after"));
     if (!after) {

@@ -18,7 +18,7 @@ namespace {
 void print_help() {
   fmt::print("candor {} - post-training of open language models\n\nusage: candor VERB ...\n\n", kVersion);
   for (const Verb& verb : verbs())
-    fmt::print("  {:<36}{}\n", fmt::format("{} {}", verb.name, verb.arguments), verb.summary);
+    fmt::print("  {:<38}{}\n", fmt::format("{} {}", verb.name, verb.arguments), verb.summary);
   fmt::print(
       "\ncandor VERB --help says what the verb takes, candor --version which candor this is.\n\n"
       "Exit codes: {} done, {} failed, {} wrong usage or configuration, {} interrupted.\n",

@@ -29,10 +29,11 @@ namespace fs = std::filesystem;
 
 constexpr const char* kNone = "none";   // dataset_name and output_dir, which a plan can do without
 constexpr int64_t kPromptTokens = 512;  // of a GRPO prompt, where neither rows nor max_prompt_length say
-constexpr std::array kRecipeVerbs = {"pretrain", "sft", "grpo", "quickstart"};
+constexpr std::array kRecipeVerbs = {"pretrain", "sft", "grpo", "rloo", "online_dpo", "xpo", "nash_md", "quickstart"};
 constexpr int64_t kSumsTokens = 64;  // which the quickstart's prompts do not reach
 
-constexpr const char* kHelp = R"(usage: candor plan [pretrain|sft|grpo|quickstart] [RECIPE.yaml] [--key value ...]
+constexpr const char* kHelp =
+    R"(usage: candor plan [VERB] [RECIPE.yaml] [--key value ...]      VERB: pretrain sft grpo rloo online_dpo xpo nash_md quickstart
        candor plan generate|chat|score MODEL [--option value ...]
        candor plan roles MODEL [--lora_r 16] [--dtype D] [--json]
 
@@ -201,7 +202,7 @@ int plan_named_recipe(const std::string& verb, const Words& words) {
   if (verb == "pretrain")
     return plan_recipe("pretrain", words, recipes::PretrainConfig(), recipes::pretrain_fields,
                        recipes::resolve_pretrain, plan_pretrain_recipe);
-  GrpoConfig config;
+  GrpoConfig config(recipes::group_recipe(verb).value_or(recipes::GroupRecipe::kGrpo));
   config.reward_funcs = {"accuracy"};
   if (verb == "quickstart") {
     Words rest = words;
@@ -210,7 +211,7 @@ int plan_named_recipe(const std::string& verb, const Words& words) {
     config.eval_dataset.clear();
     return plan_recipe("quickstart", rest, config, recipes::grpo_fields, recipes::resolve_grpo, plan_grpo_recipe);
   }
-  return plan_recipe("grpo", words, config, recipes::grpo_fields, recipes::resolve_grpo, plan_grpo_recipe);
+  return plan_recipe(verb.c_str(), words, config, recipes::grpo_fields, recipes::resolve_grpo, plan_grpo_recipe);
 }
 
 }  // namespace

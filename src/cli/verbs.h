@@ -21,15 +21,19 @@ int generate(const Words& words);
 int grpo(const Words& words);
 int inspect(const Words& words);
 int merge(const Words& words);
+int nash_md(const Words& words);
+int online_dpo(const Words& words);
 int plan(const Words& words);
 int pretrain(const Words& words);
 int quantize(const Words& words);
 int quickstart(const Words& words);
 int report(const Words& words);
+int rloo(const Words& words);
 int runs(const Words& words);
 int score(const Words& words);
 int sft(const Words& words);
 int tokenize(const Words& words);
+int xpo(const Words& words);
 
 struct Verb {
   std::string_view name, arguments, summary;

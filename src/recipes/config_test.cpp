@@ -79,8 +79,8 @@ TEST(Config, WrongKeysNameTheirPlaceAndTheNearest) {
 TEST(Config, WrongValuesNameWhatWasExpectedAndWhatCame) {
   EXPECT_EQ(message_of("learning_rate: fast"),
             "[r.yaml:1] learning_rate: expected a number of at least 0, got \"fast\".");
-  EXPECT_EQ(message_of("num_generations: 1"),
-            "[r.yaml:1] num_generations: expected an integer from 2 to 1048576, got \"1\".");
+  EXPECT_EQ(message_of("num_generations: 0"),
+            "[r.yaml:1] num_generations: expected an integer from 1 to 1048576, got \"0\".");
   EXPECT_EQ(message_of("max_steps: 1.5"),
             "[r.yaml:1] max_steps: expected an integer from -1 to 1000000000, got \"1.5\".");
   EXPECT_EQ(message_of("learning_rate: .nan"),
@@ -122,9 +122,11 @@ TEST(Config, TrlKeysAreNotedOrRefused) {
 // Every field of TRL 1.16's GRPOConfig, ModelConfig and ScriptArguments and of Transformers' TrainingArguments that
 // changes results in GRPO must be in one of the three lists; the supported one must be exactly what the fields have.
 TEST(Config, TheSupportedTrlKeysAreFields) {
-  GrpoConfig grpo;
+  GrpoConfig grpo, rloo(GroupRecipe::kRloo), online_dpo(GroupRecipe::kOnlineDpo), xpo(GroupRecipe::kXpo),
+      nash_md(GroupRecipe::kNashMd);
   SftConfig sft;
-  for (const FieldList& fields : {grpo_fields(grpo), sft_fields(sft)}) {
+  for (const FieldList& fields : {grpo_fields(grpo), grpo_fields(rloo), grpo_fields(online_dpo), grpo_fields(xpo),
+                                  grpo_fields(nash_md), sft_fields(sft)}) {
     const auto& keys = trl_keys(fields.recipe());
     for (const TrlKey& known : keys) {
       EXPECT_EQ(fields.find(known.key) != nullptr, known.handling == TrlHandling::kSupported) << known.key;
@@ -139,7 +141,8 @@ TEST(Config, AKeyOfAnotherRecipeIsNamedAsSuch) {
   const auto given = read_yaml(sft_fields(config), "num_generations: 8\n", "r.yaml");
   ASSERT_FALSE(given);
   EXPECT_EQ(given.error().message,
-            "[r.yaml:1] num_generations is a key of candor grpo, and candor sft has no use for it. Remove the key.");
+            "[r.yaml:1] num_generations is a key of candor grpo and candor rloo, and candor sft has no use for it. "
+            "Remove the key.");
   EXPECT_EQ(message_of("packing: true"),
             "[r.yaml:1] packing is a key of candor sft, and candor grpo has no use for it. Remove the key.");
 }

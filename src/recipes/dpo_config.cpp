@@ -72,6 +72,10 @@ FieldList dpo_fields(DpoConfig& c) {
   list.add("ld_alpha", &c.ld_alpha, "what a token beyond the shorter of the two completions weighs (LD-DPO)",
            {.range = between(0, 1), .without = "1"});
   list.add("discopop_tau", &c.discopop_tau, "temperature of discopop", {.range = above(0)});
+  list.add("ipo_scores", &c.ipo_scores, "ipo: a completion's mean log-ratio, as in TRL, or its sum, as in OpenRLHF",
+           {.choices = {"mean", "sum"}});
+  list.add("compat", &c.compat, "another trainer's definitions where no key says otherwise: ipo_scores",
+           {.choices = {"trl", "openrlhf"}, .without = "TRL's"});
   list.add("precompute_ref_log_probs", &c.precompute_ref_log_probs,
            "the reference's log-probabilities of all rows are computed before training instead of in every step; auto: "
            "where every weight trains",
@@ -89,6 +93,7 @@ Result<void> resolve_dpo(DpoConfig& c, const Given& given) {
   if (!c.loss_weights.empty() && c.loss_weights.size() != c.loss_type.size())
     return error("[dpo] loss_weights has {} numbers, loss_type {} losses. Give one weight for each.",
                  c.loss_weights.size(), c.loss_type.size());
+  if (c.compat == "openrlhf" && !given.has("ipo_scores")) c.ipo_scores = "sum";
   if (c.precompute_ref_log_probs == "auto") c.precompute_ref_log_probs = c.use_peft ? "false" : "true";
   if (!c.use_peft && c.precompute_ref_log_probs == "false")
     return error(
@@ -110,6 +115,7 @@ algorithms::DpoOptions loss_options(const DpoConfig& c) {
   options.f_alpha = c.f_alpha_divergence_coef;
   options.ld_alpha = c.ld_alpha;
   options.discopop_tau = c.discopop_tau;
+  options.ipo_of_sums = c.ipo_scores == "sum";
   return options;
 }
 

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "algorithms/kl.h"
+#include "recipes/advantages.h"
 #include "recipes/grpo_options.h"
 
 namespace candor::recipes {
@@ -55,6 +55,23 @@ struct RewardSum {
   }
 };
 
+// ReMax: the reward of each prompt's greedy completion. False if it was interrupted.
+Result<bool> add_greedy_baseline(const engine::Context& context, const GrpoParts& parts, const GrpoConfig& config,
+                                 const engine::Adapter& adapter, int64_t step, Generation& generation) {
+  GrpoConfig greedy = config;
+  greedy.temperature = 0;
+  greedy.num_generations = 1;
+  const auto sampled = sample_rollouts(context, parts, greedy, adapter, generation.rollouts.prompt_numbers, step);
+  if (!sampled) return false;
+  generation.tokens += sampled->tokens();
+  if (parts.doing) parts.doing("scoring");
+  const std::vector<double> scores = TRY(rewards::score_all(parts.rewards, sampled->for_rewards(parts.prompts)));
+  const algorithms::GroupAdvantages statistics =
+      TRY(algorithms::reward_statistics(scores, config.reward_funcs.size(), 1, config.reward_weights));
+  generation.greedy_rewards = statistics.rewards;
+  return true;
+}
+
 }  // namespace
 
 Result<std::optional<Generation>> next_generation(const engine::Context& context, const GrpoParts& parts,
@@ -100,24 +117,26 @@ Result<std::optional<Generation>> next_generation(const engine::Context& context
   generation.parts = std::move(kept.parts);
   generation.replaced_groups = sampled_groups - wanted;
   generation.reward_of_all = sum.scored > 0 ? sum.sum / static_cast<double>(sum.scored) : std::nan("");
+  if (config.has_greedy_baseline()) {
+    auto greedy = add_greedy_baseline(context, parts, config, adapter, step, generation);
+    if (!greedy || !*greedy) prompts = before;
+    if (!greedy) return greedy.error();
+    if (!*greedy) return std::optional<Generation>();
+  }
   return std::optional(std::move(generation));
 }
 
 Result<void> derive(Generation& generation, const GrpoConfig& config, engine::PolicyPass& base) {
   const Rollouts& rollouts = generation.rollouts;
-  std::vector<double> penalties;
-  if (config.beta != 0) {
-    generation.reference = reference_logprobs(base, rollouts, config.temperature, micro_batch_tokens(config));
-    if (config.kl_placement == "reward")
-      for (double kl : algorithms::row_kl_k1({rollouts.offsets, {}}, rollouts.logprobs, generation.reference))
-        penalties.push_back(config.beta * kl);
-  }
+  if (config.needs_reference())
+    generation.reference = reference_logprobs(base, rollouts, config.policy_temperature(), micro_batch_tokens(config));
   if (config.mask_truncated_completions)
     for (size_t i = 0; i < rollouts.finished.size(); ++i)
       generation.mask.insert(generation.mask.end(), static_cast<size_t>(rollouts.lengths[i]), rollouts.finished[i]);
-  generation.advantages = TRY(algorithms::group_advantages(generation.parts, config.reward_funcs.size(),
-                                                           static_cast<size_t>(config.num_generations),
-                                                           advantage_options(config), penalties));
+  Advantages estimated = TRY(estimate_advantages(
+      config, {rollouts, generation.rows(), generation.parts, generation.reference, generation.greedy_rewards}));
+  generation.advantages = std::move(estimated.rows);
+  generation.token_advantages = std::move(estimated.tokens);
   return {};
 }
 
@@ -131,10 +150,15 @@ files::Json generation_json(const Generation& generation) {
                            {"logprobs", std::vector<double>(r.logprobs.begin() + begin, r.logprobs.begin() + end)},
                            {"entropies", std::vector<double>(r.entropies.begin() + begin, r.entropies.begin() + end)}});
   }
-  return {{"prompts", r.prompt_numbers}, {"completions", std::move(completions)},
-          {"rewards", generation.parts}, {"uses", generation.uses},
-          {"rounds", generation.rounds}, {"replaced_groups", generation.replaced_groups},
-          {"tokens", generation.tokens}, {"reward_of_all", generation.reward_of_all}};
+  return {{"prompts", r.prompt_numbers},
+          {"completions", std::move(completions)},
+          {"rewards", generation.parts},
+          {"uses", generation.uses},
+          {"rounds", generation.rounds},
+          {"replaced_groups", generation.replaced_groups},
+          {"tokens", generation.tokens},
+          {"reward_of_all", generation.reward_of_all},
+          {"greedy_rewards", generation.greedy_rewards}};
 }
 
 Result<Generation> generation_from_json(const files::Json& json, const data::PromptSet& prompts,
@@ -170,6 +194,10 @@ Result<Generation> generation_from_json(const files::Json& json, const data::Pro
     }
   }
   for (const files::Json& reward : json.at("rewards")) generation.parts.push_back(number(reward));
+  for (const files::Json& reward : json.at("greedy_rewards")) generation.greedy_rewards.push_back(number(reward));
+  if (generation.greedy_rewards.size() != (config.has_greedy_baseline() ? r.prompt_numbers.size() : 0))
+    return error("the generation has {} prompts and {} rewards of greedy completions.", r.prompt_numbers.size(),
+                 generation.greedy_rewards.size());
   generation.uses = json.at("uses").get<int64_t>();
   generation.rounds = json.at("rounds").get<int64_t>();
   generation.replaced_groups = json.at("replaced_groups").get<int64_t>();

@@ -21,13 +21,15 @@ struct Generation {
   int64_t uses = 0;           // optimizer steps taken on it
   // Dynamic sampling.
   int64_t rounds = 1, replaced_groups = 0;
-  int64_t tokens = 0;        // sampled, those of replaced groups included
-  double reward_of_all = 0;  // mean R of all completions that were sampled; NaN where none was scored
+  int64_t tokens = 0;                  // sampled, those of replaced groups included
+  double reward_of_all = 0;            // mean R of all completions that were sampled; NaN where none was scored
+  std::vector<double> greedy_rewards;  // [P] R of the prompt's greedy completion; remax only
 
   // Follow from the above (derive).
   algorithms::GroupAdvantages advantages;
-  std::vector<double> reference;  // [tokens] log-probabilities under the reference; empty without KL
-  std::vector<uint8_t> mask;      // [tokens] 1 counts in the loss; empty: all
+  std::vector<double> token_advantages;  // [tokens]; empty where every token of a row has the row's
+  std::vector<double> reference;         // [tokens] log-probabilities under the reference; empty without KL
+  std::vector<uint8_t> mask;             // [tokens] 1 counts in the loss; empty: all
   algorithms::RaggedRows rows() const { return {rollouts.offsets, mask}; }
 };
 

@@ -19,6 +19,7 @@
 #include "recipes/grpo_options.h"
 #include "recipes/grpo_update.h"
 #include "recipes/metrics_log.h"
+#include "recipes/online_pairs.h"
 
 namespace candor::recipes {
 
@@ -38,6 +39,17 @@ struct Run {
   engine::Trainable trainable = engine::trainable_of(adapter);  // points into `adapter`: a Run stays where it is
 };
 
+// NaN where nobody scored.
+double mean_of_scored(const std::vector<double>& rewards) {
+  double sum = 0, count = 0;
+  for (const double reward : rewards) {
+    if (std::isnan(reward)) continue;
+    sum += reward;
+    ++count;
+  }
+  return count > 0 ? sum / count : std::nan("");
+}
+
 bool has_entropy_bonus(const GrpoConfig& config) {
   return config.use_adaptive_entropy || config.entropy_coef != 0;
 }
@@ -55,7 +67,11 @@ algorithms::Metrics step_metrics(const Run& run, const StepNumbers& numbers, dou
   auto append = [&](const algorithms::Metrics& more) { all.insert(all.end(), more.begin(), more.end()); };
   append(generation.advantages.metrics(run.config.reward_funcs));
   append(algorithms::completion_metrics(generation.rollouts.lengths, generation.rollouts.finished));
-  append(algorithms::grpo_metrics(numbers.rows, loss_options(run.config), {true, run.config.beta != 0}));
+  if (run.config.compares_pairs())
+    append(online_pair_metrics(run.config, generation, numbers.logprobs));
+  else
+    append(algorithms::grpo_metrics(numbers.rows, loss_options(run.config), {true, run.config.beta != 0}));
+  if (run.config.has_greedy_baseline()) append({{"reward_greedy", mean_of_scored(generation.greedy_rewards)}});
   all.push_back({"sampling/max_abs_logprob_gap", numbers.max_gap});
   if (has_entropy_bonus(run.config))
     append({{"policy_loss", numbers.policy_loss},
@@ -72,10 +88,10 @@ Result<void> check_step(const Run& run, const StepNumbers& numbers) {
   const int64_t step = run.state.step + 1;
   if (!(numbers.max_gap == 0))
     return error(
-        "[grpo] step {}: the sampler's and the trainer's log-probabilities differ by {}; they must be equal. "
+        "[{}] step {}: the sampler's and the trainer's log-probabilities differ by {}; they must be equal. "
         "This is a bug in candor, or the memory of this machine is faulty.",
-        step, numbers.max_gap);
-  return check_finite(run.config, "grpo", step, numbers.loss, numbers.grad_norm);
+        run.config.name(), step, numbers.max_gap);
+  return check_finite(run.config, run.config.name(), step, numbers.loss, numbers.grad_norm);
 }
 
 Result<void> save(Run& run) {

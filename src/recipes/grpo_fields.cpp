@@ -1,17 +1,38 @@
-// The keys that only `candor grpo` has, and all of them in their order.
+// The keys that only `candor grpo` and its other verbs have, and all of them in their order.
 #include "recipes/grpo_config.h"
 
 namespace candor::recipes {
 namespace {
 
+// How many completions a generation has, and how many steps it serves.
+void add_generation(FieldList& list, GrpoConfig& c) {
+  const bool may_be_alone = c.recipe == GroupRecipe::kGrpo;  // reinforce_plus_plus and remax need no group
+  list.add("num_generations", &c.num_generations, "completions of one prompt (its group)",
+           {.unit = "completions", .range = between(may_be_alone ? 1 : 2, kMaxRows)});
+  list.add("num_iterations", &c.num_iterations, "optimizer steps on each completion",
+           {.unit = "steps", .range = between(1, 1024)});
+  list.add("steps_per_generation", &c.steps_per_generation,
+           "batches that are sampled together; a multiple of gradient_accumulation_steps",
+           {.unit = "batches", .range = between(1, kMaxRows), .without = "gradient_accumulation_steps"});
+  list.add("generation_batch_size", &c.generation_batch_size, "the same, as a number of completions",
+           {.unit = "completions", .range = between(1, kMaxRows), .without = "as steps_per_generation says"});
+  list.add("dynamic_sampling", &c.dynamic_sampling,
+           "a group whose rewards are all equal teaches nothing: sample another prompt in its place (DAPO)");
+  list.add("dynamic_sampling_max_rounds", &c.dynamic_sampling_max_rounds,
+           "rounds of sampling for one generation, the first included; then it is filled up with such groups",
+           {.unit = "rounds", .range = between(1, 1e6)});
+}
+
 void add_sampling(FieldList& list, GrpoConfig& c) {
   list.section(Heading::kResults, "Sampling");
-  list.add("max_completion_length", &c.max_completion_length, "longest completion, its stop token included",
-           {.unit = "tokens", .range = between(1, kMaxTokens)});
+  list.add(c.compares_pairs() ? "max_new_tokens" : "max_completion_length", &c.max_completion_length,
+           "longest completion, its stop token included", {.unit = "tokens", .range = between(1, kMaxTokens)});
   list.add("max_prompt_length", &c.max_prompt_length, "a longer prompt stops the run",
            {.unit = "tokens", .range = between(1, kMaxTokens), .without = "what the context leaves"});
-  list.add("temperature", &c.temperature, "of the sampler and of the policy that trains",
-           {.range = above_up_to(0, 100)});
+  list.add(
+      "temperature", &c.temperature,
+      c.compares_pairs() ? "of the sampler; the policy trains at 1" : "of the sampler and of the policy that trains",
+      {.range = above_up_to(0, 100)});
   list.add("top_k", &c.top_k, "sample from the k likeliest tokens; 0 from all",
            {.unit = "tokens", .range = between(0, kMaxTokens)});
   list.add("top_p", &c.top_p, "sample from the fewest tokens whose probabilities reach this sum",
@@ -24,6 +45,36 @@ void add_sampling(FieldList& list, GrpoConfig& c) {
   list.add("stop", &c.stop, "texts that end a completion");
 }
 
+void add_leave_one_out(FieldList& list, GrpoConfig& c) {
+  list.add("normalize_advantages", &c.normalize_advantages,
+           "rloo: advantages less their mean, divided by their deviation over the whole generation");
+  list.add("reward_clip_range", &c.reward_clip_range,
+           "rloo: rewards are cut to between these two numbers, before the KL is taken off; empty: none is");
+}
+
+void add_mask_of_truncated(FieldList& list, GrpoConfig& c) {
+  list.add("mask_truncated_completions", &c.mask_truncated_completions,
+           "completions that were cut off do not train; their rewards still count in the group");
+}
+
+void add_advantages(FieldList& list, GrpoConfig& c) {
+  list.section(Heading::kResults, "Advantages");
+  list.add("advantage_estimator", &c.advantage_estimator,
+           "what a reward is compared with: its group (GRPO), the others of its group (RLOO), the whole generation's "
+           "tokens (REINFORCE++), the group and then those, the greedy completion's reward (ReMax)",
+           {.choices = {"group", "rloo", "reinforce_plus_plus", "reinforce_plus_plus_baseline", "remax"}});
+  list.add("scale_rewards", &c.scale_rewards,
+           "group: what an advantage is divided by: the group's deviation, the batch's, nothing",
+           {.choices = {"group", "batch", "none"},
+            .other_names = {{"true", "group"}, {"True", "group"}, {"false", "none"}, {"False", "none"}}});
+  list.add("std_epsilon", &c.std_epsilon, "group: added to that deviation", {.range = at_least(0)});
+  add_leave_one_out(list, c);
+  list.add("compat", &c.compat,
+           "definitions of another trainer where no key says otherwise: std_epsilon, the bounds on k3 and its "
+           "correction, dapo_denominator; docs/losses.md has the table",
+           {.choices = {"trl", "verl", "openrlhf"}, .without = "candor's, which are TRL's but for dapo_denominator"});
+}
+
 void add_loss(FieldList& list, GrpoConfig& c) {
   list.section(Heading::kResults, "Loss");
   list.add(
@@ -31,13 +82,13 @@ void add_loss(FieldList& list, GrpoConfig& c) {
       "how the loss averages: over the step's tokens (dapo), per completion first (grpo), by max_completion_length "
       "(dr_grpo), …; docs/losses.md has all",
       {.choices = {"dapo", "grpo", "dr_grpo", "bnpo", "luspo", "cispo", "sapo", "vespo", "gmpo"}});
+  list.add("dapo_denominator", &c.dapo_denominator,
+           "dapo, cispo, vespo: tokens of the optimizer step, or the mean over the steps of its generation (TRL's)",
+           {.choices = {"step", "generation"}});
   list.add("importance_sampling_level", &c.importance_sampling_level,
-           "the ratio of new to old policy: each token's, or one for the completion (GSPO, with loss_type grpo)",
-           {.choices = {"token", "sequence"}});
-  list.add("scale_rewards", &c.scale_rewards,
-           "what an advantage is divided by: the group's deviation, the batch's, nothing",
-           {.choices = {"group", "batch", "none"},
-            .other_names = {{"true", "group"}, {"True", "group"}, {"false", "none"}, {"False", "none"}}});
+           "the ratio of new to old policy: each token's, or one for the completion: their geometric mean (GSPO, with "
+           "loss_type grpo), their product (RLOO's)",
+           {.choices = {"token", "sequence", "sequence_sum"}});
   list.add("epsilon", &c.epsilon, "the ratio is clipped below 1 - epsilon (gmpo: its logarithm below -epsilon)",
            {.range = between(0, 1)});
   list.add(
@@ -57,16 +108,51 @@ void add_loss(FieldList& list, GrpoConfig& c) {
            {.range = at_least(0)});
   list.add("kl_placement", &c.kl_placement, "where the KL counts: as a term of the loss or taken from the reward",
            {.choices = {"loss", "reward"}});
-  list.add("kl_estimator", &c.kl_estimator, "its estimate per token: log-ratio (k1), half its square (k2), TRL's (k3)",
+  list.add("kl_estimator", &c.kl_estimator,
+           "its estimate per token: log-ratio (k1, in the reward), half its square (k2), TRL's (k3)",
            {.choices = {"k1", "k2", "k3"}});
   list.add("use_bias_correction_kl", &c.use_bias_correction_kl,
            "k3 in the loss is multiplied by the policy's ratio (never with gmpo)");
+  list.add("k3_log_ratio_clamp", &c.k3_log_ratio_clamp,
+           "k3 in the loss: the log-ratio is cut to within this first, and has no gradient beyond",
+           {.unit = "nats", .range = above(0), .without = "no bound"});
+  list.add("k3_clamp", &c.k3_clamp, "k3 in the loss is cut to this, and has no gradient beyond",
+           {.unit = "nats", .range = above(0), .without = "no bound"});
+}
+
+// What `candor rloo` has of the above; the ratio is the completion's, the KL is k1 in the reward.
+void add_rloo(FieldList& list, GrpoConfig& c) {
+  list.section(Heading::kResults, "Advantages and loss");
+  add_leave_one_out(list, c);
+  list.add("beta", &c.beta, "weight of the KL to the reference, taken from the reward", {.range = at_least(0)});
+  list.add("epsilon", &c.epsilon, "the ratio of a completion is clipped below 1 - epsilon", {.range = between(0, 1)});
+  list.add("epsilon_high", &c.epsilon_high, "and above 1 + epsilon_high", {.range = at_least(0), .without = "epsilon"});
+  add_mask_of_truncated(list, c);
+}
+
+// Of two completions of a prompt.
+void add_pairs(FieldList& list, GrpoConfig& c) {
+  list.section(Heading::kResults, "Loss");
+  if (c.recipe != GroupRecipe::kNashMd)
+    list.add("loss_type", &c.loss_type,
+             "DPO's loss on the better and the worse completion, on sums of log-probabilities",
+             {.choices = {"sigmoid", "ipo"}});
+  list.add("beta", &c.beta, "how strongly the reference holds; it is the model with the new adapter off",
+           {.range = above(0)});
+  list.add("missing_eos_penalty", &c.missing_eos_penalty, "taken from the reward of a completion that was cut off",
+           {.range = at_least(0), .without = "nothing is"});
+  if (c.recipe == GroupRecipe::kNashMd)
+    list.add("mixture_coef", &c.mixture_coef,
+             "the reference's weight in the geometric mixture that writes the second completion",
+             {.range = between(0, 1)});
+  if (c.recipe == GroupRecipe::kXpo)
+    list.add("alpha", &c.alpha, "weight of the optimism: the log-probability of the reference's completion is lowered",
+             {.range = at_least(0)});
 }
 
 void add_masks(FieldList& list, GrpoConfig& c) {
   list.section(Heading::kResults, "What counts in the loss, and the entropy bonus");
-  list.add("mask_truncated_completions", &c.mask_truncated_completions,
-           "completions that were cut off do not train; their rewards still count in the group");
+  add_mask_of_truncated(list, c);
   list.add("off_policy_mask_threshold", &c.off_policy_mask_threshold,
            "a completion with a negative advantage does not train once its mean log-ratio to the old policy is below "
            "minus this",
@@ -94,9 +180,10 @@ void add_rewards(FieldList& list, GrpoConfig& c) {
                         "program", "endpoint"},
             .required = true});
   list.add("reward_weights", &c.reward_weights, "one for each of reward_funcs; empty is 1 for all");
-  list.add("multi_objective_aggregation", &c.multi_objective_aggregation,
-           "whether several rewards are added before or after each is normalised",
-           {.choices = {"sum_then_normalize", "normalize_then_sum"}});
+  if (c.recipe == GroupRecipe::kGrpo)
+    list.add("multi_objective_aggregation", &c.multi_objective_aggregation,
+             "whether several rewards are added before or after each is normalised",
+             {.choices = {"sum_then_normalize", "normalize_then_sum"}});
   list.add("accuracy_extraction", &c.accuracy_extraction,
            "where accuracy finds the answer: last_number, boxed, gsm8k (after ####), exact or regex:PATTERN");
   list.add("format_regex", &c.format_regex, "format gives 1 where the whole completion matches this");
@@ -126,26 +213,20 @@ void add_rewards(FieldList& list, GrpoConfig& c) {
 }  // namespace
 
 FieldList grpo_fields(GrpoConfig& config) {
-  FieldList list("grpo");
+  FieldList list{std::string(config.name())};
   add_model_and_data(list, config, "the prompts: JSONL, JSON or CSV with a prompt or messages column");
-  add_batch(list, config, "completions");
-  list.add("num_generations", &config.num_generations, "completions of one prompt (its group)",
-           {.unit = "completions", .range = between(2, kMaxRows)});
-  list.add("num_iterations", &config.num_iterations, "optimizer steps on each completion",
-           {.unit = "steps", .range = between(1, 1024)});
-  list.add("steps_per_generation", &config.steps_per_generation,
-           "batches that are sampled together; a multiple of gradient_accumulation_steps",
-           {.unit = "batches", .range = between(1, kMaxRows), .without = "gradient_accumulation_steps"});
-  list.add("generation_batch_size", &config.generation_batch_size, "the same, as a number of completions",
-           {.unit = "completions", .range = between(1, kMaxRows), .without = "as steps_per_generation says"});
-  list.add("dynamic_sampling", &config.dynamic_sampling,
-           "a group whose rewards are all equal teaches nothing: sample another prompt in its place (DAPO)");
-  list.add("dynamic_sampling_max_rounds", &config.dynamic_sampling_max_rounds,
-           "rounds of sampling for one generation, the first included; then it is filled up with such groups",
-           {.unit = "rounds", .range = between(1, 1e6)});
+  add_batch(list, config, config.compares_pairs() ? "prompts" : "completions");
+  if (!config.compares_pairs()) add_generation(list, config);
   add_sampling(list, config);
-  add_loss(list, config);
-  add_masks(list, config);
+  if (config.recipe == GroupRecipe::kGrpo) {
+    add_advantages(list, config);
+    add_loss(list, config);
+    add_masks(list, config);
+  } else if (config.recipe == GroupRecipe::kRloo) {
+    add_rloo(list, config);
+  } else {
+    add_pairs(list, config);
+  }
   add_rewards(list, config);
   add_optimizer(list, config);
   add_adapter(list, config);

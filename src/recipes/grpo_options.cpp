@@ -55,6 +55,7 @@ algorithms::LossType loss_type(const GrpoConfig& config) {
 
 algorithms::KlInLoss kl_in_loss(const GrpoConfig& config) {
   using algorithms::KlInLoss;
+  if (config.kl_estimator == "k1") return KlInLoss::kK1;
   if (config.kl_estimator == "k2") return KlInLoss::kK2;
   return config.use_bias_correction_kl && config.loss_type != "gmpo" ? KlInLoss::kCorrectedK3 : KlInLoss::kK3;
 }
@@ -65,12 +66,16 @@ algorithms::GrpoOptions loss_options(const GrpoConfig& config) {
   algorithms::GrpoOptions options;
   options.loss_type = loss_type(config);
   options.importance_sampling_level = config.importance_sampling_level == "sequence" ? algorithms::RatioLevel::kSequence
-                                                                                     : algorithms::RatioLevel::kToken;
+                                      : config.importance_sampling_level == "sequence_sum"
+                                          ? algorithms::RatioLevel::kSequenceSum
+                                          : algorithms::RatioLevel::kToken;
   options.epsilon = config.epsilon;
   options.epsilon_high = config.epsilon_high;
   options.delta = config.delta;
   options.beta = config.kl_placement == "loss" ? config.beta : 0.0;
   options.kl_in_loss = kl_in_loss(config);
+  options.k3_log_ratio_clamp = config.k3_log_ratio_clamp;
+  options.k3_clamp = config.k3_clamp;
   options.off_policy_mask_threshold = config.off_policy_mask_threshold;
   options.sapo_temperature_pos = config.sapo_temperature_pos;
   options.sapo_temperature_neg = config.sapo_temperature_neg;
@@ -90,6 +95,7 @@ algorithms::AdvantageOptions advantage_options(const GrpoConfig& config) {
                             ? algorithms::RewardAggregation::kNormalizeThenSum
                             : algorithms::RewardAggregation::kSumThenNormalize;
   options.reward_weights = config.reward_weights;
+  options.std_epsilon = config.std_epsilon;
   return options;
 }
 

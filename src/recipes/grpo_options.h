@@ -8,7 +8,8 @@
 
 namespace candor::recipes {
 
-algorithms::GrpoOptions loss_options(const GrpoConfig& config);  // beta is 0 where the KL is in the reward
+// Of a recipe whose loss is one of the group losses (not on pairs); beta is 0 where the KL is in the reward.
+algorithms::GrpoOptions loss_options(const GrpoConfig& config);
 algorithms::AdvantageOptions advantage_options(const GrpoConfig& config);
 engine::SamplingOptions sampling_options(const GrpoConfig& config, const files::ModelConfig& model, int64_t step);
 

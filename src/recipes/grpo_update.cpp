@@ -6,6 +6,7 @@
 
 #include "algorithms/entropy.h"
 #include "recipes/grpo_options.h"
+#include "recipes/online_pairs.h"
 
 namespace candor::recipes {
 
@@ -18,16 +19,18 @@ class Slice {
   Slice(const GrpoConfig& config, const Generation& generation, double entropy_coefficient)
       : config_(config),
         generation_(generation),
-        options_(loss_options(config)),
+        options_(config.compares_pairs() ? algorithms::GrpoOptions() : loss_options(config)),
         entropy_coefficient_(entropy_coefficient),
         group_size_(static_cast<size_t>(config.num_generations)),
         first_group_(generation.uses % config.slices() * config.groups_per_step()),
         first_row_(static_cast<size_t>(first_group_) * group_size_),
         rows_(generation.rows().slice(first_row_, static_cast<size_t>(config.groups_per_step()) * group_size_)) {
+    if (config.compares_pairs()) return;
     row_weights_ = algorithms::loss_normalizer(rows_, options_.loss_type,
                                                {.max_completion_length = config.max_completion_length,
                                                 .local_batch_rows = config.per_device_train_batch_size,
-                                                .accumulation_steps = config.gradient_accumulation_steps})
+                                                .accumulation_steps = config.gradient_accumulation_steps,
+                                                .step_tokens = step_tokens()})
                        .row_weights;
     if (!coupled()) weigh_entropies();
   }
@@ -57,13 +60,20 @@ class Slice {
     const size_t first = static_cast<size_t>(group) * group_size_, n = static_cast<size_t>(count) * group_size_;
     auto tokens = [&](std::span<const double> all) { return rows_.tokens_of(all, first, n); };
     auto per_row = [&](std::span<const double> all) { return all.empty() ? all : all.subspan(first, n); };
+    const auto advantages = std::span<const double>(generation_.advantages.advantages).subspan(first_row_ + first, n);
+    if (config_.compares_pairs())
+      return online_pair_loss(config_,
+                              {rows_.slice(first, n), logprobs, tokens(cut(generation_.reference)), advantages,
+                               std::span<const double>(generation_.advantages.rewards).subspan(first_row_ + first, n),
+                               config_.groups_per_step()});
     algorithms::GrpoInputs in;
     in.rows = rows_.slice(first, n);
     in.logprobs = logprobs;
     in.old_logprobs = tokens(cut(generation_.rollouts.logprobs));
     in.entropies = entropies;
     in.reference_logprobs = tokens(cut(generation_.reference));
-    in.advantages = std::span<const double>(generation_.advantages.advantages).subspan(first_row_ + first, n);
+    in.advantages = advantages;
+    in.token_advantages = tokens(cut(generation_.token_advantages));
     in.row_weights = per_row(row_weights_);
     in.policy_mask = rows_.tokens_of(std::span<const uint8_t>(kept_), first, n);
     in.entropy_weights = per_row(entropy_weights_);
@@ -72,10 +82,14 @@ class Slice {
 
   // Whether some row of the group may have a coefficient, before the log-probabilities are known.
   bool may_train(int64_t group) const {
-    if (options_.beta != 0 || entropy_coefficient_ != 0) return true;
-    const auto rows = std::span<const double>(generation_.advantages.advantages)
-                          .subspan(first_row_ + static_cast<size_t>(group) * group_size_, group_size_);
-    return std::any_of(rows.begin(), rows.end(), [](double a) { return a != 0; });
+    if (options_.beta != 0 || entropy_coefficient_ != 0 || config_.recipe == GroupRecipe::kNashMd) return true;
+    const size_t first = static_cast<size_t>(group) * group_size_;
+    const auto moves = [](double advantage) { return advantage != 0; };
+    const auto tokens = rows_.tokens_of(cut(generation_.token_advantages), first, group_size_);
+    if (!tokens.empty()) return std::any_of(tokens.begin(), tokens.end(), moves);
+    const auto rows =
+        std::span<const double>(generation_.advantages.advantages).subspan(first_row_ + first, group_size_);
+    return std::any_of(rows.begin(), rows.end(), moves);
   }
 
   double mean_kept(std::span<const double> entropies) const {
@@ -89,6 +103,12 @@ class Slice {
   }
 
  private:
+  // dapo's denominator; 0: the step's own tokens.
+  double step_tokens() const {
+    if (config_.dapo_denominator == "step") return 0;
+    return static_cast<double>(generation_.rows().counted()) / static_cast<double>(config_.slices());
+  }
+
   void weigh_entropies() {
     if (entropy_coefficient_ == 0) return;
     entropy_weights_ = algorithms::entropy_bonus_weights(
@@ -124,7 +144,7 @@ StepNumbers accumulate_gradients(const engine::Context& context, const GrpoConfi
   Slice slice(config, generation, entropy_coefficient);
   const Rollouts& rollouts = generation.rollouts;
   const auto group_size = static_cast<size_t>(config.num_generations);
-  const bool on_policy = generation.uses == 0;
+  const bool fresh = generation.uses == 0, on_policy = fresh && !config.samples_another();
   const int64_t budget = micro_batch_tokens(config);
   StepNumbers numbers;
   numbers.rows.resize(slice.rows().size());
@@ -148,21 +168,28 @@ StepNumbers accumulate_gradients(const engine::Context& context, const GrpoConfi
     std::copy(loss.d_logprobs.begin(), loss.d_logprobs.end(), tokens_of(known.d_logprobs, first, count).begin());
     std::copy(loss.d_entropies.begin(), loss.d_entropies.end(), tokens_of(known.d_entropies, first, count).begin());
   };
-  // `learn`: what the pass finds replaces what was known; else the two are compared.
+  const auto sampled = slice.cut(rollouts.logprobs);
+  // Of the group's rows that the policy sampled.
+  auto measure_gap = [&](int64_t g, std::span<const float> found) {
+    const auto reported = slice.rows().tokens_of(sampled, static_cast<size_t>(g - slice.number(0)) * group_size,
+                                                 config.samples_another() ? 1 : group_size);
+    for (size_t t = 0; t < reported.size(); ++t) {
+      const double gap = std::abs(static_cast<double>(found[t]) - reported[t]);
+      numbers.max_gap = std::isnan(gap) ? gap : std::max(numbers.max_gap, gap);
+    }
+  };
+  // `learn`: what the pass finds becomes what is known.
   auto forward = [&](const std::vector<int64_t>& batch, bool learn) {
-    const engine::HeadOutput& out = pass.forward(trainable.adapter, groups_of(rollouts, batch), config.temperature);
+    const engine::HeadOutput& out =
+        pass.forward(trainable.adapter, groups_of(rollouts, batch), config.policy_temperature());
     size_t entry = 0;
     for (int64_t g : batch) {
       const auto logprobs = tokens_of(known.logprobs, g);
       const auto found = std::span<const float>(out.logprobs).subspan(entry, logprobs.size());
+      if (fresh) measure_gap(g, found);
       if (learn) {
         put(found, logprobs);
         put(std::span<const float>(out.entropy).subspan(entry, logprobs.size()), tokens_of(known.entropies, g));
-      } else if (on_policy) {
-        for (size_t t = 0; t < found.size(); ++t) {
-          const double gap = std::abs(static_cast<double>(found[t]) - logprobs[t]);
-          numbers.max_gap = std::isnan(gap) ? gap : std::max(numbers.max_gap, gap);
-        }
       }
       entry += logprobs.size();
     }
@@ -223,6 +250,7 @@ StepNumbers accumulate_gradients(const engine::Context& context, const GrpoConfi
     numbers.policy_loss += row.loss + row.entropy_bonus;
   }
   numbers.kept_entropy = slice.mean_kept(known.entropies);
+  numbers.logprobs = std::move(known.logprobs);
   return numbers;
 }
 

@@ -13,6 +13,7 @@ namespace candor::recipes {
 // What a step computed, for its row in metrics.jsonl.
 struct StepNumbers {
   std::vector<algorithms::GrpoRow> rows;  // of the slice, in row order
+  std::vector<double> logprobs;           // [tokens] of the slice, before the step
   double loss = 0, policy_loss = 0;       // policy_loss: before the entropy bonus was taken from it
   double kept_entropy = 0;                // mean over the tokens that the policy trains on
   double max_gap = 0;                     // between the sampler's and the trainer's log-probabilities

@@ -59,9 +59,12 @@ std::vector<Way<Config>> ways() {
   if constexpr (std::is_same_v<Config, GrpoConfig>) {
     // The rows of a group train together. As many completions as before, in more groups.
     all.push_back({[](Config& c) {
-      return c.num_generations % 2 == 0 ? halve("num_generations", c.num_generations, 2) : std::string();
+      const bool free = c.num_generations % 2 == 0 && !c.compares_pairs();
+      return free ? halve("num_generations", c.num_generations, 2) : std::string();
     }});
-    all.push_back({[](Config& c) { return halve("max_completion_length", c.max_completion_length, kShortest); }});
+    all.push_back({[](Config& c) {
+      return halve(c.compares_pairs() ? "max_new_tokens" : "max_completion_length", c.max_completion_length, kShortest);
+    }});
   } else {
     all.push_back({[](Config& c) {
       if (!c.max_length) return std::string();

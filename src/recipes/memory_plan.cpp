@@ -235,18 +235,29 @@ Result<engine::MemoryPlan> plan_grpo(const GrpoConfig& config, const PlanBase& b
       policy.plan(worst, &adapter, &trainable);
     };
     const auto refer = [&, worst = worst_grpo_batch(config, workload.longest_prompt, 1)] {
-      if (config.beta != 0) reference.plan(worst, nullptr, nullptr);
+      if (config.needs_reference()) reference.plan(worst, nullptr, nullptr);
     };
     // Passes keep their buffers from step to step, so every phase is that of a run that has had the others.
     train();
     refer();
     planner.phase("training", train);
-    if (config.beta != 0) planner.phase("reference", refer);
+    if (config.needs_reference()) planner.phase("reference", refer);
     planner.phase("generation", [&] {
-      engine::plan_sampling(context, model, &adapter,
-                            {config.groups_per_generation(), config.num_generations, workload.longest_prompt,
-                             config.max_completion_length},
-                            options);
+      const int64_t groups = config.groups_per_generation(), size = config.num_generations;
+      const bool mixed = config.recipe == GroupRecipe::kNashMd && config.mixture_coef > 0;
+      const auto sample = [&](int64_t requests, int64_t completions, const engine::SamplingOptions& how) {
+        engine::plan_sampling(context, model, &adapter,
+                              {requests, completions, workload.longest_prompt, config.max_completion_length, mixed},
+                              how);
+      };
+      if (config.samples_another())  // a request for each completion: they have other roles
+        sample(groups * size, 1, options);
+      else
+        sample(groups, size, options);
+      if (!config.has_greedy_baseline()) return;
+      engine::SamplingOptions greedy = options;
+      greedy.temperature = 0;
+      sample(groups, 1, greedy);
     });
     if (workload.evaluation && config.eval_strategy == "steps")
       planner.phase("evaluation", [&] { evaluate(&adapter); });

@@ -39,24 +39,25 @@ data::PromptSet prompts() {
   return set;
 }
 
-// Spread in every group, so that no group's training pass is skipped.
+// Spread in every group, so that no group's training pass is skipped; and no row has the reward of a smaller batch's.
 rewards::Reward spread() {
   return {"spread",
           [](std::span<const rewards::Completion> completions) {
             rewards::Scores scores;
-            for (size_t i = 0; i < completions.size(); ++i) scores.emplace_back(static_cast<double>(i % 2));
+            for (size_t i = 0; i < completions.size(); ++i)
+              scores.emplace_back(static_cast<double>(i % 2) + 0.01 * static_cast<double>(completions.size()));
             return Result<rewards::Scores>(scores);
           },
           {}};
 }
 
-GrpoConfig grpo_config() {
-  GrpoConfig config;
+GrpoConfig grpo_config(GroupRecipe recipe = GroupRecipe::kGrpo) {
+  GrpoConfig config(recipe);
   config.use_peft = true;
   config.lora_r = 3;
   config.max_steps = 3;
   config.per_device_train_batch_size = 8;
-  config.num_generations = 4;
+  if (!config.compares_pairs()) config.num_generations = 4;
   config.gradient_shards = 2;
   config.max_completion_length = 19;
   config.micro_batch_tokens = 40;  // fewer than two prompts: each group passes by itself
@@ -65,24 +66,20 @@ GrpoConfig grpo_config() {
   return config;
 }
 
-class GrpoPlans : public ::testing::TestWithParam<std::tuple<const char*, const char*, double>> {};
-
-TEST_P(GrpoPlans, AreTheLedgerOfTheRun) {
-  const auto [kind, dtype, beta] = GetParam();
+struct PlanAndLedger {
+  engine::MemoryPlan plan;
+  std::unique_ptr<Bench> bench;
+};
+PlanAndLedger plan_and_run(GrpoConfig config) {
   const ScratchFolder scratch;
-  Bench bench(2, "", engine::testing::dtype_of(dtype));
+  auto bench = std::make_unique<Bench>(2, "", engine::testing::dtype_of(config.dtype));
   const files::ModelFiles files = model_files();
-  GrpoConfig config = grpo_config();
-  config.use_dora = std::string_view(kind) == "dora";
-  config.gradient_checkpointing = std::string_view(kind) == "recomputed" ? "true" : "auto";
-  config.beta = beta;
-  config.dtype = dtype;
   config.output_dir = scratch.path().string();
   {
-    const engine::Model model = bench.load(files);
+    const engine::Model model = bench->load(files);
     const text::Tokenizer text = tokenizer();
-    GrpoStart start = value_of(start_grpo(config, *bench.context, model, prompts()));
-    GrpoParts parts{.context = *bench.context,
+    GrpoStart start = value_of(start_grpo(config, *bench->context, model, prompts()));
+    GrpoParts parts{.context = *bench->context,
                     .model = model,
                     .tokenizer = text,
                     .prompts = prompts(),
@@ -94,14 +91,64 @@ TEST_P(GrpoPlans, AreTheLedgerOfTheRun) {
                     .interrupted = {}};
     value_of(run_grpo(config, std::move(parts), std::move(start)));
   }
-  const PlanBase base{bench.context->kernels, bench.pool, files, {}};
-  testing::expect_ledger(value_of(plan_grpo(config, base, {kPrompt, {}, {}})), bench.ledger);
+  const PlanBase base{bench->context->kernels, bench->pool, files, {}};
+  return {value_of(plan_grpo(config, base, {kPrompt, {}, {}})), std::move(bench)};
+}
+
+void expect_ledger_of_a_run(const GrpoConfig& config) {
+  const PlanAndLedger both = plan_and_run(config);
+  testing::expect_ledger(both.plan, both.bench->ledger);
+}
+
+class GrpoPlans : public ::testing::TestWithParam<std::tuple<const char*, const char*, double>> {};
+
+TEST_P(GrpoPlans, AreTheLedgerOfTheRun) {
+  const auto [kind, dtype, beta] = GetParam();
+  GrpoConfig config = grpo_config();
+  config.use_dora = std::string_view(kind) == "dora";
+  config.gradient_checkpointing = std::string_view(kind) == "recomputed" ? "true" : "auto";
+  config.beta = beta;
+  config.dtype = dtype;
+  expect_ledger_of_a_run(config);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, GrpoPlans,
                          ::testing::Combine(::testing::Values("lora", "dora", "recomputed"),
                                             ::testing::Values("float32", "bfloat16", "int8", "int4", "blocks"),
                                             ::testing::Values(0.0, 0.1)));
+
+TEST(GroupPlans, AreTheLedgerOfTheRun) {
+  for (const auto recipe : {GroupRecipe::kRloo, GroupRecipe::kOnlineDpo, GroupRecipe::kXpo}) {
+    SCOPED_TRACE(GrpoConfig(recipe).name());
+    GrpoConfig config = grpo_config(recipe);
+    config.dtype = "float32";
+    expect_ledger_of_a_run(config);
+  }
+  GrpoConfig remax = grpo_config();
+  remax.dtype = "float32";
+  remax.advantage_estimator = "remax";
+  expect_ledger_of_a_run(remax);
+}
+
+// The mixture's completion of each pair has no derivative, so that the head goes back over fewer tokens than the plan
+// allows for. All else is the ledger's.
+TEST(GroupPlans, HoldNashMd) {
+  GrpoConfig config = grpo_config(GroupRecipe::kNashMd);
+  config.dtype = "float32";
+  const PlanAndLedger both = plan_and_run(config);
+  const auto of = [](const std::vector<engine::PlannedBuffer>& buffers) {
+    std::map<std::string, int64_t> bytes;
+    for (const engine::PlannedBuffer& b : buffers)
+      if (b.owner != "checkpoint" && b.name != "completions")
+        bytes[fmt::format("{}/{}/{}", engine::kind_name(b.kind), b.owner, b.name)] = b.bytes;
+    return bytes;
+  };
+  auto planned = of(both.plan.buffers), held = of(engine::planned_buffers(both.bench->ledger.entries(), true));
+  EXPECT_EQ(planned["head//d hidden states"], 2 * held["head//d hidden states"]);
+  planned.erase("head//d hidden states"), held.erase("head//d hidden states");
+  EXPECT_EQ(planned, held);
+  EXPECT_GE(both.plan.peak_bytes(), both.bench->ledger.peak_bytes());
+}
 
 // Where a group itself is what does not fit, smaller groups come before shorter completions.
 TEST(GrpoFit, SmallerGroups) {

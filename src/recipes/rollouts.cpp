@@ -72,7 +72,13 @@ std::optional<Rollouts> sample_rollouts(const engine::Context& context, const Gr
   std::vector<engine::SampleRequest> requests;
   for (int64_t number : chosen) {
     r.prompts.push_back(parts.prompts.prompts[number].ids);
-    requests.push_back({r.prompts.back(), r.group_size});
+    requests.push_back({r.prompts.back(), config.samples_another() ? 1 : r.group_size});
+    if (!config.samples_another()) continue;
+    requests.push_back(requests.back());
+    if (config.recipe == GroupRecipe::kXpo)
+      requests.back().adapter = nullptr;
+    else
+      requests.back().reference_share = config.mixture_coef;
   }
   const int64_t rows = r.groups * r.group_size;
   engine::SamplingCallbacks callbacks{
@@ -88,7 +94,8 @@ std::optional<Rollouts> sample_rollouts(const engine::Context& context, const Gr
   for (auto& group : sampled)
     for (engine::Completion& completion : group) {
       r.texts.push_back(parts.tokenizer.decode(completion.ids, {.skip_special_tokens = true}));
-      r.logprobs.insert(r.logprobs.end(), completion.policy_logprobs.begin(), completion.policy_logprobs.end());
+      const std::vector<float>& logprobs = config.compares_pairs() ? completion.logprobs : completion.policy_logprobs;
+      r.logprobs.insert(r.logprobs.end(), logprobs.begin(), logprobs.end());
       r.entropies.insert(r.entropies.end(), completion.entropy.begin(), completion.entropy.end());
       r.lengths.push_back(static_cast<int64_t>(completion.ids.size()));
       r.finished.push_back(completion.finished ? 1 : 0);

@@ -27,9 +27,10 @@ struct Rollouts {
   std::vector<engine::Completion> completions;  // [N]
   std::vector<std::string> texts;               // [N], decoded without special tokens
   std::vector<int64_t> offsets;                 // [N+1] into the token arrays
-  std::vector<double> logprobs, entropies;      // [tokens], the sampler's, at the sampling temperature
-  std::vector<int64_t> lengths;                 // [N] tokens
-  std::vector<uint8_t> finished;                // [N] 1 = ended by a stop token or string
+  // [tokens] the sampler's: log-probabilities at the policy's temperature, entropies at the sampling temperature.
+  std::vector<double> logprobs, entropies;
+  std::vector<int64_t> lengths;   // [N] tokens
+  std::vector<uint8_t> finished;  // [N] 1 = ended by a stop token or string
 
   engine::RolloutGroup group(int64_t g) const;
   void append(const Rollouts& from, int64_t g);  // its group g
@@ -37,7 +38,8 @@ struct Rollouts {
   std::vector<rewards::Completion> for_rewards(const data::PromptSet& set) const;
 };
 
-// P groups from the chosen prompts; nothing if it was interrupted. first_row: rows that this generation has already
+// P groups from the chosen prompts; nothing if it was interrupted. A pair's second completion is XPO's reference's or
+// Nash-MD's mixture's, and has their log-probabilities. first_row: rows that this generation has already
 // drawn, so that no two of its rows have the same draws.
 std::optional<Rollouts> sample_rollouts(const engine::Context& context, const GrpoParts& parts,
                                         const GrpoConfig& config, const engine::Adapter& adapter,

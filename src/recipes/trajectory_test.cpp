@@ -1,6 +1,7 @@
-// Two trainings by TRL's GRPOTrainer (shared/golden/trajectories), step by step through the recipe's own derive() and
-// accumulate_gradients(), our schedule and optimizer. Completions and rewards are given; everything else, the old and
-// the reference log-probabilities included, is computed here. Each generation serves two steps.
+// Two trainings by TRL's GRPOTrainer and one by its RLOOTrainer (shared/golden/trajectories), step by step through the
+// recipe's own derive() and accumulate_gradients(), our schedule and optimizer. Completions and rewards are given;
+// everything else, the old and the reference log-probabilities included, is computed here. Each generation serves two
+// steps.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -76,11 +77,17 @@ Generation generation_of(const StepRows& rows, const std::vector<double>& reward
   return generation;
 }
 
+bool is_rloo(const json& recorded) {
+  return !recorded.contains("loss_type");
+}
+
 GrpoConfig config_of(const json& recorded) {
-  GrpoConfig config;
-  config.loss_type = recorded.at("loss_type");
+  GrpoConfig config(is_rloo(recorded) ? GroupRecipe::kRloo : GroupRecipe::kGrpo);
+  if (!is_rloo(recorded)) {
+    config.loss_type = recorded.at("loss_type");
+    config.use_bias_correction_kl = recorded.at("use_bias_correction_kl");
+  }
   config.beta = recorded.at("beta");
-  config.use_bias_correction_kl = recorded.at("use_bias_correction_kl");
   config.max_completion_length = recorded.at("max_completion_length");
   config.num_generations = kGroup;
   config.per_device_train_batch_size = kMicroBatchRows;
@@ -96,6 +103,8 @@ struct Changes {
   double max_grad_norm = 1.0;
   double beta_sign = 1;
   bool decay = true, keeps_old = true, reference_off = true;
+  const char* ratio = nullptr;      // importance_sampling_level
+  const char* estimator = nullptr;  // advantage_estimator
 };
 
 // The worst errors of a whole run, each against its recorded number.
@@ -131,6 +140,10 @@ Errors replay(const std::string& name, const char* level, const Changes& changes
   adamw.max_grad_norm = changes.max_grad_norm;
   GrpoConfig recipe = config_of(config);
   recipe.beta *= changes.beta_sign;
+  if (changes.ratio != nullptr) recipe.importance_sampling_level = changes.ratio;
+  if (changes.estimator != nullptr) recipe.advantage_estimator = changes.estimator;
+  // RLOO's losses are divided by the number of micro-batches after they were recorded.
+  const double recorded_scale = is_rloo(config) ? kMicroBatches : 1;
   const algorithms::Schedule schedule{
       changes.decay ? algorithms::SchedulerType::kLinear : algorithms::SchedulerType::kConstant,
       config.at("learning_rate"), config.at("max_steps")};
@@ -177,7 +190,7 @@ Errors replay(const std::string& name, const char* level, const Changes& changes
           std::span<const algorithms::GrpoRow>(numbers.rows).subspan(b * kMicroBatchRows, kMicroBatchRows);
       double micro_batch_loss = 0;
       for (const algorithms::GrpoRow& row : mine) micro_batch_loss += row.loss;
-      worse(errors.micro_batch_loss, micro_batch_loss, steps[step].at("micro_batch_losses")[b]);
+      worse(errors.micro_batch_loss, recorded_scale * micro_batch_loss, steps[step].at("micro_batch_losses")[b]);
       const auto metrics = algorithms::grpo_metrics(mine, options, {false, true});
       kl += metric(metrics, "kl") / kMicroBatches;
       clipped += metric(metrics, "clip_ratio/region_mean") / kMicroBatches;
@@ -197,7 +210,11 @@ Errors replay(const std::string& name, const char* level, const Changes& changes
     worse(errors.learning_rate, rate, recorded.at("learning_rate"));
     worse(errors.parameter_norm, engine::gradient_norm(context, trainable, adapter.parameters.data()),
           recorded.at("parameter_norm_after"));
-    worse(errors.kl, kl, recorded.at("metrics").at("kl"));
+    if (!is_rloo(config)) worse(errors.kl, kl, recorded.at("metrics").at("kl"));
+    // RLOO's is the generation's, over all of its tokens at once.
+    if (is_rloo(config) && step % 2 == 0)
+      worse(errors.kl, metric(algorithms::grpo_metrics(numbers.rows, options, {false, true}), "kl"),
+            recorded.at("metrics").at("kl"));
     worse(errors.clip_ratio, clipped, recorded.at("metrics").at("clip_ratio/region_mean"));
   }
   const engine::Adapter theirs =
@@ -239,7 +256,7 @@ TEST_P(Trajectory, EveryStepIsTrls) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Grpo, Trajectory,
-                         ::testing::Combine(::testing::Values("grpo_lora", "grpo_lora_classic"),
+                         ::testing::Combine(::testing::Values("grpo_lora", "grpo_lora_classic", "rloo_lora"),
                                             ::testing::Values("plain", "")),
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param)) +
@@ -259,6 +276,22 @@ TEST(TrajectoryTwins, AreRejected) {
     const Errors errors = replay("grpo_lora", "", changes);
     EXPECT_GT(errors.loss, 1e-4) << what;  // ten times the tolerance
     EXPECT_GT(errors.final_weight, 80 * noise_of("grpo_lora").at("max_final_weight_difference").get<double>()) << what;
+  }
+}
+
+TEST(TrajectoryTwins, OfRlooAreRejected) {
+  CANDOR_REQUIRE_FILE(golden("trajectories/sensitivity.json"));
+  const std::vector<std::pair<const char*, Changes>> twins = {
+      {"the KL's sign", {.beta_sign = -1}},
+      {"old log-probabilities of now", {.keeps_old = false}},
+      {"a ratio for each token", {.ratio = "token"}},
+      {"the geometric mean of the ratios", {.ratio = "sequence"}},
+      {"divided by the group's deviation", {.estimator = "group"}},
+  };
+  for (const auto& [what, changes] : twins) {
+    const Errors errors = replay("rloo_lora", "", changes);
+    EXPECT_GT(std::max(errors.micro_batch_loss, errors.advantages), 1e-4) << what;  // ten times the tolerance
+    EXPECT_GT(errors.final_weight, 80 * noise_of("rloo_lora").at("max_final_weight_difference").get<double>()) << what;
   }
 }
 

@@ -103,44 +103,12 @@ void add_best_model(std::vector<TrlKey>& keys) {
     keys.push_back({key, TrlHandling::kSupported, ""});
 }
 
-// What GRPOConfig adds.
-void add_grpo(std::vector<TrlKey>& keys) {
-  for (const std::string_view key : {"num_generations",
-                                     "max_completion_length",
-                                     "temperature",
-                                     "top_k",
-                                     "top_p",
-                                     "beta",
-                                     "use_bias_correction_kl",
-                                     "epsilon",
-                                     "epsilon_high",
-                                     "delta",
-                                     "loss_type",
-                                     "scale_rewards",
-                                     "multi_objective_aggregation",
-                                     "reward_funcs",
-                                     "reward_weights",
-                                     "log_completions",
-                                     "num_completions_to_print",
-                                     "num_iterations",
-                                     "steps_per_generation",
-                                     "generation_batch_size",
-                                     "importance_sampling_level",
-                                     "sapo_temperature_pos",
-                                     "sapo_temperature_neg",
-                                     "vespo_k_pos",
-                                     "vespo_lambda_pos",
-                                     "vespo_k_neg",
-                                     "vespo_lambda_neg",
-                                     "mask_truncated_completions",
-                                     "off_policy_mask_threshold",
-                                     "top_entropy_quantile",
-                                     "entropy_coef",
-                                     "use_adaptive_entropy",
-                                     "entropy_coef_min",
-                                     "entropy_coef_max",
-                                     "entropy_coef_delta",
-                                     "entropy_target"})
+// What GRPOConfig and RLOOConfig add alike.
+void add_rollouts(std::vector<TrlKey>& keys) {
+  for (const std::string_view key : {"num_generations", "max_completion_length", "temperature", "top_k", "top_p",
+                                     "min_p", "repetition_penalty", "beta", "epsilon", "epsilon_high", "reward_funcs",
+                                     "reward_weights", "log_completions", "num_completions_to_print", "num_iterations",
+                                     "steps_per_generation", "generation_batch_size", "mask_truncated_completions"})
     keys.push_back({key, TrlHandling::kSupported, ""});
   add_best_model(keys);
 
@@ -165,6 +133,79 @@ void add_grpo(std::vector<TrlKey>& keys) {
   refused("chat_template_kwargs", "variables of the chat template", {"null"});
   refused("max_tool_calling_iterations", "tool calls", {"null"});
   refused("reward_model_name_or_path", "a reward model", {"null"});
+}
+
+// What only GRPOConfig adds.
+void add_grpo(std::vector<TrlKey>& keys) {
+  add_rollouts(keys);
+  for (const std::string_view key : {"use_bias_correction_kl",
+                                     "delta",
+                                     "loss_type",
+                                     "scale_rewards",
+                                     "multi_objective_aggregation",
+                                     "importance_sampling_level",
+                                     "sapo_temperature_pos",
+                                     "sapo_temperature_neg",
+                                     "vespo_k_pos",
+                                     "vespo_lambda_pos",
+                                     "vespo_k_neg",
+                                     "vespo_lambda_neg",
+                                     "off_policy_mask_threshold",
+                                     "top_entropy_quantile",
+                                     "entropy_coef",
+                                     "use_adaptive_entropy",
+                                     "entropy_coef_min",
+                                     "entropy_coef_max",
+                                     "entropy_coef_delta",
+                                     "entropy_target"})
+    keys.push_back({key, TrlHandling::kSupported, ""});
+}
+
+void add_rloo(std::vector<TrlKey>& keys) {
+  add_rollouts(keys);
+  for (const std::string_view key : {"normalize_advantages", "reward_clip_range"})
+    keys.push_back({key, TrlHandling::kSupported, ""});
+}
+
+// What OnlineDPOConfig adds, but for its loss_type.
+void add_pairs(std::vector<TrlKey>& keys) {
+  for (const std::string_view key : {"max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
+                                     "missing_eos_penalty", "beta", "reward_funcs", "reward_weights"})
+    keys.push_back({key, TrlHandling::kSupported, ""});
+  add_best_model(keys);
+  for (const std::string_view key : {"use_vllm", "vllm_*", "cache_implementation", "ds3_gather_for_generation"})
+    keys.push_back({key, TrlHandling::kWithoutMeaning,
+                    "rollouts are sampled by the engine that trains, so there is no second one to configure"});
+  keys.push_back({"max_length",
+                  TrlHandling::kRefused,
+                  "a cut from the left; max_prompt_length bounds the prompt, max_new_tokens the completion",
+                  {"512"}});
+  keys.push_back({"generation_kwargs",
+                  TrlHandling::kRefused,
+                  "further sampling settings; give them under their own keys",
+                  {"null"}});
+  keys.push_back(
+      {"vllm_structured_outputs_regex", TrlHandling::kRefused, "completions held to a regular expression", {"null"}});
+  keys.push_back({"reward_model_path", TrlHandling::kRefused, "a reward model", {"null"}});
+  keys.push_back({"judge", TrlHandling::kRefused, "a judge; rewards choose the better completion", {"null"}});
+}
+
+void add_online_dpo(std::vector<TrlKey>& keys) {
+  add_pairs(keys);
+  keys.push_back({"loss_type", TrlHandling::kSupported, ""});
+}
+
+// And XPOConfig to that.
+void add_xpo(std::vector<TrlKey>& keys) {
+  add_online_dpo(keys);
+  keys.push_back({"alpha", TrlHandling::kSupported, ""});
+}
+
+// NashMDConfig inherits a loss_type that its trainer never reads.
+void add_nash_md(std::vector<TrlKey>& keys) {
+  add_pairs(keys);
+  keys.push_back({"mixture_coef", TrlHandling::kSupported, ""});
+  keys.push_back({"loss_type", TrlHandling::kWithoutMeaning, "Nash-MD has one loss"});
 }
 
 // What SFTConfig adds.
@@ -202,6 +243,10 @@ const std::vector<TrlKey>& trl_keys(std::string_view recipe) {
     std::map<std::string_view, std::vector<TrlKey>> all;
     for (const std::string_view name : kTrlRecipes) add_shared(all[name]);
     add_grpo(all["grpo"]);
+    add_rloo(all["rloo"]);
+    add_online_dpo(all["online_dpo"]);
+    add_xpo(all["xpo"]);
+    add_nash_md(all["nash_md"]);
     add_sft(all["sft"]);
     return all;
   }();

@@ -22,7 +22,7 @@ struct TrlKey {
   std::vector<std::string_view> inert = {};  // refused: the values that change nothing
 };
 
-inline constexpr std::array<std::string_view, 2> kTrlRecipes = {"grpo", "sft"};
+inline constexpr std::array<std::string_view, 6> kTrlRecipes = {"grpo", "rloo", "online_dpo", "xpo", "nash_md", "sft"};
 
 // The lists of one of kTrlRecipes.
 const std::vector<TrlKey>& trl_keys(std::string_view recipe);

@@ -36,7 +36,7 @@ def commands(page):
 
 class Docs(unittest.TestCase):
     def test_verbs_and_options_exist(self):
-        verbs = set(re.findall(r"^  ([a-z]+) \S.*?  \S", output("--help"), flags=re.MULTILINE))
+        verbs = set(re.findall(r"^  ([a-z_]+) \S.*?  \S", output("--help"), flags=re.MULTILINE))
         helps, seen = {}, 0
         for page in PAGES:
             for words in commands(page):
@@ -52,7 +52,7 @@ class Docs(unittest.TestCase):
         self.assertGreaterEqual(seen, 15)
 
     def test_recipe_keys_exist(self):
-        keys = {verb: {entry["key"] for entry in json.loads(output(verb, "--help", "--json"))} for verb in ("sft", "grpo", "pretrain")}
+        keys = {verb: {entry["key"] for entry in json.loads(output(verb, "--help", "--json"))} for verb in ("sft", "grpo", "rloo", "online_dpo", "pretrain")}
         seen = 0
         for page in PAGES:
             for block in blocks(page, "yaml"):
@@ -69,9 +69,9 @@ class Docs(unittest.TestCase):
 
     def test_both_readmes_name_the_same_verbs_and_files(self):
         english, korean = [(SOURCE / name).read_text(encoding="utf-8") for name in ("README.md", "README.ko.md")]
-        for pattern in (r"^candor ([a-z]+)", r"\]\((docs/[^)]+)\)"):
+        for pattern in (r"^candor ([a-z_]+)", r"\]\((docs/[^)]+)\)"):
             self.assertEqual(sorted(re.findall(pattern, english, flags=re.MULTILINE)), sorted(re.findall(pattern, korean, flags=re.MULTILINE)), pattern)
-        listed = re.findall(r"^candor ([a-z]+)", english, flags=re.MULTILINE)
-        self.assertEqual(sorted(set(listed)), sorted(re.findall(r"^  ([a-z]+) \S.*?  \S", output("--help"), flags=re.MULTILINE)))
+        listed = re.findall(r"^candor ([a-z_]+)", english, flags=re.MULTILINE)
+        self.assertEqual(sorted(set(listed)), sorted(re.findall(r"^  ([a-z_]+) \S.*?  \S", output("--help"), flags=re.MULTILINE)))
 
 
