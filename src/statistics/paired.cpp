@@ -1,10 +1,13 @@
 #include "statistics/paired.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "base/check.h"
+#include "base/rng.h"
 #include "statistics/distributions.h"
 
 namespace candor::statistics {
@@ -80,6 +83,63 @@ double minimum_detectable_difference(int64_t pairs, double discordant, double al
     if (middle <= low || middle >= high) return high;
     (found(middle) ? high : low) = middle;
   }
+}
+
+double minimum_detectable_mean(int64_t pairs, double deviation, double alpha, double power) {
+  CHECK(pairs > 0 && deviation >= 0 && alpha > 0 && alpha < 1 && power > 0 && power < 1);
+  return (normal_quantile(power) - normal_quantile(0.5 * alpha)) * deviation / std::sqrt(static_cast<double>(pairs));
+}
+
+double sign_flip_test(std::span<const double> differences, const SignFlipOptions& options) {
+  CHECK(options.resamples > 0);
+  constexpr size_t kMostToTry = 14;
+  std::vector<double> sizes;
+  double sum = 0, largest = 0;
+  for (const double difference : differences) {
+    if (difference == 0) continue;
+    sizes.push_back(std::abs(difference));
+    sum += difference;
+    largest += std::abs(difference);
+  }
+  if (sizes.empty()) return 1.0;
+  // Sums of the same numbers in other signs may round apart.
+  const double observed = std::abs(sum) - 1e-12 * largest;
+  const auto is_as_large = [&](const auto& positive) {
+    double flipped = 0;
+    for (size_t i = 0; i < sizes.size(); ++i) flipped += positive(i) ? sizes[i] : -sizes[i];
+    return std::abs(flipped) >= observed;
+  };
+  if (sizes.size() <= kMostToTry) {
+    const uint64_t all = uint64_t{1} << sizes.size();
+    int64_t count = 0;
+    for (uint64_t signs = 0; signs < all; ++signs)
+      count += is_as_large([&](size_t i) { return (signs >> i & 1) != 0; });
+    return static_cast<double>(count) / static_cast<double>(all);
+  }
+  int64_t count = 1;
+  for (int64_t r = 1; r < options.resamples; ++r) {
+    const RngKey key{options.seed, RngStream::kBootstrap, 1, static_cast<uint32_t>(r)};
+    std::array<uint32_t, 4> words{};
+    count += is_as_large([&](size_t i) {
+      if (i % 128 == 0) words = random_words(key, i / 128);
+      return (words[i % 128 / 32] >> i % 32 & 1) != 0;
+    });
+  }
+  return static_cast<double>(count) / static_cast<double>(options.resamples);
+}
+
+std::vector<double> holm(std::span<const double> p_values) {
+  const size_t tests = p_values.size();
+  std::vector<size_t> order(tests);
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return p_values[a] < p_values[b]; });
+  std::vector<double> adjusted(tests);
+  double least = 0;
+  for (size_t rank = 0; rank < tests; ++rank) {
+    least = std::max(least, std::min(1.0, static_cast<double>(tests - rank) * p_values[order[rank]]));
+    adjusted[order[rank]] = least;
+  }
+  return adjusted;
 }
 
 }  // namespace candor::statistics

@@ -102,5 +102,48 @@ TEST(Paired, MinimumDetectableDifference) {
   EXPECT_TRUE(std::isnan(minimum_detectable_difference(5, 0.1)));  // five items cannot show anything
 }
 
+// scipy.stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=inf) (SciPy 1.17.1).
+TEST(Paired, SignFlipsAllTried) {
+  EXPECT_EQ(sign_flip_test(std::vector<double>{0.5, -0.25, 1.0, 0.75, 0.0, 0.3, -0.1}), 0.15625);
+  EXPECT_EQ(sign_flip_test(std::vector<double>{1, 1, 1, -1, 1, 1}), 0.21875);  // McNemar's exact test of 5 against 1
+  EXPECT_NEAR(mcnemar_exact(1, 5), 0.21875, 1e-12);                            // log-gamma's rounding
+  EXPECT_EQ(sign_flip_test(std::vector<double>{0, 0}), 1.0);
+  EXPECT_EQ(sign_flip_test({}), 1.0);
+}
+
+// Sixteen differences: drawn assignments, against SciPy's enumeration of all 65,536.
+TEST(Paired, SignFlipsDrawn) {
+  const std::vector<double> values{0.2,  1.5, -0.3, 0.9,  2.2, 0.1,  -1.0, 0.4,
+                                   0.75, 1.1, 0.05, -0.6, 1.9, 0.33, 0.8,  -0.2};
+  for (uint64_t seed : {0, 1, 2})  // standard deviation of a share of 0.036 over 20,000 draws: 0.0013; four of those
+    EXPECT_NEAR(sign_flip_test(values, {20000, seed}), 0.036102294921875, 0.0053);
+  EXPECT_EQ(sign_flip_test(values), sign_flip_test(values));
+  const std::vector<double> all_up(60, 1.0);  // of 2^60 assignments two are as large: none is drawn, p is 1 of 20,000
+  EXPECT_DOUBLE_EQ(sign_flip_test(all_up, {20000, 3}) * 20000, 1);
+  std::vector<double> many(300);  // more than one block of random words; half up, half down
+  for (size_t i = 0; i < many.size(); ++i) many[i] = i % 2 == 0 ? 1 : -1;
+  EXPECT_EQ(sign_flip_test(many), 1.0);
+}
+
+// statsmodels 0.15.0: multipletests(p, method="holm")[1].
+TEST(Paired, Holm) {
+  const std::vector<double> expected{0.04, 0.09, 0.09, 0.025, 0.2};
+  const std::vector<double> got = holm(std::vector<double>{0.01, 0.04, 0.03, 0.005, 0.2});
+  ASSERT_EQ(got.size(), expected.size());
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], 1e-15) << i;  // one product's rounding
+  EXPECT_NEAR(holm(std::vector<double>{0.5, 0.4, 0.02})[0], 0.8, 1e-15);
+  EXPECT_NEAR(holm(std::vector<double>{0.5, 0.4, 0.02})[1], 0.8, 1e-15);
+  EXPECT_EQ(holm(std::vector<double>{0.7, 0.9})[0], 1.0);
+  EXPECT_TRUE(holm({}).empty());
+  EXPECT_NE(5 * 0.04, expected[1]);  // Bonferroni, the broken twin
+}
+
+// scipy.stats.norm.ppf: (ppf(0.975) + ppf(0.8))·0.35/√200 and (ppf(0.995) + ppf(0.9))·1.2/√31.
+TEST(Paired, MinimumDetectableMean) {
+  EXPECT_NEAR(minimum_detectable_mean(200, 0.35), 0.06933569670298853, 1e-13);  // the quantiles' last bits
+  EXPECT_NEAR(minimum_detectable_mean(31, 1.2, 0.01, 0.9), 0.8313672672310101, 1e-12);
+  EXPECT_EQ(minimum_detectable_mean(10, 0), 0);
+}
+
 }  // namespace
 }  // namespace candor::statistics
