@@ -47,28 +47,28 @@ Result<std::optional<double>> score_of(const std::string& line) {
   return *score;
 }
 
-Result<void> ask_program(Running& program, std::span<const std::string> requests,
-                         const std::function<Result<void>(size_t, std::optional<double>)>& got) {
-  const bool was_running = program.child.has_value();
-  if (!was_running) {
+constexpr int kStarts = 2;  // in one score: a program that died or stood still is started once more
+
+// What became of asking a program: nothing wrong, or what, and whether another start may mend it.
+struct Asked {
+  std::string wrong;
+  bool start_again = false;
+};
+
+// Asks for requests[answered] and on, and counts `answered` up.
+Result<Asked> ask(Running& program, std::span<const std::string> requests, size_t& answered,
+                  const std::function<Result<void>(size_t, std::optional<double>)>& got) {
+  if (program.child && program.child->has_output()) return Asked{"wrote more than the answers it was asked for"};
+  if (!program.child) {
     auto started = ChildProcess::start(program.options.argv, {program.options.memory_bytes});
     if (!started)
       return error("{} Give reward_program as a list: the program, then its arguments.", started.error().message);
     program.child = std::move(*started);
     program.unread.clear();
   }
-  size_t answered = 0;
-  // The end of the program and of the score: what went wrong, and what it said last.
-  const auto broken = [&](const std::string& what) {
-    const std::string words = program.child->last_words();
-    program.child.reset();
-    return error("{} {}.{}{}", program.name(), what, words.empty() ? "" : " Its last words on stderr: ", words);
-  };
   const auto answers = [&] { return fmt::format("{} of {} scores", answered, requests.size()); };
-
-  if (was_running && program.child->has_output()) return broken("wrote more than the answers it was asked for");
   std::string to_send;
-  for (const std::string& request : requests) to_send += request + "\n";
+  for (size_t i = answered; i < requests.size(); ++i) to_send += requests[i] + "\n";
   std::string wrong;  // with its answers
   const auto heard = [&](std::string_view part) -> Result<bool> {
     program.unread += part;
@@ -99,15 +99,29 @@ Result<void> ask_program(Running& program, std::span<const std::string> requests
     program.child.reset();
     return talked.error();
   }
-  if (!wrong.empty()) return broken(wrong);
+  if (!wrong.empty()) return Asked{wrong};
   if (*talked == ChildProcess::Talk::kTimeout)
-    return broken(
-        fmt::format("gave {} in {} s (reward_timeout). Does it write each answer at once? In Python: "
-                    "print(…, flush=True)",
-                    answers(), program.options.timeout_s));
+    return Asked{fmt::format("gave {} in {} s (reward_timeout). Does it write each answer at once? In Python: "
+                             "print(…, flush=True)",
+                             answers(), program.options.timeout_s),
+                 true};
   if (*talked == ChildProcess::Talk::kEnded)
-    return broken(fmt::format("{} after {}", program.child->how_it_ended(), answers()));
-  return {};
+    return Asked{fmt::format("{} after {}", program.child->how_it_ended(), answers()), true};
+  return Asked{};
+}
+
+Result<void> ask_program(Running& program, std::span<const std::string> requests,
+                         const std::function<Result<void>(size_t, std::optional<double>)>& got) {
+  size_t answered = 0;
+  for (int start = 1;; ++start) {
+    const Asked asked = TRY(ask(program, requests, answered, got));
+    if (asked.wrong.empty()) return {};
+    const std::string words = program.child->last_words();
+    program.child.reset();
+    if (asked.start_again && start < kStarts) continue;
+    return error("{} {}.{}{}{}", program.name(), asked.wrong, start > 1 ? " It had been started anew before." : "",
+                 words.empty() ? "" : " Its last words on stderr: ", words);
+  }
 }
 
 }  // namespace

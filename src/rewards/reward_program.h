@@ -17,11 +17,12 @@ struct RewardProgram {
   std::filesystem::path cache;    // reward_cache.jsonl
 };
 
-// The reward "program". The program starts at the first score and lives until the reward goes. Each of these ends the
-// score with an error that names it and quotes the program's last words on stderr: it cannot be started, dies, closes
-// its output, is too slow, answers with a line that is no {"reward": number or null}, with a number that is not finite,
-// with a line of more than 1 MiB, or with more lines than it was asked for. The program is then killed; scores that
-// came before are in the cache.
+// The reward "program". The program starts at the first score and lives until the reward goes. Where it dies, closes
+// its output or is too slow it is started once more, and asked for the scores that are missing. Each of these ends the
+// score with an error that names it and quotes the program's last words on stderr: it cannot be started, fails in that
+// way again, answers with a line that is no {"reward": number or null}, with a number that is not finite, with a line
+// of more than 1 MiB, or with more lines than it was asked for. The program is then killed; scores that came before are
+// in the cache.
 Reward program_reward(RewardProgram program);
 
 }  // namespace candor::rewards

@@ -52,6 +52,13 @@ class Program : public ::testing::Test {
     for (const std::string& text : texts) completions.push_back({&row, text, ids, true});
     return score_all(std::span(&reward, 1), completions);
   }
+  // Does this and dies when it is started for the first time, and dies at once the second time unless more lines
+  // follow.
+  std::string first_start(const std::string& what) const {
+    const std::string mark = (root_ / "started").string();
+    std::filesystem::remove(mark);
+    return fmt::format("if [ ! -e {} ]; then touch {}; {}; exit 1; fi\n", mark, mark, what);
+  }
   // What a run that begins is told of such a program.
   std::string failure(const std::string& lines, double timeout_s = 20) const {
     std::filesystem::remove(root_ / "reward_cache.jsonl");
@@ -133,9 +140,10 @@ TEST_F(Program, IsGivenNoSecretAndNoShell) {
 }
 
 TEST_F(Program, EveryWayToFailIsNamed) {
-  EXPECT_THAT(failure("read -r line; echo '{\"reward\": 1}'; echo 'no key' >&2; echo sorry >&2; exit 3\n"),
-              ContainsRegex("^\\[program\\] .*score.sh ended with exit status 3 after 1 of 3 scores. Its last words on "
-                            "stderr: no key \\| sorry$"));
+  EXPECT_THAT(
+      failure("read -r line; echo '{\"reward\": 1}'; echo 'no key' >&2; echo sorry >&2; exit 3\n"),
+      ContainsRegex("^\\[program\\] .*score.sh ended with exit status 3 after 2 of 3 scores. It had been started "
+                    "anew before. Its last words on stderr: no key \\| sorry$"));
   EXPECT_THAT(failure("kill -9 $$\n"), HasSubstr("was killed by signal 9 (Killed) after 0 of 3 scores."));
   EXPECT_THAT(failure("exit 0\n"), HasSubstr("ended with exit status 0 after 0 of 3 scores."));
   EXPECT_THAT(failure("exec >&-; sleep 100\n"), HasSubstr("closed its standard output after 0 of 3 scores."));
@@ -189,9 +197,30 @@ TEST_F(Program, ItsWholeGroupGoesWithIt) {
   EXPECT_NE(::kill(pid, 0), 0);
 }
 
+// One that dies in the middle, or between two scores, is asked for the rest by its second life.
+TEST_F(Program, IsStartedOnceMore) {
+  const auto asked = root_ / "asked";
+  const std::string answers =
+      fmt::format("while read -r l; do echo \"$l\" >>{}; echo '{{\"reward\": 2}}'; ", asked.string());
+  const auto got =
+      scores(reward(script(first_start("read -r l; echo '{\"reward\": 1}'") + answers + "done\n")), {"a", "b", "c"});
+  ASSERT_TRUE(got) << got.error().message;
+  EXPECT_EQ(*got, (std::vector<double>{1, 2, 2}));
+  const std::string lines = read_all(asked);
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 2);  // not a again
+  std::filesystem::remove(root_ / "reward_cache.jsonl");
+  const Reward dies_after_each = reward(script(answers + "exit 0; done\n"));
+  EXPECT_TRUE(scores(dies_after_each, {"a"}));
+  EXPECT_TRUE(scores(dies_after_each, {"b"}));
+  EXPECT_FALSE(scores(dies_after_each, {"c", "d", "e"}));
+  const auto slow = scores(reward(script(first_start("sleep 100") + answers + "done\n"), 1.0), {"f"});
+  ASSERT_TRUE(slow) << slow.error().message;
+  EXPECT_EQ((*slow)[0], 2);
+}
+
 TEST_F(Program, WhatItAnsweredBeforeItDiedIsKept) {
-  EXPECT_THAT(failure("read -r l; echo '{\"reward\": 1}'; read -r l; echo '{\"reward\": 0.5}'; exit 1\n"),
-              HasSubstr("after 2 of 3 scores"));
+  EXPECT_THAT(failure(first_start("read -r l; echo '{\"reward\": 1}'; read -r l; echo '{\"reward\": 0.5}'")),
+              HasSubstr("after 2 of 3 scores. It had been started anew before."));
   const auto rest = root_ / "asked";
   const auto got = scores(
       reward(

@@ -96,17 +96,17 @@ class Program(Rewards):
         later = "import os; late = os.path.exists('run/metrics.jsonl') and len(open('run/metrics.jsonl').readlines()) >= 3"
         cases = {
             "dies": (r"sys.stderr.write('out of ink\\n'); sys.exit(7)",
-                     r"\[program\] \./score\.py ended with exit status 7 after \d+ of \d+ scores\. Its last words on stderr: out of "
-                     r"ink"),
+                     r"\[program\] \./score\.py ended with exit status 7 after \d+ of \d+ scores\. It had been started "
+                     r"anew before\. Its last words on stderr: out of ink"),
             "crashes": ("os.kill(os.getpid(), 11)", r"\[program\] \./score\.py was killed by signal 11 \(Segmentation fault\) .*"),
-            "hangs": ("import time; time.sleep(1000)", r"\[program\] \./score\.py gave \d+ of \d+ scores in 5 s \(reward_timeout\)\..*"),
+            "hangs": ("import time; time.sleep(1000)", r"\[program\] \./score\.py gave \d+ of \d+ scores in 3 s \(reward_timeout\)\..*"),
             "junk": ("print('hello', flush=True)", r"\[program\] \./score\.py answered badly to completion \d+ of \d+: hello is no .*"),
             "nan": ("print('{\"reward\": NaN}', flush=True)", r"\[program\] .*holds no finite number\.?.*"),
         }
         for name, (act, message) in cases.items():
             with self.subTest(name):
                 self.score_script(f"{later}\n    if late: {act}")
-                words = self.grpo_words("run", **whole_keys, reward_timeout=5 if name == "hangs" else 60)
+                words = self.grpo_words("run", **whole_keys, reward_timeout=3 if name == "hangs" else 60)
                 self.refused(1, message + r".* The 3 steps before are saved: --resume_from_checkpoint true goes on there\.", *words)
                 self.score_script()
                 self.ok(*self.grpo_words("run", **whole_keys, resume_from_checkpoint="true"))
