@@ -19,6 +19,9 @@ constexpr std::array kDataVerbs = {
     Verb{"split", "ROWS", "two files: to train on and to hold out", data_split},
     Verb{"convert", "ROWS OUT", "another format (.jsonl .json .csv, .gz .zst) or dialect", data_convert},
     Verb{"dedup", "ROWS OUT", "without rows that repeat an earlier one, word for word or nearly", data_dedup},
+    Verb{"pairs", "ROLLOUTS OUT", "scored completions as preferences, as the best of n, or as labelled rows",
+         data_pairs},
+    Verb{"task", "TASK OUT", "a task's rows, for training or evaluation", data_task},
 };
 
 void print_help() {

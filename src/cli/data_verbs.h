@@ -18,6 +18,8 @@ int data_stats(const Words& words);
 int data_split(const Words& words);
 int data_convert(const Words& words);
 int data_dedup(const Words& words);
+int data_pairs(const Words& words);
+int data_task(const Words& words);
 
 constexpr const char* kRowsHelp =
     "a file of rows: .jsonl, .json or .csv, with or without .gz or .zst; - reads JSON lines from standard input";

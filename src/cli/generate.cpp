@@ -26,7 +26,7 @@ struct GenerateOptions {
   std::optional<std::string> prompt;
   SamplingFlags sampling;
   int64_t num_generations = 1, max_rows = 64;
-  bool resume = false, stream = false;
+  bool resume = false, stream = false, keep_row = false;
 };
 
 // Bytes of the model's weights, and the digest of the adapter's: both may change under the same name.
@@ -70,20 +70,23 @@ Result<files::Json> settings_of(const GenerateOptions& options, const Session& s
                    {"bad_words", s.bad_words},
                    {"stop_ids", s.stop_ids},
                    {"stop", s.stop_strings},
-                   {"seed", s.seed}});
+                   {"seed", s.seed},
+                   {"keep_row", options.keep_row}});
   return settings;
 }
 
 files::Json output_row(const data::Prompt& prompt, const engine::Completion& completion,
-                       const text::Tokenizer& tokenizer) {
-  return {{"prompt", prompt.text},
-          {"prompt_ids", prompt.ids},
-          {"completion", tokenizer.decode(completion.ids, {.skip_special_tokens = true})},
-          {"completion_ids", completion.ids},
-          {"logprobs", completion.logprobs},
-          {"policy_logprobs", completion.policy_logprobs},
-          {"sampling_logprobs", completion.sampling_logprobs},
-          {"finish_reason", completion.finished ? "stop" : "length"}};
+                       const text::Tokenizer& tokenizer, bool keep_row) {
+  files::Json row = {{"prompt", prompt.text},
+                     {"prompt_ids", prompt.ids},
+                     {"completion", tokenizer.decode(completion.ids, {.skip_special_tokens = true})},
+                     {"completion_ids", completion.ids},
+                     {"logprobs", completion.logprobs},
+                     {"policy_logprobs", completion.policy_logprobs},
+                     {"sampling_logprobs", completion.sampling_logprobs},
+                     {"finish_reason", completion.finished ? "stop" : "length"}};
+  if (keep_row) row["row"] = prompt.row.columns;
+  return row;
 }
 
 // "120 rows  4096 tokens  412 tok/s", rewritten on a terminal that the rows do not go to.
@@ -131,7 +134,7 @@ class Writer {
     callbacks.done = [&](const engine::RowPlace& row, engine::Completion& completion) {
       waiting.emplace(std::pair(row.request, row.completion), std::move(completion));
       for (auto at = waiting.find(next); written && at != waiting.end(); at = waiting.find(next)) {
-        written = output_.write(output_row(*sources[next.first], at->second, session_.tokenizer()));
+        written = output_.write(output_row(*sources[next.first], at->second, session_.tokenizer(), options_.keep_row));
         waiting.erase(at);
         ++next.second;
         if (next.second == static_cast<size_t>(requests[next.first].completions)) next = {next.first + 1, 0};
@@ -276,6 +279,8 @@ int generate(const Words& words) {
       ->check(CLI::Range(1, 65536));
   generate.sampling.add(app);
   app.add_option("--output", generate.output, "a file for the rows, in the place of standard output");
+  app.add_flag("--keep_row", generate.keep_row,
+               "put the prompt's own row, with all its columns, into each row as \"row\", for candor data pairs");
   app.add_flag("--resume", generate.resume, "go on with the rows that --output holds already");
   app.add_flag("--stream", generate.stream, "show the text of one completion as it comes, in the place of rows");
   app.add_option("--generation_rows", generate.max_rows, "rows decoded together; changes only speed and memory")

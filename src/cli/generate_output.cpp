@@ -39,7 +39,8 @@ Result<void> compare_settings(const fs::path& path, const files::Json& settings)
         path.string(), side.filename().string());
   const files::Json old = TRY(files::read_json_file(side));
   for (const auto& [key, value] : settings.items()) {
-    const files::Json before = old.is_object() && old.contains(key) ? old[key] : files::Json();
+    const files::Json unnamed = value.is_boolean() ? files::Json(false) : files::Json();  // a flag that was not known
+    const files::Json before = old.is_object() && old.contains(key) ? old[key] : unnamed;
     if (before != value)
       return error("[generate] {} was made with {} {}, now it is {}. Give the same to go on, or name another --output.",
                    path.string(), key, shown(before), shown(value));

@@ -14,6 +14,7 @@ using Words = std::vector<std::string>;
 
 int bench(const Words& words);
 int chat(const Words& words);
+int compare(const Words& words);
 int completion(const Words& words);
 int data(const Words& words);
 int eval_task(const Words& words);

@@ -1,11 +1,13 @@
 // What a model says on a task, and of prose: the engine's part of an evaluation.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <vector>
 
 #include "data/prompts.h"
 #include "engine/sampler.h"
+#include "eval/choices.h"
 #include "eval/prose.h"
 #include "eval/report.h"
 
@@ -19,10 +21,16 @@ struct Subject {
   const text::Tokenizer& tokenizer;
 };
 
-// One completion for each prompt, in order. Nothing if it was interrupted.
+// `each` completions for each prompt, side by side, in the prompts' order. Nothing if it was interrupted.
 std::optional<std::vector<Answered>> answer_prompts(const Subject& subject, const data::PromptSet& prompts,
                                                     const engine::SamplingOptions& options,
-                                                    const engine::SamplingCallbacks& callbacks);
+                                                    const engine::SamplingCallbacks& callbacks, int64_t each = 1);
+
+// The log-probability of every choice of every item, in the order of set.ids. Nothing if it was interrupted; `progress`
+// is called with the number of choices done. Both functions may be empty.
+std::optional<std::vector<double>> score_choices(const Subject& subject, const ChoiceSet& set,
+                                                 const std::function<void(int64_t)>& progress,
+                                                 const std::function<bool()>& interrupted);
 
 // Tokens of each paragraph of prose.h. Error: the tokenizer refuses one.
 Result<std::vector<int64_t>> prose_lengths(const text::Tokenizer& tokenizer);

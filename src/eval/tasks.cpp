@@ -1,11 +1,15 @@
 #include "eval/tasks.h"
 
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
 #include <numeric>
 #include <set>
 #include <utility>
-#include <vector>
 
+#include "base/nearest_name.h"
 #include "base/rng.h"
+#include "eval/choices.h"
 #include "rewards/rewards.h"
 
 namespace candor::eval {
@@ -118,6 +122,62 @@ Result<Task> task_from_rows(data::Rows rows, std::string extraction) {
   const std::vector<rewards::Reward> accuracy = { TRY(rewards::make_reward("accuracy", params)) };
   TRY(rewards::check_rows(accuracy, rows));
   return Task{std::move(rows), std::move(extraction)};
+}
+
+const std::vector<std::string>& task_names() {
+  static const std::vector<std::string> names = {"sums", "digit_sums"};
+  return names;
+}
+
+Result<data::Rows> task_rows(const std::string& name, TaskPart part) {
+  const size_t colon = std::min(name.find(':'), name.size());
+  const std::string task = name.substr(0, colon);
+  const bool built_in = std::find(task_names().begin(), task_names().end(), task) != task_names().end();
+  if (!built_in) {
+    std::error_code code;
+    const bool a_word = name.find_first_of("./") == std::string::npos && name != "-";
+    if (a_word && !std::filesystem::exists(name, code))
+      return error(
+          "[task] there is neither a task nor a file \"{}\".{} Built in are {}; anything else is a file of rows.", name,
+          did_you_mean(task, task_names()), fmt::join(task_names(), " and "));
+    return data::read_rows(name);
+  }
+  constexpr uint64_t kQuickstartSeed = 42;
+  uint64_t seed = kQuickstartSeed;
+  if (colon < name.size()) {
+    const char *begin = name.data() + colon + 1, *end = name.data() + name.size();
+    const auto read = std::from_chars(begin, end, seed);
+    if (read.ec != std::errc() || read.ptr != end)
+      return error("[task] {}: expected a seed behind the colon, as {}:7.", name, task);
+  }
+  SumsTask sums = task == "digit_sums" ? digit_sums_task(seed) : *sums_task({.seed = seed});
+  return part == TaskPart::kTrain ? std::move(sums.train.rows) : std::move(sums.held_out.rows);
+}
+
+Result<data::Rows> sft_rows(const data::Rows& rows) {
+  const bool choose = offers_choices(rows);
+  const Result<Task> task = choose ? choice_task(rows) : task_from_rows(rows, "exact");
+  if (!task) return task.error();
+  data::Rows result{rows.name, {}};
+  for (const data::Row& row : task->rows.rows) {
+    std::string completion;
+    if (choose) {
+      const ChoiceItem item = TRY(choice_item(row.columns));
+      completion = item.choices[item.right];
+    } else {
+      const Json& answer = row.columns[row.columns.contains("answer") ? "answer" : "solution"];
+      if (answer.is_null()) return error("[task] {}: the answer is null. Drop the row.", data::place(rows.name, row));
+      completion = answer.is_string() ? answer.get<std::string>() : answer.dump();
+    }
+    const Json& prompt = row.columns["prompt"];
+    Json columns = {{"prompt", prompt}, {"completion", completion}};
+    if (prompt.is_array())
+      columns["completion"] = Json::array({Json{{"role", "assistant"}, {"content", std::move(completion)}}});
+    else if (choose)
+      columns["completion"] = choice_text(prompt, completion);
+    result.rows.push_back({std::move(columns), row.number, row.line});
+  }
+  return result;
 }
 
 }  // namespace candor::eval

@@ -1,11 +1,14 @@
 // A Task: prompts with known answers. One and the same serves SFT, RL and evaluation.
 //
 // A task is rows with the columns `prompt` and `answer` (and whatever else they had), so it goes through data/prompts.h
-// and rewards/ like any dataset; how the answer is read from a completion is the `accuracy` reward's extraction.
+// and rewards/ like any dataset; how the answer is read from a completion is the `accuracy` reward's extraction. Rows
+// that have `choices` too are answered by likelihood (choices.h), without a completion.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "data/rows.h"
@@ -41,5 +44,18 @@ SumsTask digit_sums_task(uint64_t seed);
 // conversation that asks for the final number after "####". Errors, with file and row: no prompt, no answer, an answer
 // that the extraction cannot compare with.
 Result<Task> task_from_rows(data::Rows rows, std::string extraction);
+
+const std::vector<std::string>& task_names();  // of the built-in tasks: sums, digit_sums
+
+enum class TaskPart { kTrain, kHeldOut };
+
+// The rows of "sums" or "digit_sums", with ":SEED" behind it for another seed than the quickstart's 42; anything else
+// is a file of rows, which has no parts. Errors: a seed that is no number, no such file, one that cannot be read.
+Result<data::Rows> task_rows(const std::string& name, TaskPart part = TaskPart::kHeldOut);
+
+// The task as rows for SFT: `prompt` and `completion`, which is the answer: a message of the assistant where the prompt
+// is a conversation; of choices the right one. GSM8K's answer with its reasoning, as it stands there. Error: a row that
+// has no answer, as text or number (file and row).
+Result<data::Rows> sft_rows(const data::Rows& rows);
 
 }  // namespace candor::eval

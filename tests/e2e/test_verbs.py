@@ -172,7 +172,7 @@ class Eval(Case):
         self.assertTrue(out["interval"][0] <= out["accuracy"] <= out["interval"][1])
         items = jsonl(self.root / "items.jsonl")
         self.assertEqual(len(items), 6)
-        self.assertEqual(sorted(items[0]), ["answer", "completion", "correct", "extracted", "finish_reason", "prompt"])
+        self.assertEqual(sorted(items[0]), ["answer", "completion", "correct", "extracted", "finish_reason", "id", "prompt"])
         self.assertAlmostEqual(out["accuracy"], sum(item["correct"] for item in items) / 6)
 
     def test_equals_the_runs_own_evaluation(self):
