@@ -18,22 +18,39 @@ double quantile_of_sorted(std::span<const double> values, double q) {
   return values[below] + (position - static_cast<double>(below)) * (values[above] - values[below]);
 }
 
+// The mean of `values` drawn again, in one resample. sample: tells several lists of values apart.
+double resampled_mean(std::span<const double> values, const BootstrapOptions& options, uint32_t sample, size_t r) {
+  const RngKey key{options.seed, RngStream::kBootstrap, sample, static_cast<uint32_t>(r)};
+  double sum = 0;
+  for (size_t i = 0; i < values.size(); ++i) sum += values[random_below(key, i, values.size())];
+  return sum / static_cast<double>(values.size());
+}
+
+Interval percentile_interval(std::vector<double> resamples, double confidence) {
+  std::sort(resamples.begin(), resamples.end());
+  const double tail = 0.5 * (1.0 - confidence);
+  return {quantile_of_sorted(resamples, tail), quantile_of_sorted(resamples, 1.0 - tail)};
+}
+
+constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
+
 }  // namespace
 
 Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& options) {
   CHECK(options.resamples > 0 && options.confidence > 0 && options.confidence < 1);
-  constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
   if (values.empty()) return {kUndefined, kUndefined};
   std::vector<double> means(static_cast<size_t>(options.resamples));
-  for (size_t r = 0; r < means.size(); ++r) {
-    const RngKey key{options.seed, RngStream::kBootstrap, 0, static_cast<uint32_t>(r)};
-    double sum = 0;
-    for (size_t i = 0; i < values.size(); ++i) sum += values[random_below(key, i, values.size())];
-    means[r] = sum / static_cast<double>(values.size());
-  }
-  std::sort(means.begin(), means.end());
-  const double tail = 0.5 * (1.0 - options.confidence);
-  return {quantile_of_sorted(means, tail), quantile_of_sorted(means, 1.0 - tail)};
+  for (size_t r = 0; r < means.size(); ++r) means[r] = resampled_mean(values, options, 0, r);
+  return percentile_interval(std::move(means), options.confidence);
+}
+
+Interval bootstrap_difference(std::span<const double> a, std::span<const double> b, const BootstrapOptions& options) {
+  CHECK(options.resamples > 0 && options.confidence > 0 && options.confidence < 1);
+  if (a.empty() || b.empty()) return {kUndefined, kUndefined};
+  std::vector<double> differences(static_cast<size_t>(options.resamples));
+  for (size_t r = 0; r < differences.size(); ++r)
+    differences[r] = resampled_mean(a, options, 0, r) - resampled_mean(b, options, 1, r);
+  return percentile_interval(std::move(differences), options.confidence);
 }
 
 }  // namespace candor::statistics

@@ -18,4 +18,8 @@ struct BootstrapOptions {
 // items' differences. One value: that value twice; none: NaN. A pure function of values and options (base/rng.h).
 Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& options = {});
 
+// The same of mean(a) - mean(b), two samples that are drawn again each by itself. Either empty: NaN.
+Interval bootstrap_difference(std::span<const double> a, std::span<const double> b,
+                              const BootstrapOptions& options = {});
+
 }  // namespace candor::statistics

@@ -31,6 +31,17 @@ TEST(Bootstrap, TwoValuesOnPaper) {
   EXPECT_EQ(half.high, 0.5);
 }
 
+TEST(Bootstrap, ADifferenceDrawsEitherSampleByItself) {
+  // Against a constant it is the interval of the mean; of a sample and itself its width is the square root of 2 larger.
+  const Interval mean = bootstrap_mean(kValues), shifted = bootstrap_difference(kValues, std::vector<double>{2.0, 2.0});
+  EXPECT_DOUBLE_EQ(shifted.low, mean.low - 2);
+  EXPECT_DOUBLE_EQ(shifted.high, mean.high - 2);
+  const Interval same = bootstrap_difference(kValues, kValues);
+  EXPECT_NEAR((same.high - same.low) / (mean.high - mean.low), std::sqrt(2.0), 0.05);  // 10000 resamples
+  EXPECT_NEAR(same.low + same.high, 0.0, 0.05);
+  EXPECT_TRUE(std::isnan(bootstrap_difference(kValues, {}).low));
+}
+
 TEST(Bootstrap, PureFunctionOfItsSeed) {
   const Interval a = bootstrap_mean(kValues), b = bootstrap_mean(kValues),
                  c = bootstrap_mean(kValues, {10000, 0.95, 9});
