@@ -19,25 +19,6 @@ namespace {
 using algorithms::UnpairedInputs;
 using algorithms::UnpairedLoss;
 
-size_t prompt_length(const data::Answer& answer) {
-  return static_cast<size_t>(std::max<int64_t>(answer.prompt_tokens, 1));
-}
-
-// A row as a pass takes it; `number`: of the row in its step, for dropout.
-engine::RolloutGroup group_of(const data::Answer& answer, int64_t number) {
-  const std::span<const int32_t> ids(answer.ids);
-  return {ids.first(prompt_length(answer)), {ids.subspan(prompt_length(answer))}, {}, static_cast<uint32_t>(number)};
-}
-
-// TRL's mismatched rows of a batch: each prompt with the completion of the row before it, the first with the last's. A
-// token that the next prompt does not know (its first, where there is no prompt) stays where it is.
-std::vector<engine::RolloutGroup> mismatched(std::span<const engine::RolloutGroup> batch) {
-  std::vector<engine::RolloutGroup> rows;
-  for (size_t i = 0; i < batch.size(); ++i)
-    rows.push_back({batch[i].prompt, batch[(i + batch.size() - 1) % batch.size()].completions, {}, 0});
-  return rows;
-}
-
 // Log-probabilities of rows, one after another.
 struct RowLogprobs {
   std::vector<int64_t> offsets = {0};
@@ -83,22 +64,22 @@ struct Models {
 };
 
 // What a row is held against, of each batch: KTO's KL on its mismatched rows (in nats), or BCO's running mean (of
-// implicit rewards), which takes the batch's own rewards first; null `running`: it stays as it was `before`.
+// implicit rewards), which takes the batch's own rewards first; null `running`: it stays `delta`.
 std::vector<double> baselines(const KtoConfig& config, const Models& models, std::span<const engine::RolloutGroup> rows,
-                              const algorithms::RunningMean& before, algorithms::RunningMean* running) {
+                              double delta, algorithms::RunningMean* running) {
   const auto size = static_cast<size_t>(config.per_device_train_batch_size);
   std::vector<double> all;
   for (size_t begin = 0; begin < rows.size(); begin += size) {
     const auto batch = rows.subspan(begin, std::min(size, rows.size() - begin));
     if (config.loss_type == "kto") {
-      all.push_back(algorithms::kto_kl(models.log_ratios(mismatched(batch))));
+      all.push_back(algorithms::kto_kl(models.log_ratios(mismatched_groups(batch))));
     } else if (config.loss_type == "bco" && running != nullptr) {
       std::vector<double> rewards = models.log_ratios(batch);
       for (double& reward : rewards) reward *= config.beta;
       running->add(rewards);
       all.push_back(running->mean);
     } else {
-      all.push_back(config.loss_type == "bco" ? before.mean : 0.0);
+      all.push_back(config.loss_type == "bco" ? delta : 0.0);
     }
   }
   return all;
@@ -110,13 +91,10 @@ UnpairedLoss loss_of(const KtoConfig& config, const UnpairedInputs& in, double b
 }
 
 // Under TRL's names: `kl`, or BCO's `delta`, is the mean over batches.
-algorithms::Metrics metrics_of(const KtoConfig& config, std::span<const algorithms::UnpairedRow> rows,
-                               std::span<const double> of_batches) {
-  algorithms::Metrics metrics = algorithms::unpaired_metrics(rows);
-  double baseline = 0;
-  for (const double of_batch : of_batches) baseline += of_batch / static_cast<double>(of_batches.size());
-  metrics.push_back({config.loss_type == "bco" ? "delta" : "kl", baseline});
-  return metrics;
+algorithms::Metric baseline_metric(const KtoConfig& config, std::span<const double> of_batches) {
+  double mean = 0;
+  for (const double of_batch : of_batches) mean += of_batch / static_cast<double>(of_batches.size());
+  return {config.loss_type == "bco" ? "delta" : "kl", mean};
 }
 
 SupervisedStep accumulate(const KtoConfig& config, const KtoParts& parts, std::span<const int64_t> numbers,
@@ -127,17 +105,17 @@ SupervisedStep accumulate(const KtoConfig& config, const KtoParts& parts, std::s
   SupervisedStep step;
   for (const int64_t number : numbers) {
     const data::LabelledAnswer& row = parts.rows.rows[number];
-    groups.push_back(group_of(row.answer, static_cast<int64_t>(groups.size())));
+    groups.push_back(answer_group(row.answer, static_cast<int64_t>(groups.size())));
     desirable.push_back(row.desirable);
     step.tokens += static_cast<int64_t>(row.answer.ids.size());
   }
   const Models models{looking, at.trained.adapter.get(), parts.reference};
-  const std::vector<double> of_batches = baselines(config, models, groups, {}, &at.state.reward_mean);
+  const std::vector<double> of_batches = baselines(config, models, groups, 0.0, &at.state.reward_mean);
 
   std::vector<algorithms::UnpairedRow> measured;
   double entropy = 0, tokens = 0;
   const auto ranges = engine::shard_ranges(static_cast<int64_t>(groups.size()), config.gradient_shards);
-  at.shards.reduce(parts.context, [&](int64_t shard, float* gradients) {
+  at.shards.reduce(parts.run.context, [&](int64_t shard, float* gradients) {
     auto row = static_cast<size_t>(ranges[shard].begin);
     const auto last = static_cast<size_t>(ranges[shard].end);
     while (row < last) {
@@ -163,46 +141,10 @@ SupervisedStep accumulate(const KtoConfig& config, const KtoParts& parts, std::s
     }
   });
   for (const algorithms::UnpairedRow& of_row : measured) step.loss += of_row.loss;
-  step.metrics = metrics_of(config, measured, of_batches);
+  step.metrics = algorithms::unpaired_metrics(measured);
+  step.metrics.push_back(baseline_metric(config, of_batches));
   step.metrics.push_back({"entropy", entropy / std::max(tokens, 1.0)});
   return step;
-}
-
-algorithms::Metrics evaluate(const KtoConfig& config, const KtoParts& parts, const Trained& trained,
-                             const algorithms::RunningMean& running,
-                             const std::function<void(const std::string&)>& say) {
-  engine::PolicyPass pass(parts.context, "evaluation", parts.model, trained.max_padded_rank(),
-                          engine::PolicyPass::Keep::kOneLayer);
-  const Models models{pass, trained.adapter.get(), parts.reference};
-  std::vector<engine::RolloutGroup> groups;
-  for (const data::LabelledAnswer& row : parts.held_out->rows) groups.push_back(group_of(row.answer, 0));
-  const std::vector<double> of_batches = baselines(config, models, groups, running, nullptr);
-  std::vector<algorithms::UnpairedRow> measured;
-  const auto batch_size = static_cast<size_t>(config.per_device_train_batch_size);
-  for (size_t begin = 0; begin < groups.size(); begin += batch_size) {
-    const auto batch = std::span(groups).subspan(begin, std::min(batch_size, groups.size() - begin));
-    const RowLogprobs of_reference = forward(pass, parts.reference, batch);
-    const RowLogprobs of_policy = forward(pass, trained.adapter.get(), batch);
-    std::vector<uint8_t> desirable;
-    for (size_t i = begin; i < begin + batch.size(); ++i) desirable.push_back(parts.held_out->rows[i].desirable);
-    const UnpairedLoss loss = loss_of(config,
-                                      {of_policy.rows(),
-                                       of_policy.logprobs,
-                                       of_reference.logprobs,
-                                       desirable,
-                                       {},
-                                       static_cast<int64_t>(groups.size())},
-                                      of_batches[begin / batch_size]);
-    measured.insert(measured.end(), loss.rows.begin(), loss.rows.end());
-    if (parts.doing) parts.doing(fmt::format("evaluating {}/{}", measured.size(), groups.size()));
-  }
-  double loss = 0;
-  for (const algorithms::UnpairedRow& row : measured) loss += row.loss;
-  algorithms::Metrics metrics = {{"eval_loss", loss}};
-  for (const algorithms::Metric& metric : metrics_of(config, measured, of_batches))
-    metrics.push_back({"eval_" + metric.name, metric.value});
-  say(fmt::format("held out, loss {:.4f}", loss));
-  return metrics;
 }
 
 // What the rows are, whatever file they came from.
@@ -217,15 +159,79 @@ std::string digest_of(const data::LabelledSet& set) {
 
 }  // namespace
 
+engine::RolloutGroup answer_group(const data::Answer& answer, int64_t number) {
+  const std::span<const int32_t> ids(answer.ids);
+  const auto prompt = static_cast<size_t>(std::max<int64_t>(answer.prompt_tokens, 1));
+  return {ids.first(prompt), {ids.subspan(prompt)}, {}, static_cast<uint32_t>(number)};
+}
+
+std::vector<engine::RolloutGroup> mismatched_groups(std::span<const engine::RolloutGroup> batch) {
+  std::vector<engine::RolloutGroup> rows;
+  for (size_t i = 0; i < batch.size(); ++i)
+    rows.push_back({batch[i].prompt, batch[(i + batch.size() - 1) % batch.size()].completions, {}, 0});
+  return rows;
+}
+
+double KtoEvaluation::loss() const {
+  double sum = 0;
+  for (const algorithms::UnpairedRow& row : rows) sum += row.loss;
+  return sum;
+}
+
+algorithms::Metrics KtoEvaluation::metrics() const {
+  algorithms::Metrics all = {{"eval_loss", loss()}};
+  for (const algorithms::Metric& metric : algorithms::unpaired_metrics(rows))
+    all.push_back({"eval_" + metric.name, metric.value});
+  all.push_back({"eval_" + baseline.name, baseline.value});
+  return all;
+}
+
+std::optional<KtoEvaluation> evaluate_kto(const KtoConfig& config, const engine::Context& context,
+                                          const engine::Model& model, const engine::Adapter* adapter,
+                                          const engine::Adapter* reference, const data::LabelledSet& set, double delta,
+                                          const std::function<bool(size_t done, size_t all)>& ready) {
+  const auto rank = [](const engine::Adapter* of) { return of == nullptr ? int64_t{0} : of->max_padded_rank; };
+  engine::PolicyPass pass(context, "evaluation", model, std::max(rank(adapter), rank(reference)),
+                          engine::PolicyPass::Keep::kOneLayer);
+  std::vector<engine::RolloutGroup> groups;
+  std::vector<uint8_t> desirable;
+  for (const data::LabelledAnswer& row : set.rows) {
+    groups.push_back(answer_group(row.answer, 0));
+    desirable.push_back(row.desirable);
+  }
+  const std::vector<double> of_batches = baselines(config, {pass, adapter, reference}, groups, delta, nullptr);
+  KtoEvaluation evaluation{{}, baseline_metric(config, of_batches)};
+  const auto batch_size = static_cast<size_t>(config.per_device_train_batch_size);
+  for (size_t begin = 0; begin < groups.size(); begin += batch_size) {
+    const auto batch = std::span(groups).subspan(begin, std::min(batch_size, groups.size() - begin));
+    for (const auto slice : micro_batches(batch, kEvaluationTokens)) {
+      const RowLogprobs of_reference = forward(pass, reference, slice), of_policy = forward(pass, adapter, slice);
+      const UnpairedLoss loss = loss_of(config,
+                                        {of_policy.rows(),
+                                         of_policy.logprobs,
+                                         of_reference.logprobs,
+                                         std::span(desirable).subspan(evaluation.rows.size(), slice.size()),
+                                         {},
+                                         static_cast<int64_t>(groups.size())},
+                                        of_batches[begin / batch_size]);
+      evaluation.rows.insert(evaluation.rows.end(), loss.rows.begin(), loss.rows.end());
+      if (!ready(evaluation.rows.size(), groups.size())) return std::nullopt;
+    }
+  }
+  return evaluation;
+}
+
 Result<SupervisedStart> start_kto(const KtoConfig& config, const engine::Context& context, engine::Model& model,
                                   const files::ModelFiles& files, const data::LabelledSet& rows) {
   return start_supervised(config, context, model, files, static_cast<int64_t>(rows.rows.size()), digest_of(rows));
 }
 
 Result<SupervisedResult> run_kto(const KtoConfig& config, const KtoParts& parts, SupervisedStart start) {
-  const int64_t rank = std::max(start.trained.max_padded_rank(),
+  const bool policy_too = config.loss_type != "apo_zero_unpaired";  // which has no baseline
+  const int64_t rank = std::max(policy_too ? start.trained.max_padded_rank() : 0,
                                 parts.reference == nullptr ? int64_t{0} : parts.reference->max_padded_rank);
-  engine::PolicyPass looking(parts.context, "reference", parts.model, rank, engine::PolicyPass::Keep::kOneLayer);
+  engine::PolicyPass looking(parts.run.context, "reference", parts.run.model, rank,
+                             engine::PolicyPass::Keep::kOneLayer);
   algorithms::RunningMean running = start.state.reward_mean;
   SupervisedTask task;
   task.recipe = "kto";
@@ -237,11 +243,12 @@ Result<SupervisedResult> run_kto(const KtoConfig& config, const KtoParts& parts,
   };
   task.evaluate = [&](Trained& trained,
                       const std::function<void(const std::string&)>& say) -> Result<algorithms::Metrics> {
-    return evaluate(config, parts, trained, running, say);
+    const auto evaluation = evaluate_kto(config, parts.run.context, parts.run.model, trained.adapter.get(),
+                                         parts.reference, *parts.held_out, running.mean, parts.run.count_evaluated());
+    say(fmt::format("held out, loss {:.4f}", evaluation->loss()));
+    return evaluation->metrics();
   };
-  return run_supervised(
-      config, {parts.context, parts.model, parts.recipe_yaml, parts.report, parts.say, parts.doing, parts.interrupted},
-      task, std::move(start));
+  return run_supervised(config, parts.run, task, std::move(start));
 }
 
 }  // namespace candor::recipes

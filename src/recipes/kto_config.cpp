@@ -37,8 +37,7 @@ Result<void> resolve_kto(KtoConfig& c, const Given& given) {
   if (c.loss_type == "kto" && c.per_device_train_batch_size < 2)
     return error(
         "[kto] per_device_train_batch_size is 1, and KTO's baseline comes from the other completions of a batch. Give "
-        "at "
-        "least 2, or set loss_type to apo_zero_unpaired or bco.");
+        "at least 2, or set loss_type to apo_zero_unpaired or bco.");
   if (c.loss_type == "bco" && (given.has("desirable_weight") || given.has("undesirable_weight")))
     return error("[kto] desirable_weight and undesirable_weight have no meaning with loss_type bco. Leave them out.");
   return {};

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "recipes/sft_pass.h"
 
 namespace candor::recipes {
 
@@ -68,7 +69,7 @@ class PairStep {
     if (loss_.looks_at_the_batch) TRY(know_the_batches());
     std::optional<Error> failed;
     const auto ranges = engine::shard_ranges(static_cast<int64_t>(pairs_.size()), config_.gradient_shards);
-    at_.shards.reduce(parts_.context, [&](int64_t shard, float* gradients) {
+    at_.shards.reduce(parts_.run.context, [&](int64_t shard, float* gradients) {
       for_each_slice(static_cast<size_t>(ranges[shard].begin), static_cast<size_t>(ranges[shard].end),
                      [&](size_t begin, size_t end, const LocalBatch& batch) {
                        if (failed) return;
@@ -123,14 +124,8 @@ class PairStep {
       std::vector<double> references;
       for_each_slice(batch.begin, batch.end, [&](size_t begin, size_t end, const LocalBatch&) {
         const std::vector<double> of_reference = reference(begin, end);
-        const PairLogprobs slice = policy(begin, end);
         references.insert(references.end(), of_reference.begin(), of_reference.end());
-        for (size_t row = 1; row < slice.offsets.size(); ++row)
-          all.offsets.push_back(static_cast<int64_t>(all.logprobs.size()) + slice.offsets[row]);
-        all.logprobs.insert(all.logprobs.end(), slice.logprobs.begin(), slice.logprobs.end());
-        all.entropies.insert(all.entropies.end(), slice.entropies.begin(), slice.entropies.end());
-        all.correct.insert(all.correct.end(), slice.correct.begin(), slice.correct.end());
-        all.mask.insert(all.mask.end(), slice.mask.begin(), slice.mask.end());
+        all.append(policy(begin, end));
       });
       const PreferenceLoss loss =
           TRY(loss_of(loss_, std::span(pairs_).subspan(batch.begin, batch.end - batch.begin), all, references, batch));
@@ -202,7 +197,7 @@ algorithms::Metrics PairEvaluation::metrics() const {
 Result<std::optional<PairEvaluation>> evaluate_pairs(const PreferenceConfig& config, const engine::Context& context,
                                                      const engine::Model& model, const engine::Adapter* adapter,
                                                      const data::PairSet& set, const PairLoss& loss,
-                                                     const ReferenceLogprobs& reference,
+                                                     const ReferenceLogprobs* reference,
                                                      const std::function<bool(size_t done, size_t all)>& ready) {
   engine::PolicyPass pass(context, "evaluation", model, adapter == nullptr ? 0 : adapter->max_padded_rank,
                           engine::PolicyPass::Keep::kOneLayer);
@@ -217,12 +212,18 @@ Result<std::optional<PairEvaluation>> evaluate_pairs(const PreferenceConfig& con
   for (size_t begin = 0; begin < pairs.size(); begin += batch_size) {
     const size_t end = std::min(begin + batch_size, pairs.size());
     std::vector<PairGroups> groups;
+    for (size_t i = begin; i < end; ++i) groups.push_back(pair_groups(*pairs[i], 0, loss.prompt_counts));
+    PairLogprobs out;
+    for (const auto slice : pair_micro_batches(groups, kEvaluationTokens))
+      out.append(forward_pairs(pass, adapter, slice));
     std::vector<double> of_reference;
     for (size_t i = begin; i < end; ++i) {
-      groups.push_back(pair_groups(*pairs[i], 0, loss.prompt_counts));
-      if (loss.has_reference) of_reference.insert(of_reference.end(), reference[i].begin(), reference[i].end());
+      const auto* own = out.logprobs.data();
+      const size_t row = 2 * (i - begin);
+      evaluation.logprobs.emplace_back(own + out.offsets[row], own + out.offsets[row + 2]);
+      const std::vector<double>& held_against = reference == nullptr ? evaluation.logprobs.back() : (*reference)[i];
+      if (loss.has_reference) of_reference.insert(of_reference.end(), held_against.begin(), held_against.end());
     }
-    const PairLogprobs out = forward_pairs(pass, adapter, groups);
     const PreferenceLoss of_batch =
         TRY(loss_of(loss, std::span(pairs).subspan(begin, end - begin), out, of_reference, whole));
     evaluation.pairs.insert(evaluation.pairs.end(), of_batch.pairs.begin(), of_batch.pairs.end());
@@ -236,13 +237,16 @@ Result<SupervisedResult> run_on_pairs(std::string_view recipe, const PreferenceC
                                       const PairLoss& loss, SupervisedStart start) {
   // Where every weight trains the model is no reference of itself.
   CHECK(!loss.has_reference || start.trained.adapter || parts.reference_of_rows != nullptr);
-  engine::PolicyPass reference_pass(parts.context, "reference", parts.model,
+  engine::PolicyPass reference_pass(parts.run.context, "reference", parts.run.model,
                                     parts.reference == nullptr ? 0 : parts.reference->max_padded_rank,
                                     engine::PolicyPass::Keep::kOneLayer);
-  std::optional<ReferenceLogprobs> of_held_out;
-  if (parts.held_out != nullptr && loss.has_reference && parts.reference_of_held_out == nullptr)
-    of_held_out = reference_logprobs(parts.context, parts.model, parts.reference, *parts.held_out,
-                                     [](size_t, size_t) { return true; });
+  const ReferenceLogprobs* of_held_out = parts.reference_of_held_out;
+  std::optional<ReferenceLogprobs> computed;
+  if (parts.held_out != nullptr && loss.has_reference && of_held_out == nullptr) {
+    computed = reference_logprobs(parts.run.context, parts.run.model, parts.reference, *parts.held_out,
+                                  [](size_t, size_t) { return true; });
+    of_held_out = &*computed;
+  }
   SupervisedTask task;
   task.recipe = recipe;
   task.rows_per_step = config.rows_per_step();
@@ -251,24 +255,14 @@ Result<SupervisedResult> run_on_pairs(std::string_view recipe, const PreferenceC
   };
   task.evaluate = [&](Trained& trained,
                       const std::function<void(const std::string&)>& say) -> Result<algorithms::Metrics> {
-    static const ReferenceLogprobs kNone;
-    const ReferenceLogprobs& reference = of_held_out                              ? *of_held_out
-                                         : parts.reference_of_held_out != nullptr ? *parts.reference_of_held_out
-                                                                                  : kNone;
-    const auto evaluation = TRY(evaluate_pairs(config, parts.context, parts.model, trained.adapter.get(),
-                                               *parts.held_out, loss, reference, [&](size_t done, size_t all) {
-                                                 if (parts.doing)
-                                                   parts.doing(fmt::format("evaluating {}/{}", done, all));
-                                                 return true;  // whole, so that a resume has the same rows
-                                               }));
+    const auto evaluation = TRY(evaluate_pairs(config, parts.run.context, parts.run.model, trained.adapter.get(),
+                                               *parts.held_out, loss, of_held_out, parts.run.count_evaluated()));
     const algorithms::Metrics metrics = evaluation->metrics();
     say(fmt::format("held out, loss {:.4f}, chosen ahead of rejected in {:.1f}% of pairs", metrics[0].value,
                     100 * metrics[3].value));
     return metrics;
   };
-  return run_supervised(
-      config, {parts.context, parts.model, parts.recipe_yaml, parts.report, parts.say, parts.doing, parts.interrupted},
-      task, std::move(start));
+  return run_supervised(config, parts.run, task, std::move(start));
 }
 
 }  // namespace candor::recipes

@@ -13,10 +13,8 @@
 
 namespace candor::recipes {
 
-// What the recipe is given by cli, where the parts meet. Functions may be empty.
 struct PairParts {
-  const engine::Context& context;
-  const engine::Model& model;  // that the start was made with
+  SupervisedParts run;
   const data::PairSet& rows;
   const data::PairSet* held_out = nullptr;
   // The reference of a loss that has one: this adapter on the model (null: the model alone), or its log-probabilities,
@@ -24,11 +22,6 @@ struct PairParts {
   const engine::Adapter* reference = nullptr;
   const ReferenceLogprobs* reference_of_rows = nullptr;
   const ReferenceLogprobs* reference_of_held_out = nullptr;
-  std::string recipe_yaml;  // resolved, for the run folder
-  std::function<void(const StepReport&)> report;
-  std::function<void(const std::string&)> say;    // an evaluation, in words
-  std::function<void(const std::string&)> doing;  // "evaluating 40/64"
-  std::function<bool()> interrupted;
 };
 
 // A loss on pairs, as a step sees it.
@@ -50,17 +43,18 @@ Result<SupervisedStep> train_on_pairs(const PreferenceConfig& config, const Pair
 struct PairEvaluation {
   std::vector<algorithms::PreferencePair> pairs;
   std::vector<std::string> parts;  // names of what else the loss has measured
+  ReferenceLogprobs logprobs;      // the model's own
   double loss() const;
-  algorithms::Metrics metrics()
-      const;  // eval_loss, eval_rewards/…, eval_logps/…, eval_mean_token_accuracy, eval_entropy
+  // eval_loss, eval_rewards/…, eval_logps/…, eval_mean_token_accuracy, eval_entropy
+  algorithms::Metrics metrics() const;
 };
 
-// adapter: null = the model alone; reference: empty where the loss has none. `ready` is told how many pairs are done;
-// where it returns false the answer is empty. Error: the loss's own.
+// adapter: null = the model alone. reference: null where the loss has none, or where the model is its own. `ready` is
+// told how many pairs are done; where it returns false the answer is empty. Error: the loss's own.
 Result<std::optional<PairEvaluation>> evaluate_pairs(const PreferenceConfig& config, const engine::Context& context,
                                                      const engine::Model& model, const engine::Adapter* adapter,
                                                      const data::PairSet& set, const PairLoss& loss,
-                                                     const ReferenceLogprobs& reference,
+                                                     const ReferenceLogprobs* reference,
                                                      const std::function<bool(size_t done, size_t all)>& ready);
 
 // As run_supervised, with the two above.

@@ -38,6 +38,15 @@ PairGroups pair_groups(const data::PreferencePair& pair, int64_t number, bool pr
   return out;
 }
 
+void PairLogprobs::append(const PairLogprobs& more) {
+  const int64_t before = offsets.back();
+  for (size_t row = 1; row < more.offsets.size(); ++row) offsets.push_back(before + more.offsets[row]);
+  logprobs.insert(logprobs.end(), more.logprobs.begin(), more.logprobs.end());
+  entropies.insert(entropies.end(), more.entropies.begin(), more.entropies.end());
+  correct.insert(correct.end(), more.correct.begin(), more.correct.end());
+  mask.insert(mask.end(), more.mask.begin(), more.mask.end());
+}
+
 PairLogprobs forward_pairs(engine::PolicyPass& pass, const engine::Adapter* adapter,
                            std::span<const PairGroups> pairs) {
   std::vector<engine::RolloutGroup> groups;

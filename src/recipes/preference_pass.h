@@ -32,6 +32,7 @@ struct PairLogprobs {
   std::vector<uint8_t> mask;     // 1 = of the completion itself; 0 = of a prompt that counts
 
   algorithms::RaggedRows rows() const { return {offsets, mask}; }
+  void append(const PairLogprobs& more);
 };
 PairLogprobs forward_pairs(engine::PolicyPass& pass, const engine::Adapter* adapter, std::span<const PairGroups> pairs);
 

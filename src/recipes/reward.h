@@ -1,10 +1,11 @@
-// Reward models: an adapter and a score head on a frozen base, trained on pairs by Bradley-Terry
-// (algorithms/reward_model.h). The score is the head's value behind a completion's last token.
+// Reward models, trained on pairs by Bradley-Terry (algorithms/reward_model.h): an adapter and a score head on a frozen
+// base, or every weight of a model whose language head gives way to a score head. The score is the head's value behind
+// a completion's last token.
 #pragma once
 
 #include <functional>
 #include <optional>
-#include <string>
+#include <vector>
 
 #include "recipes/preference_pass.h"
 #include "recipes/reward_config.h"
@@ -12,20 +13,14 @@
 
 namespace candor::recipes {
 
-// What the recipe is given by cli, where the parts meet. Functions may be empty.
 struct RewardParts {
-  const engine::Context& context;
-  const engine::Model& model;  // that the start was made with
+  SupervisedParts run;
   const data::PairSet& rows;
   const data::PairSet* held_out = nullptr;
-  std::string recipe_yaml;  // resolved, for the run folder
-  std::function<void(const StepReport&)> report;
-  std::function<void(const std::string&)> say;    // an evaluation, in words
-  std::function<void(const std::string&)> doing;  // "evaluating 40/64"
-  std::function<bool()> interrupted;
 };
 
-// As start_supervised. The adapter's file holds the head as one of modules_to_save, as PEFT saves a classifier.
+// As start_supervised. An adapter's file holds the head as one of modules_to_save, as PEFT saves a classifier; a whole
+// model is saved as Transformers saves one, with one label.
 Result<SupervisedStart> start_reward(const RewardConfig& config, const engine::Context& context, engine::Model& model,
                                      const files::ModelFiles& files, const data::PairSet& rows);
 

@@ -32,7 +32,7 @@ SupervisedStep accumulate(const SftConfig& config, const SftParts& parts, std::s
   const std::vector<SftDocument> documents = sft_documents(rows);
   const auto ranges = engine::shard_ranges(static_cast<int64_t>(rows.size()), config.gradient_shards);
   std::vector<algorithms::SftRow> measured;  // one for each sequence
-  at.shards.reduce(parts.context, [&](int64_t shard, float* gradients) {
+  at.shards.reduce(parts.run.context, [&](int64_t shard, float* gradients) {
     const auto first_of = [&](int64_t row) {
       return std::partition_point(documents.begin(), documents.end(),
                                   [&](const SftDocument& document) { return document.row < row; });
@@ -53,12 +53,8 @@ SupervisedStep accumulate(const SftConfig& config, const SftParts& parts, std::s
 
 algorithms::Metrics evaluate(const SftConfig& config, const SftParts& parts, const Trained& trained,
                              const std::function<void(const std::string&)>& say) {
-  const auto evaluation =
-      evaluate_sft(parts.context, parts.model, trained.adapter.get(), *parts.held_out, loss_type(config),
-                   [&](size_t done, size_t all) {
-                     if (parts.doing) parts.doing(fmt::format("evaluating {}/{}", done, all));
-                     return true;  // a step that is evaluated is evaluated whole, so that a resume has the same rows
-                   });
+  const auto evaluation = evaluate_sft(parts.run.context, parts.run.model, trained.adapter.get(), *parts.held_out,
+                                       loss_type(config), parts.run.count_evaluated());
   const algorithms::Metrics metrics = evaluation->metrics();
   say(fmt::format("held out, loss {:.4f}, accuracy of tokens {:.1f}%", metrics[0].value, 100 * metrics[2].value));
   return metrics;
@@ -103,9 +99,7 @@ Result<SftResult> run_sft(const SftConfig& config, const SftParts& parts, SftSta
                       const std::function<void(const std::string&)>& say) -> Result<algorithms::Metrics> {
     return evaluate(config, parts, trained, say);
   };
-  return run_supervised(
-      config, {parts.context, parts.model, parts.recipe_yaml, parts.report, parts.say, parts.doing, parts.interrupted},
-      task, std::move(start));
+  return run_supervised(config, parts.run, task, std::move(start));
 }
 
 }  // namespace candor::recipes

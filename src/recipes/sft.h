@@ -2,8 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <string>
 
 #include "data/sft.h"
 #include "recipes/sft_config.h"
@@ -11,17 +9,10 @@
 
 namespace candor::recipes {
 
-// What the recipe is given by cli, where the parts meet. Functions may be empty.
 struct SftParts {
-  const engine::Context& context;
-  const engine::Model& model;  // that SftStart was made with
+  SupervisedParts run;
   const data::SftSet& rows;
   const data::SftSet* held_out = nullptr;
-  std::string recipe_yaml;  // resolved, for the run folder
-  std::function<void(const StepReport&)> report;
-  std::function<void(const std::string&)> say;    // an evaluation, in words
-  std::function<void(const std::string&)> doing;  // "evaluating 40/64"
-  std::function<bool()> interrupted;
 };
 
 using SftStart = SupervisedStart;

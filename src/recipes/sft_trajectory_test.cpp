@@ -96,15 +96,12 @@ struct Training {
   SftResult run(int64_t stop = 1000) {
     std::filesystem::create_directories(config.output_dir);
     int64_t done = 0;
-    const SftParts parts{.context = *bench.context,
-                         .model = model,
-                         .rows = rows,
-                         .held_out = config.eval_steps ? &rows : nullptr,
-                         .recipe_yaml = "",
-                         .report = [&](const StepReport& report) { done = report.step; },
-                         .say = {},
-                         .doing = {},
-                         .interrupted = [&] { return done >= stop; }};
+    const SftParts parts{{.context = *bench.context,
+                          .model = model,
+                          .report = [&](const StepReport& report) { done = report.step; },
+                          .interrupted = [&] { return done >= stop; }},
+                         rows,
+                         config.eval_steps ? &rows : nullptr};
     SftStart start = value_of(start_sft(config, *bench.context, model, files, rows));
     return value_of(run_sft(config, parts, std::move(start)));
   }

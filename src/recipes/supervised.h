@@ -18,15 +18,24 @@
 
 namespace candor::recipes {
 
-// What the recipe is given by cli, where the parts meet. Functions may be empty.
+// What every such recipe is given by cli, where the parts meet; its own parts are this and its rows. Functions may be
+// empty.
 struct SupervisedParts {
   const engine::Context& context;
-  const engine::Model& model;  // that SupervisedStart was made with
-  std::string recipe_yaml;     // resolved, for the run folder
-  std::function<void(const StepReport&)> report;
-  std::function<void(const std::string&)> say;    // an evaluation, in words
-  std::function<void(const std::string&)> doing;  // "evaluating 40/64"
-  std::function<bool()> interrupted;
+  const engine::Model& model;    // that SupervisedStart was made with
+  std::string recipe_yaml = {};  // resolved, for the run folder
+  std::function<void(const StepReport&)> report = {};
+  std::function<void(const std::string&)> say = {};    // an evaluation, in words
+  std::function<void(const std::string&)> doing = {};  // "evaluating 40/64"
+  std::function<bool()> interrupted = {};
+
+  // For an evaluation that is whole always, so that a resume has the same rows.
+  std::function<bool(size_t done, size_t all)> count_evaluated() const {
+    return [this](size_t done, size_t all) {
+      if (doing) doing(fmt::format("evaluating {}/{}", done, all));
+      return true;
+    };
+  }
 };
 
 // Where a run begins: at step 0, or at the newest complete checkpoint.
