@@ -305,6 +305,7 @@ void PolicyPass::plan(const BatchShape& shape, const Adapter* adapter, const Tra
     reserve_backward(shape.tokens, shape.pages);
     if (dora) activations_.magnitudes();
   }
+  if (shape.entries == 0) return;
   const PackedMatrix& head = head_of(model_, adapter);
   reserve_logits(shape.entries);
   plan_head_forward(context_, head, shape.entries);

@@ -102,7 +102,7 @@ class PolicyPass {
   void values_backward(std::span<const Trained> groups, std::span<const float> dvalues);
 
   // Of a planned ledger: allocates what a forward of such a batch would, and, with this trainable, a backward. What the
-  // pass keeps comes first, as it is from the second such batch on.
+  // pass keeps comes first, as it is from the second such batch on. Without entries: what values() would.
   void plan(const BatchShape& shape, const Adapter* adapter, const Trainable* trainable);
 
   // What the last forward left, token rows in batch order.

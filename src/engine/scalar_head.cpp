@@ -34,8 +34,8 @@ void for_columns(ThreadPool& pool, int64_t labels, int64_t width, Act act) {
 
 }  // namespace
 
-ScalarHead make_score_head(const Context& context, const Model& model, int64_t labels, uint64_t seed) {
-  ScalarHead head = empty_head(context, model, kScoreHead, labels, false);
+ScalarHead make_score_head(const Context& context, const Model& model, int64_t labels, uint64_t seed, bool bias) {
+  ScalarHead head = empty_head(context, model, kScoreHead, labels, bias);
   if (context.ledger.planned()) return head;
   const RngKey key{seed, RngStream::kInitialisation, kStep, kWeightRow};
   for (int64_t i = 0; i < labels * head.width; ++i)

@@ -25,10 +25,12 @@ struct ScalarHead {
   Buffer bias;    // [padded(labels)], or empty
 };
 
-// A fresh one. Score: normal with deviation ModelConfig::initializer_range, as Transformers starts it, and no bias.
+// A fresh one. Score: normal with deviation ModelConfig::initializer_range, as Transformers starts it, and no bias, or
+// (of a token classifier) zeros.
 // Value head: weight and bias uniform in ±1/sqrt(width), as torch's Linear and so TRL's v_head starts. Drawn from
 // (seed, initialisation, weight or bias, element).
-ScalarHead make_score_head(const Context& context, const Model& model, int64_t labels, uint64_t seed);
+ScalarHead make_score_head(const Context& context, const Model& model, int64_t labels, uint64_t seed,
+                           bool bias = false);
 ScalarHead make_value_head(const Context& context, const Model& model, uint64_t seed);
 
 // The head of this name among tensors of a file. Error: its weight is absent or not [labels, hidden], its bias not

@@ -115,6 +115,24 @@ Result<Json> new_config(const ModelConfig& config, FloatType type, const std::st
   return json;
 }
 
+// The sequence classifier of the same decoder.
+void become_classifier(int64_t labels, Json& json) {
+  auto architecture = json.contains("architectures") && json["architectures"].is_array() &&
+                              !json["architectures"].empty() && json["architectures"][0].is_string()
+                          ? json["architectures"][0].get<std::string>()
+                          : std::string("LlamaForCausalLM");
+  architecture = architecture.substr(0, architecture.find(architecture.starts_with("GPT2") ? "LMHead" : "For"));
+  json["architectures"] = Json::array({architecture + "ForSequenceClassification"});
+  json["num_labels"] = labels;
+  json["id2label"] = Json::object();
+  json["label2id"] = Json::object();
+  for (int64_t label = 0; label < labels; ++label) {
+    const std::string name = fmt::format("LABEL_{}", label);
+    json["id2label"][std::to_string(label)] = name;
+    json["label2id"][name] = label;
+  }
+}
+
 }  // namespace
 
 double llama3_divisor(const RopeConfig& rope, int64_t i, int64_t head_dim) {
@@ -130,6 +148,7 @@ Result<std::string> config_json_text(const ModelFiles& source, const ModelConfig
   Json json;
   if (source.format == "gguf") {
     json = TRY(new_config(config, type, source.path.string()));
+    if (config.labels > 0) become_classifier(config.labels, json);
   } else {
     constexpr uint64_t kLargest = 64 << 20;  // read_json_file's bound
     const std::string path = (source.path / "config.json").string(), original = TRY(read_file(path, kLargest));
@@ -139,6 +158,7 @@ Result<std::string> config_json_text(const ModelFiles& source, const ModelConfig
     if (json.contains("torch_dtype") || !named) json["torch_dtype"] = name_of(type);
     if (named) json["dtype"] = name_of(type);
     if (config.tied_head != source.config.tied_head) json["tie_word_embeddings"] = config.tied_head;
+    if (config.labels != source.config.labels) become_classifier(config.labels, json);
     if (json == before) return original;
   }
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

@@ -122,6 +122,7 @@ Result<std::vector<NamedContent>> model_directory_files(const ModelFiles& source
   ModelConfig config = source.config;
   if (std::any_of(weights.begin(), weights.end(), [](const TensorSource& w) { return w.name == "lm_head.weight"; }))
     config.tied_head = false;
+  if (options.labels > 0) config.labels = options.labels;
   TRY(check_weights(config, weights, source.path.string()));
   std::vector<NamedContent> files = weight_files(as_stored(config, weights), options);
   files.push_back(named_bytes("config.json", TRY(config_json_text(source, config, options.type))));

@@ -22,6 +22,8 @@ namespace candor::files {
 struct ModelWriteOptions {
   FloatType type = FloatType::kFloat32;
   int64_t max_shard_bytes = 5'000'000'000;  // of weights in one file; a single larger tensor gets a file of its own
+  int64_t labels =
+      0;  // above 0: a sequence classifier, with score.weight in the language head's place; 0: as the source
 };
 
 // The directory's files, each written when its content is called: to be handed to write_checkpoint with the recipe's

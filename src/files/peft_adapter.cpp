@@ -296,7 +296,13 @@ PeftFiles encode_peft_adapter(const PeftAdapter& adapter) {
   SafetensorsMetadata metadata;
   if (!adapter.config.base_fingerprint.empty()) metadata[kBaseKey] = adapter.config.base_fingerprint;
   if (adapter.config.frozen_half) metadata[kPissaKey] = "the last half of the ranks is frozen";
-  return {lora_config_to_json(adapter.config, modules), encode_safetensors(tensors, metadata)};
+  // A token classifier's score head has a bias, a sequence classifier's has none.
+  const bool of_tokens = std::any_of(adapter.saved_weights.begin(), adapter.saved_weights.end(),
+                                     [](const FloatTensor& weight) { return weight.name == "score.bias"; });
+  const std::string_view task = of_tokens                                  ? "TOKEN_CLS"
+                                : is_saved_module(adapter.config, "score") ? "SEQ_CLS"
+                                                                           : "CAUSAL_LM";
+  return {lora_config_to_json(adapter.config, modules, task), encode_safetensors(tensors, metadata)};
 }
 
 Result<void> write_peft_adapter(const fs::path& directory, const PeftAdapter& adapter) {

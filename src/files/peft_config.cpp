@@ -230,7 +230,8 @@ Json patterns_json(const std::vector<std::pair<std::string, Number>>& patterns) 
 
 }  // namespace
 
-std::string lora_config_to_json(const LoraConfig& config, const std::vector<std::string>& modules) {
+std::string lora_config_to_json(const LoraConfig& config, const std::vector<std::string>& modules,
+                                std::string_view task) {
   Json targets = config.target_regex;
   if (config.target_regex.empty()) {
     std::set<std::string> names(config.target_modules.begin(), config.target_modules.end());
@@ -262,7 +263,7 @@ std::string lora_config_to_json(const LoraConfig& config, const std::vector<std:
       {"rank_pattern", patterns_json(config.rank_pattern)},
       {"revision", none},
       {"target_modules", targets},
-      {"task_type", is_saved_module(config, "score") ? "SEQ_CLS" : "CAUSAL_LM"},
+      {"task_type", task},
       {"use_dora", config.use_dora},
       {"use_rslora", config.use_rslora}};
   return json.dump(2, ' ', false, Json::error_handler_t::replace);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -12,7 +13,9 @@ namespace candor::files {
 
 Result<LoraConfig> lora_config_from_json(const Json& json, const std::string& name);
 
-// `modules`: the paths that are adapted, which all-linear stands for.
-std::string lora_config_to_json(const LoraConfig& config, const std::vector<std::string>& modules);
+// `modules`: the paths that are adapted, which all-linear stands for. `task`: PEFT's task_type, after which it chooses
+// the model's class.
+std::string lora_config_to_json(const LoraConfig& config, const std::vector<std::string>& modules,
+                                std::string_view task);
 
 }  // namespace candor::files

@@ -1,12 +1,11 @@
 #include "recipes/memory_plan.h"
 
 #include <algorithm>
-#include <map>
 
 #include "engine/gradient_shards.h"
 #include "engine/score.h"
 #include "recipes/grpo_options.h"
-#include "recipes/micro_batches.h"
+#include "recipes/memory_plan_parts.h"
 #include "recipes/rollouts.h"
 #include "recipes/sft.h"
 #include "recipes/sft_pass.h"
@@ -29,23 +28,6 @@ constexpr int64_t kMostBytes = int64_t{1} << 60;
 int64_t product(int64_t a, int64_t b, int64_t most) {
   int64_t result = 0;
   return __builtin_mul_overflow(a, b, &result) ? most : std::min(result, most);
-}
-
-Result<engine::Dtype> dtype_of(const TrainingConfig& config, const PlanBase& base) {
-  return training_dtype(config, base.files, base.kernels);
-}
-
-void hold(engine::Planner& planner, const PlanBase& base) {
-  for (const HeldBytes& held : base.held) planner.hold(held.role, held.name, held.bytes);
-}
-
-// What is written of an adapter is made in memory first: its numbers, the list of tensors and the file's bytes. Whole
-// models are written as they lie.
-void plan_checkpoint(engine::Planner& planner, const engine::Adapter* adapter) {
-  planner.phase("checkpoint", [&] {
-    const int64_t copies = adapter == nullptr ? 0 : 3 * adapter->trainable * static_cast<int64_t>(sizeof(float));
-    const engine::CountedBytes saved(planner.context().ledger, "checkpoint", "adapter's files", copies);
-  });
 }
 
 std::vector<DocumentLength> lengths_of(const data::SftSet& set) {
@@ -75,17 +57,6 @@ BatchShape shape_of(const DocumentLength& document) {
   shape.add(document.prompt, {&document.completion, 1});
   shape.entries = document.entries;
   return shape;
-}
-
-// The batches that these documents make in their order: by their tokens, the larger of what else they are.
-using Batches = std::map<int64_t, BatchShape>;
-void add_batches(const std::vector<BatchShape>& documents, int64_t budget, Batches& batches) {
-  for (const auto& [begin, end] :
-       batches_within(documents.size(), budget, [&](size_t i) { return documents[i].tokens; })) {
-    BatchShape batch;
-    for (size_t i = begin; i < end; ++i) batch += documents[i];
-    batches[batch.tokens].include(batch);
-  }
 }
 
 // The part of a batch whose layers the pass would keep whole, where it would not keep all of its own: a smaller batch
@@ -145,8 +116,7 @@ std::vector<BatchShape> sft_batches(const SftConfig& config, const SftWorkload& 
 Result<engine::MemoryPlan> plan_sft(const SftConfig& config, const PlanBase& base, const SftWorkload& workload) {
   engine::Planner planner(base.kernels, base.pool);
   const engine::Context& context = planner.context();
-  hold(planner, base);
-  engine::Model model = TRY(engine::load_model(context, base.files, TRY(dtype_of(config, base))));
+  engine::Model model = TRY(plan_base(planner, config, base));
 
   std::vector<BatchShape> held_out;
   for (const DocumentLength& document : workload.held_out) held_out.push_back(shape_of(cut(document, config)));
@@ -209,8 +179,7 @@ BatchShape worst_grpo_batch(const GrpoConfig& config, int64_t longest_prompt, in
 Result<engine::MemoryPlan> plan_grpo(const GrpoConfig& config, const PlanBase& base, const GrpoWorkload& workload) {
   engine::Planner planner(base.kernels, base.pool);
   const engine::Context& context = planner.context();
-  hold(planner, base);
-  engine::Model model = TRY(engine::load_model(context, base.files, TRY(dtype_of(config, base))));
+  engine::Model model = TRY(plan_base(planner, config, base));
   const engine::SamplingOptions options = sampling_options(config, model.config, 0);
   auto evaluate = [&](const engine::Adapter* adapter) {
     engine::SamplingOptions sampled;  // as the evaluator draws (cli/evaluation.cpp): of its own, 64 rows at a time

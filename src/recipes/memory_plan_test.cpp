@@ -65,15 +65,7 @@ TEST_P(SftPlans, AreTheLedgerOfTheRun) {
   {
     engine::Model model = bench.load(files);
     SftStart start = std::move(start_sft(config, *bench.context, model, files, rows)).value();
-    const SftParts parts{.context = *bench.context,
-                         .model = model,
-                         .rows = rows,
-                         .held_out = &held_out,
-                         .recipe_yaml = "",
-                         .report = {},
-                         .say = {},
-                         .doing = {},
-                         .interrupted = {}};
+    const SftParts parts{{.context = *bench.context, .model = model}, rows, &held_out};
     const auto result = run_sft(config, parts, std::move(start));
     // A model without a tokenizer cannot be written; the training before it is what counts.
     EXPECT_TRUE(!adapter || result) << result.error().message;

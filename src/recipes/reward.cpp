@@ -3,7 +3,6 @@
 //    the largest reward of each.
 //  * The two completions of a pair share the computation of their prompt, and rows are never padded.
 //  * A pair whose sides are the same is an error, or dropped.
-//  * An adapter and a head are trained, never the base's own weights.
 #include "recipes/reward.h"
 
 #include "algorithms/reward_model.h"
@@ -48,7 +47,7 @@ SupervisedStep accumulate(const RewardConfig& config, const RewardParts& parts, 
   }
   const auto ranges = engine::shard_ranges(static_cast<int64_t>(pairs.size()), config.gradient_shards);
   Scores measured;
-  at.shards.reduce(parts.context, [&](int64_t shard, float* gradients) {
+  at.shards.reduce(parts.run.context, [&](int64_t shard, float* gradients) {
     auto begin = static_cast<size_t>(ranges[shard].begin);
     const auto count = static_cast<size_t>(ranges[shard].end) - begin;
     for (const auto batch : pair_micro_batches(std::span(groups).subspan(begin, count), micro_batch_tokens(config))) {
@@ -76,11 +75,8 @@ SupervisedStep accumulate(const RewardConfig& config, const RewardParts& parts, 
 
 algorithms::Metrics evaluate(const RewardConfig& config, const RewardParts& parts, const Trained& trained,
                              const std::function<void(const std::string&)>& say) {
-  const auto evaluation = evaluate_reward(config, parts.context, parts.model, trained.adapter.get(), *trained.head,
-                                          *parts.held_out, [&](size_t done, size_t all) {
-                                            if (parts.doing) parts.doing(fmt::format("evaluating {}/{}", done, all));
-                                            return true;  // whole, so that a resume has the same rows
-                                          });
+  const auto evaluation = evaluate_reward(config, parts.run.context, parts.run.model, trained.adapter.get(),
+                                          *trained.head, *parts.held_out, parts.run.count_evaluated());
   const algorithms::Metrics metrics = evaluation->metrics();
   for (const algorithms::Metric& metric : metrics)
     if (metric.name == "eval_accuracy")
@@ -140,9 +136,7 @@ Result<SupervisedResult> run_reward(const RewardConfig& config, const RewardPart
                       const std::function<void(const std::string&)>& say) -> Result<algorithms::Metrics> {
     return evaluate(config, parts, trained, say);
   };
-  return run_supervised(
-      config, {parts.context, parts.model, parts.recipe_yaml, parts.report, parts.say, parts.doing, parts.interrupted},
-      task, std::move(start));
+  return run_supervised(config, parts.run, task, std::move(start));
 }
 
 }  // namespace candor::recipes

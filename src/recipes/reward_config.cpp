@@ -22,11 +22,6 @@ FieldList reward_fields(RewardConfig& c) {
 }
 
 Result<void> resolve_reward(RewardConfig& c, const Given& given) {
-  if (given.has("use_peft") && !c.use_peft)
-    return error(
-        "[reward] use_peft is false, but a reward model is an adapter and a score head here: both are roles on one "
-        "base. Leave the key out.");
-  c.use_peft = true;
   return resolve_preference(c, given, "reward", "pair");
 }
 

@@ -17,7 +17,6 @@ struct RewardConfig : PreferenceConfig {
 
 FieldList reward_fields(RewardConfig& config);
 
-// resolve_preference, and that an adapter is trained.
 Result<void> resolve_reward(RewardConfig& config, const Given& given);
 
 }  // namespace candor::recipes

@@ -1,5 +1,7 @@
 #include "recipes/trained.h"
 
+#include <algorithm>
+
 #include "engine/model_weights.h"
 #include "engine/roles.h"
 #include "files/model_writer.h"
@@ -14,24 +16,54 @@ Result<Trained> first_trained(const TrainingConfig& config, const engine::Contex
   std::optional<engine::ScalarHead> head;
   if (config.use_peft)
     trained.adapter = std::make_unique<engine::Adapter>(
-        TRY(first_adapter(config, context, model, with_head == WithHead::kScore ? &head : nullptr)));
-  if (with_head == WithHead::kScore) {
+        TRY(first_adapter(config, context, model, with_head == WithHead::kNo ? nullptr : &head)));
+  if (with_head != WithHead::kNo) {
+    const bool of_steps = with_head == WithHead::kSteps;
+    const auto seed = static_cast<uint64_t>(config.seed);
     if (!head && files.config.labels > 0) head = TRY(engine::read_score_head(context, model, files));
-    if (!head) head = engine::make_score_head(context, model, 1, static_cast<uint64_t>(config.seed));
-    if (head->labels != 1)
+    if (!head) head = engine::make_score_head(context, model, of_steps ? 2 : 1, seed, of_steps);
+    if (!of_steps && head->labels != 1)
       return error("[{}] the score head has {} labels; a reward is one number.", files.path.string(), head->labels);
+    if (of_steps && head->labels != 2)
+      return error("[{}] the score head has {} labels; of a step there are two: wrong and right.", files.path.string(),
+                   head->labels);
     trained.head = std::make_unique<engine::ScalarHead>(std::move(*head));
   }
   if (config.use_peft) return trained;
+  if (trained.head) {  // what is saved is a sequence classifier, which has no language head
+    model.head.reset();
+    model.config.labels = trained.head->labels;
+  }
   TRY(engine::add_master_weights(context, files, model));
   TRY(engine::check_full_training(model));
   return trained;
 }
 
+namespace {
+
+// score.weight as it is when it is read.
+files::TensorSource score_source(const engine::ScalarHead& head) {
+  return {fmt::format("{}.weight", head.module),
+          {head.labels, head.width},
+          [&head](int64_t begin, int64_t end, float* out) -> Result<void> {
+            for (int64_t label = begin; label < end; ++label)
+              out = std::copy_n(head.weight.data() + label * engine::padded(head.width), head.width, out);
+            return {};
+          }};
+}
+
+}  // namespace
+
 Result<std::vector<NamedContent>> trained_files(const Trained& trained, files::FloatType type) {
   if (!trained.adapter) {
     const auto weights = std::make_shared<engine::ModelWeights>(*trained.model);
-    auto files = TRY(files::model_directory_files(*trained.files, files::weight_sources(*weights), {.type = type}));
+    std::vector<files::TensorSource> sources = files::weight_sources(*weights);
+    files::ModelWriteOptions options{.type = type};
+    if (trained.head) {
+      options.labels = trained.head->labels;
+      sources.push_back(score_source(*trained.head));
+    }
+    auto files = TRY(files::model_directory_files(*trained.files, sources, options));
     for (NamedContent& file : files)
       file.content = [weights, write = std::move(file.content)](OutputFile& out) { return write(out); };
     return files;
@@ -56,7 +88,8 @@ Result<void> read_trained(const engine::Context& context, const std::filesystem:
   const files::ModelFiles saved = TRY(files::open_model(folder));
   const engine::Dtype dtype = trained.model->dtype;
   *trained.model = engine::Model();  // so that the memory never holds both
-  *trained.model = TRY(engine::load_model(context, saved, dtype));
+  *trained.model = TRY(engine::load_body(context, saved, dtype));
+  if (trained.head) *trained.head = TRY(engine::read_score_head(context, *trained.model, saved));
   return engine::add_master_weights(context, saved, *trained.model);
 }
 

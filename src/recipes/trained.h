@@ -27,17 +27,17 @@ struct Trained {
   int64_t max_padded_rank() const { return adapter ? adapter->max_padded_rank : 0; }
 };
 
-// Whether a recipe trains a scalar head of one label: that of the adapter which the recipe names, or of the model's
-// files, or a fresh one.
-enum class WithHead { kNo, kScore };
+// Whether a recipe trains a scalar head: a score of one label, or two logits of a step, wrong and right. It is that of
+// the adapter which the recipe names, or of the model's files, or a fresh one.
+enum class WithHead { kNo, kScore, kSteps };
 
 // The adapter or model that training begins with. `files` is what `model` was read from; both must outlive the answer.
 // Error: the adapter does not fit the model.
 Result<Trained> first_trained(const TrainingConfig& config, const engine::Context& context, engine::Model& model,
                               const files::ModelFiles& files, WithHead with_head = WithHead::kNo);
 
-// As it is saved: an adapter in PEFT's layout, a model as a Hugging Face directory of this type. The model's files
-// are made when their content is called, from the weights of then.
+// As it is saved: an adapter in PEFT's layout, a model as a Hugging Face directory of this type (with a head, as that
+// of a sequence classifier). The model's files are made when their content is called, from the weights of then.
 Result<std::vector<NamedContent>> trained_files(const Trained& trained, files::FloatType type);
 
 // Takes the weights from a folder that holds those files. Error: they do not fit the model.

@@ -1,0 +1,29 @@
+// What the memory plans of several recipes are made of.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "recipes/memory_plan.h"
+#include "recipes/trained.h"
+
+namespace candor::recipes {
+
+// What is held before the run loads a weight, and the model. Error: the recipe's dtype does not fit it.
+// with_head: a sequence classifier will do.
+Result<engine::Model> plan_base(engine::Planner& planner, const TrainingConfig& config, const PlanBase& base,
+                                WithHead with_head = WithHead::kNo);
+
+// The phase of a checkpoint. What is written of an adapter (null: the whole model) and its head (or null) is made in
+// memory first: its numbers, the list of tensors and the file's bytes. Whole models are written as they lie.
+void plan_checkpoint(engine::Planner& planner, const engine::Adapter* adapter,
+                     const engine::ScalarHead* head = nullptr);
+
+// Batches by their tokens: of those with as many, the larger of what else they are.
+using Batches = std::map<int64_t, engine::BatchShape>;
+
+// Adds the batches that these items make in their order: as many as `budget` tokens allow, at least one.
+void add_batches(const std::vector<engine::BatchShape>& items, int64_t budget, Batches& batches);
+
+}  // namespace candor::recipes
