@@ -61,6 +61,7 @@ function show(id, label) {
 
 function verdict() {
   const greedy = isObject(summary.evaluations) && summary.evaluations.greedy;
+  const preference = isObject(summary.evaluations) && summary.evaluations.preference;
   if (!summary.verdict) {
     byId('verdict').textContent = data.summary ? 'The run is done.' : 'This run has not finished.';
     if (!data.summary) {
@@ -68,7 +69,7 @@ function verdict() {
       byId('lede').textContent = last ? `Its last row is of step ${short(last.step)}. It wrote no summary.` : 'It wrote no row yet.';
     }
   }
-  const range = greedy && greedy.difference_interval;
+  const range = greedy ? greedy.difference_interval : isObject(preference) && isObject(preference.margin) && preference.margin.interval;
   if (Array.isArray(range) && range.length === 2) {
     const [kind, text] = range[0] > 0 ? ['good', 'Better, beyond chance'] : range[1] < 0 ? ['bad', 'Worse, beyond chance'] : ['even', 'No difference beyond chance'];
     byId('chip').textContent = text;
@@ -152,6 +153,30 @@ function heldOutLossCard(loss, accuracy) {
   return card;
 }
 
+function preferenceCard(preference) {
+  if (!isObject(preference)) return null;
+  const card = element('article', {class: 'card'}, element('h3', {}, 'Held-out preferences'));
+  const head = ['', 'before', 'after', 'difference', '95% interval'].map((name) => element('th', name ? {class: 'number'} : {}, name));
+  const body = element('tbody');
+  for (const [name, change] of Object.entries(preference)) {
+    if (!isObject(change) || !isNumber(change.before) || !isNumber(change.after)) continue;
+    const range = change.interval, known = Array.isArray(range) && range.length === 2 && range.every(isNumber);
+    body.append(element('tr', {}, element('th', {scope: 'row'}, name), element('td', {class: 'number'}, short(change.before)), element('td', {class: 'number'}, short(change.after)),
+      element('td', {class: 'number'}, signed(change.after - change.before, 3)), element('td', {class: 'number'}, known ? `${signed(range[0], 3)} – ${signed(range[1], 3)}` : '–')));
+  }
+  if (!body.children.length) return null;
+  card.append(element('div', {class: 'table-box', tabindex: '0', role: 'region', 'aria-label': 'Held-out preferences'},
+    element('table', {}, element('thead', {}, element('tr', {}, ...head)), body)));
+  card.append(element('p', {class: 'fine'}, `Means over ${short(preference.rows)} held-out rows` + (preference.unit === 'nats' ? ': log-probability of a completion, in nats' : ': the score') +
+    '. The margin is chosen less rejected. Intervals: bootstrap over rows.'));
+  return card;
+}
+
+function warnings() {
+  for (const text of Array.isArray(summary.warnings) ? summary.warnings : [])
+    if (typeof text === 'string') byId('prose').append(addText(element('p', {class: 'bad'}), text));
+}
+
 function rowAccounts() {
   if (!isObject(summary.rows)) return;
   for (const [name, set] of Object.entries(summary.rows)) {
@@ -167,7 +192,7 @@ function rowAccounts() {
 
 function evaluations() {
   if (!isObject(summary.evaluations)) return;
-  const titles = {greedy: 'Greedy answers', sampled: 'Sampled answers'};
+  const titles = {greedy: 'Greedy answers', sampled: 'Sampled answers', ranking: 'Chosen ahead of rejected', steps: 'Steps judged rightly'};
   for (const [name, evaluation] of Object.entries(summary.evaluations)) {
     if (!isObject(evaluation) || name === 'prose') continue;
     const card = accuracyCard(titles[name] || name, evaluation);
@@ -175,6 +200,9 @@ function evaluations() {
   }
   const lossCard = heldOutLossCard(summary.evaluations.loss, summary.evaluations.token_accuracy);
   if (lossCard) byId('accuracy').append(lossCard);
+  const preferences = preferenceCard(summary.evaluations.preference);
+  if (preferences) byId('accuracy').append(preferences);
+  warnings();
   const prose = summary.evaluations.prose;
   if (isObject(prose) && isNumber(prose.before_nats_per_token) && isNumber(prose.after_nats_per_token)) {
     const difference = isNumber(prose.difference) ? prose.difference : prose.after_nats_per_token - prose.before_nats_per_token;
@@ -188,18 +216,20 @@ function evaluations() {
 }
 
 function talk() {
-  if (typeof summary.talk_to_it !== 'string' || summary.talk_to_it === '') return;
-  const code = element('code', {}, summary.talk_to_it), copy = element('button', {type: 'button'}, 'Copy');
+  const talks = typeof summary.talk_to_it === 'string' && summary.talk_to_it !== '';
+  const command = talks ? summary.talk_to_it : summary.use_it;
+  if (typeof command !== 'string' || command === '') return;
+  const code = element('code', {}, command), copy = element('button', {type: 'button'}, 'Copy');
   copy.addEventListener('click', async () => {
     try {
-      await navigator.clipboard.writeText(summary.talk_to_it);
+      await navigator.clipboard.writeText(command);
       copy.textContent = 'Copied';
     } catch {  // a page from a file may not write the clipboard: select, so that one key copies
       getSelection().selectAllChildren(code);
       copy.textContent = 'Press Ctrl+C';
     }
   });
-  byId('talk').append(element('div', {class: 'card talk'}, element('h3', {}, 'Talk to it'), element('div', {class: 'command'}, code, copy)));
+  byId('talk').append(element('div', {class: 'card talk'}, element('h3', {}, talks ? 'Talk to it' : 'Use it'), element('div', {class: 'command'}, code, copy)));
   show('evaluation');
 }
 
@@ -243,8 +273,11 @@ function recipe() {
 // ---- curves ----------------------------------------------------------------------------------------------------
 
 const kCurves = [
-  ['reward', 'Reward', 'mean over the step\'s completions'], ['rewards/*', '', 'mean of one reward'],
-  ['eval_loss', 'Loss on held-out rows', 'mean per token'], ['mean_token_accuracy', 'Accuracy of tokens', 'share of the step\'s labels'],
+  ['reward', 'Reward', 'mean over the step\'s completions'],
+  ['rewards/margins', 'Reward margin', 'chosen less rejected'], ['rewards/accuracies', 'Chosen ahead of rejected', 'share of the step\'s pairs'],
+  ['logps/chosen', 'Log-probability of chosen completions', 'nats'], ['logps/rejected', 'Log-probability of rejected completions', 'nats'],
+  ['rewards/*', '', 'mean of one reward'], ['accuracy', 'Chosen scored higher', 'share of the step\'s pairs'], ['margin', 'Score margin', 'chosen less rejected'],
+  ['eval_loss', 'Loss on held-out rows', ''], ['mean_token_accuracy', 'Accuracy of tokens', 'share of the step\'s labels'],
   ['completions/mean_length', 'Completion length', 'mean, tokens'], ['entropy', 'Entropy', 'mean per token, nats'],
   ['kl', 'KL to the initial model', 'per token, nats'], ['grad_norm', 'Gradient norm', 'before clipping'], ['loss', 'Loss', ''],
   ['learning_rate', 'Learning rate', ''], ['step_time', 'Step time', 'seconds'], ['eval/*', '', ''], ['eval_entropy', 'Entropy on held-out rows', ''],
@@ -260,7 +293,8 @@ function curveList() {
       if (present.has(key)) list.push([key, title, unit]);
       continue;
     }
-    for (const name of present) if (name.startsWith(key.slice(0, -1)) && !/\/std$|_std$/.test(name)) list.push([name, name, unit]);
+    for (const name of present)
+      if (name.startsWith(key.slice(0, -1)) && !/\/std$|_std$/.test(name) && !list.some(([listed]) => listed === name)) list.push([name, name, unit]);
   }
   const parts = list.filter(([key]) => key.startsWith('rewards/'));
   return parts.length === 1 ? list.filter((curve) => curve !== parts[0]) : list;  // one reward alone is the reward

@@ -5,6 +5,7 @@
 #include <ctime>
 #include <optional>
 
+#include "base/input_file.h"
 #include "base/memory_limit.h"
 #include "cli/exit_code.h"
 #include "cli/interrupt.h"
@@ -14,6 +15,7 @@
 #include "cli/summary.h"
 #include "cli/terminal.h"
 #include "cli/version.h"
+#include "files/model_text.h"
 #include "files/run_index.h"
 #include "files/run_log.h"
 #include "recipes/training_run.h"
@@ -37,6 +39,42 @@ std::string program() {
 
 recipes::RunDirectory run_directory(const recipes::TrainingConfig& config) {
   return {config.output_dir, config.resume_from_checkpoint, config.overwrite_output_dir};
+}
+
+recipes::SupervisedParts run_parts(const Session& session, std::string recipe_yaml, Progress& progress,
+                                   const std::atomic<bool>& stop) {
+  const auto status_of = [](const recipes::StepReport& report) {
+    StepStatus status;
+    status.step = report.step;
+    status.steps = report.steps;
+    status.loss = metric(*report.metrics, "loss");
+    status.tokens_per_s = report.tokens_per_s;
+    status.step_time_s = metric(*report.metrics, "step_time");
+    status.memory_bytes = peak_resident_bytes();
+    return status;
+  };
+  return {.context = session.context,
+          .model = session.model,
+          .recipe_yaml = std::move(recipe_yaml),
+          .report = [&progress, status_of](const recipes::StepReport& r) { progress.step(status_of(r)); },
+          .say = [&progress](const std::string& line) { progress.say(line); },
+          .doing = [&progress](const std::string& what) { progress.doing(what); },
+          .interrupted = [&stop] { return stop.load(); }};
+}
+
+Result<void> replace_template(std::string_view verb, const std::string& path, Session& session) {
+  if (path.empty()) return {};
+  files::ModelFiles other;
+  if (fs::is_directory(path)) {
+    other.config = session.files.config;
+    files::attach_text(path, other);
+    if (!other.chat_template) return error("[{}] chat_template_path {}: {}", verb, path, other.no_chat_template);
+  } else {
+    const std::string source = TRY(read_file(path, 1 << 20));
+    other.chat_template = TRY(text::ChatTemplate::parse(source));
+  }
+  session.files.chat_template = std::move(other.chat_template);
+  return {};
 }
 
 Result<FolderLock> claim_run(std::string_view verb, const recipes::TrainingConfig& config, const JobClock& clock,
@@ -111,15 +149,19 @@ Result<std::unique_ptr<Session>> open_job_files(const recipes::TrainingConfig& c
   return open_files(config.model_name_or_path, static_cast<int>(config.threads));
 }
 
-Result<void> load_job_weights(const recipes::TrainingConfig& config, Session& session) {
+Result<void> load_job_weights(const recipes::TrainingConfig& config, Session& session, recipes::WithHead with_head) {
   const engine::Dtype dtype = TRY(recipes::training_dtype(config, session.files, session.context.kernels));
-  session.model = TRY(engine::load_model(session.context, session.files, dtype));
+  session.model =
+      TRY(with_head == recipes::WithHead::kScore ? engine::load_body(session.context, session.files, dtype)
+                                                 : engine::load_model(session.context, session.files, dtype));
   return {};
 }
 
 void print_ending(const Json& summary, const fs::path& page, std::string_view trained, const fs::path& final_folder) {
-  fmt::print("\n  page     {}\n  {:<9}{}\n  try it   {}\n", printable(page.string()), trained,
-             printable(final_folder.string()), printable(summary["talk_to_it"].get<std::string>()));
+  const bool talks = summary.contains("talk_to_it");
+  fmt::print("\n  page     {}\n  {:<9}{}\n  {:<9}{}\n", printable(page.string()), trained,
+             printable(final_folder.string()), talks ? "try it" : "use it",
+             printable(summary[talks ? "talk_to_it" : "use_it"].get<std::string>()));
 }
 
 std::string cost_line(const Json& summary) {

@@ -15,7 +15,9 @@
 #include "cli/progress.h"
 #include "cli/session.h"
 #include "files/json_file.h"
+#include "recipes/config_print.h"
 #include "recipes/run_directory.h"
+#include "recipes/supervised.h"
 #include "recipes/training_config.h"
 
 namespace candor::cli {
@@ -30,12 +32,35 @@ Config kept(Config config) {
 
 recipes::RunDirectory run_directory(const recipes::TrainingConfig& config);
 
+// fields_of: the recipe's list of keys, as recipes::sft_fields. act: recipes::check_run_directory or
+// prepare_run_directory.
+template <typename Config, typename Act>
+Result<void> with_run_directory(const Config& config, recipes::FieldList (*fields_of)(Config&), Act act) {
+  Config now = kept(config), stored;
+  return act(run_directory(config), fields_of(now), fields_of(stored));
+}
+
+// recipe.yaml.
+template <typename Config>
+std::string kept_yaml(const Config& config, recipes::FieldList (*fields_of)(Config&)) {
+  Config recipe = kept(config);
+  return recipes::yaml_text(fields_of(recipe));
+}
+
 // When a run began, for its summary.
 struct JobClock {
   JobClock();
   std::chrono::steady_clock::time_point clock;
   std::string started;  // UTC, as ISO 8601 writes it
 };
+
+// What a recipe on given rows is handed beside them: the session's model, and the terminal.
+recipes::SupervisedParts run_parts(const Session& session, std::string recipe_yaml, Progress& progress,
+                                   const std::atomic<bool>& stop);
+
+// Puts the template that chat_template_path names (empty: none), a Jinja file or a model's directory, in the place of
+// the model's own.
+Result<void> replace_template(std::string_view verb, const std::string& path, Session& session);
 
 // Takes the run's folder, which is there, for this process, and enters the run into the index. Error: another process
 // works in the folder. An index that cannot be written is said, not an error.
@@ -64,9 +89,12 @@ Result<std::filesystem::path> finish_summary(files::Json& summary, const std::fi
 // The model that the recipe names: its files, and once the plan fits, its weights in the recipe's dtype.
 Result<std::unique_ptr<Session>> open_job_files(const recipes::TrainingConfig& config);
 using OpenFiles = std::function<Result<std::unique_ptr<Session>>(const recipes::TrainingConfig&)>;
-Result<void> load_job_weights(const recipes::TrainingConfig& config, Session& session);
+// with_head: a sequence classifier will do.
+Result<void> load_job_weights(const recipes::TrainingConfig& config, Session& session,
+                              recipes::WithHead with_head = recipes::WithHead::kNo);
 
-// The last lines that a user reads: the page, what final/ holds ("adapter" or "model"), the command to talk to it.
+// The last lines that a user reads: the page, what final/ holds ("adapter" or "model"), the command to talk to it or
+// (of a reward model) to use it.
 void print_ending(const files::Json& summary, const std::filesystem::path& page, std::string_view trained,
                   const std::filesystem::path& final_folder);
 

@@ -2,8 +2,11 @@
 #include <fmt/format.h>
 #include <malloc.h>
 
+#include <array>
 #include <cstdio>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/nearest_name.h"
@@ -25,11 +28,17 @@ void print_help() {
       static_cast<int>(kOk), static_cast<int>(kFailed), static_cast<int>(kUsage), static_cast<int>(kInterrupted));
 }
 
+// Methods that are a key of a verb, not a verb.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kMethods = {
+    {{"simpo", "cpo --loss_type simpo"}, {"bco", "kto --loss_type bco"}, {"ipo", "dpo --loss_type ipo"}}};
+
 int unknown_verb(const std::string& name) {
   std::vector<std::string> names;
   for (const Verb& verb : verbs()) names.emplace_back(verb.name);
-  print_error(
-      fmt::format("unknown verb {}.{} candor --help lists the verbs.", in_quotes(name), did_you_mean(name, names)));
+  std::string hint = did_you_mean(name, names);
+  for (const auto& [method, verb] : kMethods)
+    if (name == method) hint = fmt::format(" It is candor {}.", verb);
+  print_error(fmt::format("unknown verb {}.{} candor --help lists the verbs.", in_quotes(name), hint));
   return kUsage;
 }
 

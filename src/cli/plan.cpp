@@ -12,6 +12,8 @@
 #include "cli/options.h"
 #include "cli/plan_model.h"
 #include "cli/plan_roles.h"
+#include "cli/preference_job.h"
+#include "cli/preference_recipes.h"
 #include "cli/recipe_command.h"
 #include "cli/sft_job.h"
 #include "cli/terminal.h"
@@ -29,11 +31,13 @@ namespace fs = std::filesystem;
 
 constexpr const char* kNone = "none";   // dataset_name and output_dir, which a plan can do without
 constexpr int64_t kPromptTokens = 512;  // of a GRPO prompt, where neither rows nor max_prompt_length say
-constexpr std::array kRecipeVerbs = {"pretrain", "sft", "grpo", "rloo", "online_dpo", "xpo", "nash_md", "quickstart"};
+constexpr std::array kRecipeVerbs = {"pretrain", "sft",  "dpo",  "cpo",        "orpo", "kto",     "reward",
+                                     "prm",      "grpo", "rloo", "online_dpo", "xpo",  "nash_md", "quickstart"};
 constexpr int64_t kSumsTokens = 64;  // which the quickstart's prompts do not reach
 
 constexpr const char* kHelp =
-    R"(usage: candor plan [VERB] [RECIPE.yaml] [--key value ...]      VERB: pretrain sft grpo rloo online_dpo xpo nash_md quickstart
+    R"(usage: candor plan [VERB] [RECIPE.yaml] [--key value ...]
+         VERB: pretrain sft dpo cpo orpo kto reward prm grpo rloo online_dpo xpo nash_md quickstart
        candor plan generate|chat|score MODEL [--option value ...]
        candor plan roles MODEL [--lora_r 16] [--dtype D] [--json]
 
@@ -46,13 +50,21 @@ which recipe it is.
   --max_memory 8GB   the limit that the plan is held against; by default what this machine and its control group leave
   --json             one JSON object: peak_bytes, buffers (role, owner, name, bytes), fits, phases, changes
 
-Where dataset_name is left out or is not there, or the model has no tokenizer, max_length (sft) or max_prompt_length and
-max_completion_length (grpo) decide. Where it does not fit the exit code is 2, and the cheapest changes that would make it
+Where dataset_name is left out or is not there, or the model has no tokenizer, max_length (sft, dpo and its like) or
+max_prompt_length and max_completion_length (grpo) decide. Where it does not fit the exit code is 2, and the cheapest changes that would make it
 fit are printed. roles: what PPO's policy, reference, reward model and critic keep from step to step on one base, and on
 four. docs/memory.md says how to read a plan.
 )";
 
-// The verb that a recipe is for: the one whose keys it has that SFT's are not.
+// How many of these keys a recipe has.
+template <typename Config>
+int64_t known_keys(recipes::FieldList (*fields_of)(Config&), const std::vector<std::string>& keys) {
+  Config config;
+  const recipes::FieldList fields = fields_of(config);
+  return std::count_if(keys.begin(), keys.end(), [&](const std::string& key) { return fields.find(key) != nullptr; });
+}
+
+// The verb that a recipe is for: the one that has most of its keys, of several the first of these.
 Result<std::string> verb_of(const Words& words) {
   std::vector<std::string> keys;
   for (const std::string& word : words) {
@@ -63,18 +75,18 @@ Result<std::string> verb_of(const Words& words) {
       for (std::string& key : TRY(recipes::recipe_keys(word))) keys.push_back(std::move(key));
     }
   }
-  SftConfig sft;
-  GrpoConfig grpo;
-  recipes::PretrainConfig pretrain;
-  const recipes::FieldList common = recipes::sft_fields(sft);
-  const auto has_own = [&](const recipes::FieldList& fields) {
-    return std::any_of(keys.begin(), keys.end(), [&](const std::string& key) {
-      return fields.find(key) != nullptr && common.find(key) == nullptr;
-    });
-  };
-  if (has_own(recipes::grpo_fields(grpo))) return std::string("grpo");
-  if (has_own(recipes::pretrain_fields(pretrain))) return std::string("pretrain");
-  return std::string("sft");
+  const std::pair<const char*, int64_t> known[] = {{"sft", known_keys(recipes::sft_fields, keys)},
+                                                   {"grpo", known_keys(recipes::grpo_fields, keys)},
+                                                   {"pretrain", known_keys(recipes::pretrain_fields, keys)},
+                                                   {"dpo", known_keys(recipes::dpo_fields, keys)},
+                                                   {"kto", known_keys(recipes::kto_fields, keys)},
+                                                   {"cpo", known_keys(recipes::cpo_fields, keys)},
+                                                   {"orpo", known_keys(recipes::orpo_fields, keys)},
+                                                   {"reward", known_keys(recipes::reward_fields, keys)},
+                                                   {"prm", known_keys(recipes::prm_fields, keys)}};
+  const auto* most = std::max_element(std::begin(known), std::end(known),
+                                      [](const auto& a, const auto& b) { return a.second < b.second; });
+  return std::string(most->first);
 }
 
 // A plan, and what the user should know of how it came about.
@@ -132,6 +144,23 @@ Result<Planned> plan_sft_recipe(SftConfig config) {
       config, [&](const SftConfig& c) { return recipes::plan_sft(c, base_of(model), workload); }, std::move(notes));
 }
 
+Result<Planned> plan_preference_recipe(recipes::PreferenceConfig config, std::string_view verb, PreferenceWork& work) {
+  using Config = recipes::PreferenceConfig;
+  PlanModel model = TRY(open_plan_model(config.model_name_or_path, static_cast<int>(config.threads)));
+  std::vector<std::string> notes = model.notes;
+  if (!config.eval_dataset.empty() && !path_exists(config.eval_dataset)) config.eval_dataset.clear();
+  if (rows_at_hand(config, model, "every row is taken to be max_length tokens long", notes)) {
+    model = PlanModel();  // read anew with the rows, and counted there
+    const PreferenceInputs inputs = TRY(read_preference_inputs(
+        verb, config, work, [&](const std::string& line) { notes.push_back(line); }, open_session_of_plan));
+    return fit<Config>(config, planner_of(inputs, work), std::move(notes));
+  }
+  const recipes::PreferenceWorkload workload =
+      recipes::preference_workload(config, model.session->files.config.max_positions, work.completions());
+  return fit<Config>(
+      config, [&](const Config& c) { return work.plan(c, base_of(model), workload); }, std::move(notes));
+}
+
 Result<Planned> plan_pretrain_recipe(const recipes::PretrainConfig& config) {
   PlanModel model = TRY(plan_model_of(TRY(recipes::pretrain_model_config(config)), static_cast<int>(config.threads)));
   const recipes::SftWorkload workload = recipes::sft_workload(config, config.max_position_embeddings);
@@ -181,7 +210,8 @@ int report(const Planned& planned, std::string_view verb, bool json) {
 
 // A recipe's verb: its keys are read as the verb reads them, but none is required beside the model.
 template <typename Config, typename Fields, typename Resolve, typename Plan>
-int plan_recipe(const char* verb, const Words& words, Config config, Fields fields_of, Resolve resolve, Plan plan) {
+int plan_recipe(std::string_view verb, const Words& words, Config config, Fields fields_of, Resolve resolve,
+                Plan plan) {
   config.dataset_name = config.output_dir = kNone;
   const recipes::FieldList fields = fields_of(config);
   const std::string name = fmt::format("plan {}", verb);
@@ -196,7 +226,20 @@ int plan_recipe(const char* verb, const Words& words, Config config, Fields fiel
   return planned ? report(*planned, verb, start.json) : fail(planned.error());
 }
 
+template <typename Config>
+int plan_recipe(const PreferenceRecipe<Config>& recipe, const Words& words) {
+  return plan_recipe(recipe.verb.name, words, Config(), recipe.fields, recipe.resolve, [&](const Config& config) {
+    return plan_preference_recipe(config, recipe.verb.name, *work_of(config));
+  });
+}
+
 int plan_named_recipe(const std::string& verb, const Words& words) {
+  if (verb == kDpo.verb.name) return plan_recipe(kDpo, words);
+  if (verb == kCpo.verb.name) return plan_recipe(kCpo, words);
+  if (verb == kOrpo.verb.name) return plan_recipe(kOrpo, words);
+  if (verb == kKto.verb.name) return plan_recipe(kKto, words);
+  if (verb == kReward.verb.name) return plan_recipe(kReward, words);
+  if (verb == kPrm.verb.name) return plan_recipe(kPrm, words);
   if (verb == "sft")
     return plan_recipe("sft", words, SftConfig(), recipes::sft_fields, recipes::resolve_sft, plan_sft_recipe);
   if (verb == "pretrain")

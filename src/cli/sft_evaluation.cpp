@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "engine/sampler.h"
 #include "statistics/bootstrap.h"
 
 namespace candor::cli {
@@ -15,38 +14,28 @@ namespace {
 
 using files::Json;
 
-constexpr size_t kSamples = 8;
-constexpr int64_t kSampleTokens = 64;
 constexpr size_t kFewestRows = 5;  // an interval over fewer says nothing
 
-// The sequences whose prompts are answered: those that have more of a prompt than the one token that text begins with.
-std::vector<recipes::SftDocument> sampled_documents(const data::SftSet& set) {
+// They point into `set`.
+std::vector<SampledRow> sampled_rows(const data::SftSet& set) {
   std::vector<const data::TrainingRow*> rows;
   for (const data::TrainingRow& row : set.rows) rows.push_back(&row);
-  std::vector<recipes::SftDocument> chosen;
-  for (recipes::SftDocument& document : recipes::sft_documents(rows))
-    if (document.group.prompt.size() > 1 && chosen.size() < kSamples) chosen.push_back(std::move(document));
+  std::vector<SampledRow> chosen;
+  for (const recipes::SftDocument& document : recipes::sft_documents(rows))
+    if (document.group.prompt.size() > 1 && chosen.size() < kSampledRows)
+      chosen.push_back({document.group.prompt, document.group.completions[0]});
   return chosen;
 }
-
-}  // namespace
-
-std::optional<engine::SamplingShape> answers_shape(const data::SftSet& set) {
-  engine::SamplingShape shape{0, 1, 1, kSampleTokens};
-  for (const recipes::SftDocument& document : sampled_documents(set)) {
-    ++shape.requests;
-    shape.longest_prompt = std::max(shape.longest_prompt, static_cast<int64_t>(document.group.prompt.size()));
-  }
-  return shape.requests == 0 ? std::nullopt : std::optional(shape);
-}
-
-namespace {
 
 double token_accuracy(const recipes::SftEvaluation& evaluation) {
   return algorithms::sft_metrics(evaluation.rows)[1].value;
 }
 
 }  // namespace
+
+std::optional<engine::SamplingShape> answers_shape(const data::SftSet& set) {
+  return answers_shape(sampled_rows(set));
+}
 
 std::optional<SftState> measure_sft(const Session& session, const engine::Adapter* adapter, const data::SftSet& set,
                                     const std::function<void(const std::string&)>& doing,
@@ -57,21 +46,9 @@ std::optional<SftState> measure_sft(const Session& session, const engine::Adapte
                                         return !interrupted();
                                       });
   if (!losses) return std::nullopt;
-  SftState state{std::move(*losses), {}};
-  std::vector<engine::SampleRequest> requests;
-  for (const recipes::SftDocument& document : sampled_documents(set))
-    requests.push_back({{document.group.prompt.begin(), document.group.prompt.end()}, 1});
-  if (requests.empty()) return state;
-  engine::SamplingOptions greedy;
-  greedy.temperature = 0;
-  greedy.max_new_tokens = kSampleTokens;
-  greedy.stop_ids = session.model.config.eos_ids;
-  const auto answers = engine::sample(session.context, session.model, adapter, requests, greedy, nullptr,
-                                      {.progress = {}, .interrupted = interrupted});
-  if (answers.empty()) return std::nullopt;
-  for (const auto& answer : answers)
-    state.answers.push_back(session.tokenizer().decode(answer[0].ids, {.skip_special_tokens = true}));
-  return state;
+  auto answers = greedy_answers(session, adapter, sampled_rows(set), interrupted);
+  if (!answers) return std::nullopt;
+  return SftState{std::move(*losses), std::move(*answers)};
 }
 
 Json compare_sft(const SftState& before, const SftState& after) {
@@ -108,17 +85,7 @@ Json compare_sft(const SftState& before, const SftState& after) {
 }
 
 Json sft_samples(const Session& session, const data::SftSet& set, const SftState& before, const SftState& after) {
-  const std::vector<recipes::SftDocument> documents = sampled_documents(set);
-  const auto text = [&](std::span<const int32_t> ids, bool skip) {
-    return session.tokenizer().decode({ids.begin(), ids.end()}, {.skip_special_tokens = skip});
-  };
-  Json samples = Json::array();
-  for (size_t i = 0; i < documents.size(); ++i)
-    samples.push_back({{"prompt", text(documents[i].group.prompt, false)},
-                       {"answer", text(documents[i].group.completions[0], true)},
-                       {"before", before.answers[i]},
-                       {"after", after.answers[i]}});
-  return samples;
+  return samples_json(session, sampled_rows(set), before.answers, after.answers);
 }
 
 std::string sft_verdict(const Json& evaluations) {
@@ -135,20 +102,6 @@ std::string sft_verdict(const Json& evaluations) {
   if (low <= 0 && high >= 0) return fmt::format("No change that chance could not make: loss {} ({}).", change, range);
   return fmt::format("The model has become {} on rows like these: loss {} ({}).", high < 0 ? "better" : "worse", change,
                      range);
-}
-
-Json account_json(const data::SftSet& set) {
-  Json fates = Json::array();
-  for (const data::RowFate& fate : set.account.fates)
-    fates.push_back({{"what", fate.what}, {"rows", fate.rows}, {"tokens_lost", fate.tokens}, {"first", fate.first}});
-  return {{"file", set.name},
-          {"rows", set.account.rows},
-          {"kept", set.account.kept},
-          {"tokens", set.account.tokens},
-          {"counted_tokens", set.account.counted_tokens},
-          {"training_rows", set.rows.size()},
-          {"max_length", set.max_length},
-          {"fates", fates}};
 }
 
 }  // namespace candor::cli

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "cli/greedy_answers.h"
 #include "cli/session.h"
 #include "data/sft.h"
-#include "engine/sampler.h"
 #include "files/json_file.h"
 #include "recipes/sft_pass.h"
 
@@ -16,7 +16,7 @@ namespace candor::cli {
 
 struct SftState {
   recipes::SftEvaluation losses;
-  std::vector<std::string> answers;  // greedy, to the first kSamples sequences that have a prompt
+  std::vector<std::string> answers;  // greedy, to the first kSampledRows sequences that have a prompt
 };
 
 // What answering costs, for the memory plan; nothing where no sequence has a prompt.
@@ -36,8 +36,5 @@ files::Json sft_samples(const Session& session, const data::SftSet& set, const S
 
 // One plain sentence: whether the loss on held-out rows has changed, by how much, and whether that may be chance.
 std::string sft_verdict(const files::Json& evaluations);
-
-// What became of the rows of a dataset, for summary.json and for the terminal.
-files::Json account_json(const data::SftSet& set);
 
 }  // namespace candor::cli

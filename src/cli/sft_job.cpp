@@ -9,9 +9,7 @@
 #include "cli/sft_evaluation.h"
 #include "cli/summary.h"
 #include "cli/terminal.h"
-#include "files/model_text.h"
 #include "files/run_log.h"
-#include "recipes/config_print.h"
 #include "recipes/sft.h"
 
 namespace candor::cli {
@@ -21,34 +19,6 @@ namespace {
 using files::Json;
 using recipes::SftConfig;
 namespace fs = std::filesystem;
-
-std::string recipe_yaml(const SftConfig& config) {
-  SftConfig recipe = kept(config);
-  return recipes::yaml_text(recipes::sft_fields(recipe));
-}
-
-// `act` is recipes::check_run_directory or prepare_run_directory.
-template <typename Act>
-Result<void> with_run_directory(const SftConfig& config, Act act) {
-  SftConfig now = kept(config), stored;
-  return act(run_directory(config), recipes::sft_fields(now), recipes::sft_fields(stored));
-}
-
-// Puts the template that the recipe names in the place of the model's own.
-Result<void> replace_template(const std::string& path, Session& session) {
-  if (path.empty()) return {};
-  files::ModelFiles other;
-  if (fs::is_directory(path)) {
-    other.config = session.files.config;
-    files::attach_text(path, other);
-    if (!other.chat_template) return error("[sft] chat_template_path {}: {}", path, other.no_chat_template);
-  } else {
-    const std::string source = TRY(read_file(path, 1 << 20));
-    other.chat_template = TRY(text::ChatTemplate::parse(source));
-  }
-  session.files.chat_template = std::move(other.chat_template);
-  return {};
-}
 
 Result<data::SftSet> load_set(const SftConfig& config, const Session& session, const data::Rows& rows, bool evaluation,
                               const std::function<void(const std::string&)>& say) {
@@ -77,17 +47,6 @@ Json example_prompt(const Json& row, const std::string& text_column) {
     return text.substr(0, text.find(' ', std::min<size_t>(text.size(), 24)));
   }
   return "Hello";
-}
-
-StepStatus status_of(const recipes::StepReport& report) {
-  StepStatus status;
-  status.step = report.step;
-  status.steps = report.steps;
-  status.loss = metric(*report.metrics, "loss");
-  status.tokens_per_s = report.tokens_per_s;
-  status.step_time_s = metric(*report.metrics, "step_time");
-  status.memory_bytes = peak_resident_bytes();
-  return status;
 }
 
 void print_table(const Json& summary) {
@@ -141,18 +100,11 @@ Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& 
     progress.say(fmt::format("before: held out, loss {:.4f}", before->losses.loss()));
   }
   recipes::SftStart start = TRY(recipes::start_sft(config, session->context, session->model, session->files, train));
-  TRY(with_run_directory(job.config, recipes::prepare_run_directory));
+  TRY(with_run_directory(job.config, recipes::sft_fields, recipes::prepare_run_directory));
   const FolderLock lock = TRY(claim_run("sft", config, clock, progress));
 
-  const recipes::SftParts parts{.context = session->context,
-                                .model = session->model,
-                                .rows = train,
-                                .held_out = held_out ? &*held_out : nullptr,
-                                .recipe_yaml = recipe_yaml(job.config),
-                                .report = [&](const recipes::StepReport& r) { progress.step(status_of(r)); },
-                                .say = [&](const std::string& line) { progress.say(line); },
-                                .doing = [&](const std::string& what) { progress.doing(what); },
-                                .interrupted = [&] { return stop.load(); }};
+  const recipes::SftParts parts{run_parts(*session, kept_yaml(job.config, recipes::sft_fields), progress, stop), train,
+                                held_out ? &*held_out : nullptr};
   const recipes::SftResult result = TRY(recipes::run_sft(config, parts, std::move(start)));
   if (result.interrupted) {
     progress.say(fmt::format("interrupted after step {}; saved. Go on with: {}", result.steps,
@@ -205,7 +157,7 @@ Result<SftInputs> read_sft_inputs(const SftConfig& config, const std::function<v
   if (!config.eval_dataset.empty()) held_out_rows = TRY(data::read_rows(config.eval_dataset));
   inputs.meter.mark("data", "rows");
   inputs.session = TRY(open(config));
-  TRY(replace_template(config.chat_template_path, *inputs.session));
+  TRY(replace_template("sft", config.chat_template_path, *inputs.session));
   inputs.meter.mark("program", "tokenizer");
   inputs.train = TRY(load_set(config, *inputs.session, inputs.rows, false, say));
   if (held_out_rows) inputs.held_out = TRY(load_set(config, *inputs.session, *held_out_rows, true, say));
@@ -225,8 +177,8 @@ recipes::PlanOf<SftConfig> planner_of(const SftInputs& inputs) {
 
 int run_sft_job(const SftJob& job) {
   return run_job(
-      job.config, [&] { return with_run_directory(job.config, recipes::check_run_directory); }, job.prepare,
-      [&](Progress& progress, const std::atomic<bool>& stop) { return run(job, progress, stop); });
+      job.config, [&] { return with_run_directory(job.config, recipes::sft_fields, recipes::check_run_directory); },
+      job.prepare, [&](Progress& progress, const std::atomic<bool>& stop) { return run(job, progress, stop); });
 }
 
 }  // namespace candor::cli

@@ -78,6 +78,20 @@ std::string verdict(const Json& evaluations) {
   return fmt::format("The model has become {}: {}.", after > before ? "better" : "worse", change);
 }
 
+Json account_json(const std::string& name, const data::RowAccount& account, size_t training_rows, int64_t max_length) {
+  Json fates = Json::array();
+  for (const data::RowFate& fate : account.fates)
+    fates.push_back({{"what", fate.what}, {"rows", fate.rows}, {"tokens_lost", fate.tokens}, {"first", fate.first}});
+  return {{"file", name},
+          {"rows", account.rows},
+          {"kept", account.kept},
+          {"tokens", account.tokens},
+          {"counted_tokens", account.counted_tokens},
+          {"training_rows", training_rows},
+          {"max_length", max_length},
+          {"fates", fates}};
+}
+
 Json machine(const engine::Context& context) {
   std::ifstream cpuinfo("/proc/cpuinfo");
   std::string line, cpu = "unknown";

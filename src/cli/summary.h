@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/evaluation.h"
+#include "data/row_account.h"
 #include "files/json_file.h"
 
 namespace candor::cli {
@@ -19,6 +20,14 @@ files::Json sample_answers(const Evaluator& evaluator, const Evaluation& before,
 
 // One plain sentence: whether the greedy accuracy has changed, by how much, and whether that may be chance.
 std::string verdict(const files::Json& evaluations);
+
+// What became of the rows of a dataset. training_rows: after packing.
+files::Json account_json(const std::string& name, const data::RowAccount& account, size_t training_rows,
+                         int64_t max_length);
+template <typename Set>
+files::Json account_json(const Set& set) {
+  return account_json(set.name, set.account, set.rows.size(), set.max_length);
+}
 
 // Processor, cores used, kernel level.
 files::Json machine(const engine::Context& context);

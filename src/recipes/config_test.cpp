@@ -8,7 +8,12 @@
 #include <nlohmann/json.hpp>
 
 #include "recipes/config_print.h"
+#include "recipes/cpo_config.h"
+#include "recipes/dpo_config.h"
 #include "recipes/grpo_config.h"
+#include "recipes/kto_config.h"
+#include "recipes/prm_config.h"
+#include "recipes/reward_config.h"
 #include "recipes/sft_config.h"
 #include "recipes/trl_keys.h"
 
@@ -125,8 +130,17 @@ TEST(Config, TheSupportedTrlKeysAreFields) {
   GrpoConfig grpo, rloo(GroupRecipe::kRloo), online_dpo(GroupRecipe::kOnlineDpo), xpo(GroupRecipe::kXpo),
       nash_md(GroupRecipe::kNashMd);
   SftConfig sft;
-  for (const FieldList& fields : {grpo_fields(grpo), grpo_fields(rloo), grpo_fields(online_dpo), grpo_fields(xpo),
-                                  grpo_fields(nash_md), sft_fields(sft)}) {
+  DpoConfig dpo;
+  CpoConfig cpo;
+  OrpoConfig orpo;
+  KtoConfig kto;
+  RewardConfig reward;
+  PrmConfig prm;
+  const std::vector<FieldList> recipes = {grpo_fields(grpo), grpo_fields(rloo),     grpo_fields(online_dpo),
+                                          grpo_fields(xpo),  grpo_fields(nash_md),  sft_fields(sft),
+                                          dpo_fields(dpo),   cpo_fields(cpo),       orpo_fields(orpo),
+                                          kto_fields(kto),   reward_fields(reward), prm_fields(prm)};
+  for (const FieldList& fields : recipes) {
     const auto& keys = trl_keys(fields.recipe());
     for (const TrlKey& known : keys) {
       EXPECT_EQ(fields.find(known.key) != nullptr, known.handling == TrlHandling::kSupported) << known.key;

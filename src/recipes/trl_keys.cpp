@@ -248,13 +248,15 @@ const std::vector<TrlKey>& trl_keys(std::string_view recipe) {
     add_xpo(all["xpo"]);
     add_nash_md(all["nash_md"]);
     add_sft(all["sft"]);
+    for (const std::string_view name : {"dpo", "cpo", "orpo", "kto", "reward", "prm"})
+      add_preference_keys(name, all[name]);
     return all;
   }();
   return lists.at(recipe);
 }
 
 const TrlKey* find_trl_key(std::string_view recipe, std::string_view key) {
-  if (std::find(kTrlRecipes.begin(), kTrlRecipes.end(), recipe) == kTrlRecipes.end()) return nullptr;
+  if (std::find(std::begin(kTrlRecipes), std::end(kTrlRecipes), recipe) == std::end(kTrlRecipes)) return nullptr;
   const std::vector<TrlKey>& keys = trl_keys(recipe);
   for (const TrlKey& known : keys)
     if (known.key == key) return &known;

@@ -6,7 +6,6 @@
 // Each recipe has its own lists: what all of TRL's trainers take, and what its own trainer adds.
 #pragma once
 
-#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,10 +21,14 @@ struct TrlKey {
   std::vector<std::string_view> inert = {};  // refused: the values that change nothing
 };
 
-inline constexpr std::array<std::string_view, 6> kTrlRecipes = {"grpo", "rloo", "online_dpo", "xpo", "nash_md", "sft"};
+inline constexpr std::string_view kTrlRecipes[] = {"grpo", "rloo", "online_dpo", "xpo", "nash_md", "sft",
+                                                   "dpo",  "cpo",  "orpo",       "kto", "reward",  "prm"};
 
 // The lists of one of kTrlRecipes.
 const std::vector<TrlKey>& trl_keys(std::string_view recipe);
+
+// What the configs of the recipes on preferences (dpo, cpo, orpo, kto, reward, prm) add to the keys of every trainer.
+void add_preference_keys(std::string_view recipe, std::vector<TrlKey>& keys);
 
 // Null where TRL has no such key for this recipe, or has no such recipe. dataloader_*, vllm_*, hub_*, fsdp* and others
 // of a family count as one entry "dataloader_*".
