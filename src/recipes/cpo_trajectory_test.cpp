@@ -65,16 +65,16 @@ INSTANTIATE_TEST_SUITE_P(Orpo, OrpoTrajectory, ::testing::Values("plain", ""),
 TEST(OrpoTrajectoryTwins, AreRejected) {
   CANDOR_REQUIRE_FILE(golden("trajectories/sensitivity.json"));
   using Orpo = Training<OrpoConfig>;
-  testing::expect_rejected<Orpo>(make<OrpoConfig>, {{"beta", [](Orpo& t) { t.config.beta = 0.12; }},
-                                                    {"sides swapped",
-                                                     [](Orpo& t) {
-                                                       for (auto& pair : t.rows.rows)
-                                                         std::swap(pair.chosen, pair.rejected);
-                                                     }},
-                                                    {"the prompt in the odds", [](Orpo& t) {
-                                                       for (auto& pair : t.rows.rows)
-                                                         pair.chosen.prompt_tokens = pair.rejected.prompt_tokens = 1;
-                                                     }}});
+  const testing::Twins<Orpo> twins = {{"beta", [](Orpo& t) { t.config.beta = 0.12; }},
+                                      {"sides swapped",
+                                       [](Orpo& t) {
+                                         for (auto& pair : t.rows.rows) std::swap(pair.chosen, pair.rejected);
+                                       }},
+                                      {"the prompt in the odds", [](Orpo& t) {
+                                         for (auto& pair : t.rows.rows)
+                                           pair.chosen.prompt_tokens = pair.rejected.prompt_tokens = 1;
+                                       }}};
+  testing::expect_rejected<Orpo>(make<OrpoConfig>, twins);
 }
 
 template <typename Config>

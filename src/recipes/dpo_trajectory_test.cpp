@@ -68,18 +68,24 @@ INSTANTIATE_TEST_SUITE_P(Dpo, DpoTrajectory,
 
 TEST(DpoTrajectoryTwins, AreRejected) {
   CANDOR_REQUIRE_FILE(golden("trajectories/sensitivity.json"));
-  testing::expect_rejected<Training>(plain, {{"another loss", [](Training& t) { t.config.loss_type = {"hinge"}; }},
-                                             {"beta", [](Training& t) { t.config.beta = 0.11; }},
-                                             {"chosen and rejected swapped", [](Training& t) {
-                                                for (auto& pair : t.rows.rows) std::swap(pair.chosen, pair.rejected);
-                                              }}});
+  const testing::Twins<Training> twins = {{"another loss", [](Training& t) { t.config.loss_type = {"hinge"}; }},
+                                          {"beta", [](Training& t) { t.config.beta = 0.11; }},
+                                          {"chosen and rejected swapped", [](Training& t) {
+                                             for (auto& pair : t.rows.rows) std::swap(pair.chosen, pair.rejected);
+                                           }}};
+  testing::expect_rejected<Training>(plain, twins);
+}
+
+TEST(IpoTrajectoryTwins, AreRejected) {
+  CANDOR_REQUIRE_FILE(golden("trajectories/sensitivity.json"));
+  const testing::Twins<Training> twins = {{"the prompt counts too", [](Training& t) {
+                                             for (auto& pair : t.rows.rows)
+                                               pair.chosen.prompt_tokens = pair.rejected.prompt_tokens = 1;
+                                           }}};
   const auto ipo = [](const std::filesystem::path& output) {
     return std::make_unique<Training>("dpo_ipo_lora", output);
   };
-  testing::expect_rejected<Training>(ipo, {{"the prompt counts too", [](Training& t) {
-                                              for (auto& pair : t.rows.rows)
-                                                pair.chosen.prompt_tokens = pair.rejected.prompt_tokens = 1;
-                                            }}});
+  testing::expect_rejected<Training>(ipo, twins);
 }
 
 class DpoRun : public ::testing::TestWithParam<const char*> {

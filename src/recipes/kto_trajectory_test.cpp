@@ -66,18 +66,19 @@ INSTANTIATE_TEST_SUITE_P(Kto, KtoTrajectory, ::testing::Values("plain", ""),
 
 TEST(KtoTrajectoryTwins, AreRejected) {
   CANDOR_REQUIRE_FILE(golden("trajectories/sensitivity.json"));
-  testing::expect_rejected<Training>(make,
-                                     {{"no baseline", [](Training& t) { t.config.loss_type = "apo_zero_unpaired"; }},
-                                      {"a baseline of the whole step",
-                                       [](Training& t) {
-                                         t.config.per_device_train_batch_size = 8;
-                                         t.config.gradient_accumulation_steps = 1;
-                                       }},
-                                      {"labels swapped",
-                                       [](Training& t) {
-                                         for (auto& row : t.rows.rows) row.desirable = !row.desirable;
-                                       }},
-                                      {"weights", [](Training& t) { t.config.desirable_weight = 1.1; }}});
+  const testing::Twins<Training> twins = {
+      {"no baseline", [](Training& t) { t.config.loss_type = "apo_zero_unpaired"; }},
+      {"a baseline of the whole step",
+       [](Training& t) {
+         t.config.per_device_train_batch_size = 8;
+         t.config.gradient_accumulation_steps = 1;
+       }},
+      {"labels swapped",
+       [](Training& t) {
+         for (auto& row : t.rows.rows) row.desirable = !row.desirable;
+       }},
+      {"weights", [](Training& t) { t.config.desirable_weight = 1.1; }}};
+  testing::expect_rejected<Training>(make, twins);
 }
 
 class KtoRun : public ::testing::TestWithParam<const char*> {

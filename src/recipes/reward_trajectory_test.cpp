@@ -56,16 +56,16 @@ INSTANTIATE_TEST_SUITE_P(Reward, RewardTrajectory, ::testing::Values("plain", ""
 
 TEST(RewardTrajectoryTwins, AreRejected) {
   CANDOR_REQUIRE_FILE(golden("trajectories/sensitivity.json"));
-  testing::expect_rejected<Training>(make,
-                                     {{"centred", [](Training& t) { t.config.center_rewards_coefficient = 0.01; }},
-                                      {"a margin", [](Training& t) { t.rows.rows[0].margin = 0.1; }},
-                                      {"sides swapped",
-                                       [](Training& t) {
-                                         for (auto& pair : t.rows.rows) std::swap(pair.chosen, pair.rejected);
-                                       }},
-                                      {"the score before the last token", [](Training& t) {
-                                         for (auto& pair : t.rows.rows) pair.chosen.ids.pop_back();
-                                       }}});
+  const testing::Twins<Training> twins = {{"centred", [](Training& t) { t.config.center_rewards_coefficient = 0.01; }},
+                                          {"a margin", [](Training& t) { t.rows.rows[0].margin = 0.1; }},
+                                          {"sides swapped",
+                                           [](Training& t) {
+                                             for (auto& pair : t.rows.rows) std::swap(pair.chosen, pair.rejected);
+                                           }},
+                                          {"the score before the last token", [](Training& t) {
+                                             for (auto& pair : t.rows.rows) pair.chosen.ids.pop_back();
+                                           }}};
+  testing::expect_rejected<Training>(make, twins);
 }
 
 TEST(RewardRun, ComputedInAnyWayItHasTheSameBits) {
