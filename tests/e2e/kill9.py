@@ -42,6 +42,8 @@ VERBS = {
     "orpo": ("pairs", ROWS),
     "kto": ("labelled", ROWS),
     "reward": ("pairs", ROWS),
+    "prm": ("steps", ROWS),
+    "ppo": ("sums", {**ROLLOUTS, "max_completion_length": 8}),
 }
 
 
@@ -58,6 +60,7 @@ ROWS_OF = {
     "completions": [{"prompt": ask(n), "completion": answer(n % 5 + n % 4)} for n in range(20)],
     "pairs": [{"prompt": ask(n), "chosen": answer(n % 5 + n % 4), "rejected": answer(n % 5 + n % 4 + 1)} for n in range(20)],
     "labelled": [{"prompt": ask(n), "completion": answer(n % 5 + n % 4 + n % 2), "label": n % 2 == 0} for n in range(20)],
+    "steps": [{"prompt": f"{n} + {n}?", "completions": [f"{n}", f"{2 * n + n % 2}"], "labels": [True, n % 2 == 0]} for n in range(20)],
     "sums": [{"prompt": ask(n), "answer": str(n % 5 + n % 4)} for n in range(16)],
 }
 
