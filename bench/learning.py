@@ -12,7 +12,8 @@ at will. --report only prints the table and draws the picture. An arm whose verb
 What is the same: the model, LoRA r 16 on all linear layers, the learning rate (tuned for none of them), the rows, the reward
 (accuracy), temperature 1, and --completions sampled completions in all. Methods that sample for themselves take --batch of them
 a step. DPO and best-of-n sample all of them from the model as it is, in groups of 8; the reward model learns from a half, and
-PPO takes the other. Offline methods go over their rows three times.
+PPO takes the other. Offline methods go over their rows three times; completions that were cut off count for them as they do
+for the reward.
 
 What is measured: 100 held-out items answered greedily and four times at temperature 1 (pass@1). Intervals are at 95%, by the
 bootstrap over seeds and items; differences are to GRPO with groups of 8, seed by seed and item by item.

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <set>
 
 #include "cli/exit_code.h"
@@ -51,29 +53,42 @@ Result<Evaluations> read_evaluations(const std::string& path, const std::string&
   return evaluations;
 }
 
-// Nothing where it was interrupted.
-Result<std::optional<Evaluations>> evaluate_model(const CompareOptions& options, const std::string& name,
-                                                  const std::string& adapter) {
-  HeldMeter meter;
-  const auto session = TRY(open_files(name, options.model.threads));
-  meter.mark("program", "tokenizer");
-  ModelOptions model = options.model;
-  model.model = name;
-  model.adapter = adapter;
+// A model before its weights are read, and what it will be asked.
+struct Side {
+  ModelOptions model;
+  std::unique_ptr<Session> session;
   std::vector<TaskWork> works;
-  for (const std::string& task : options.tasks) works.push_back(TRY(prepare_task(*session, task, options.flags)));
+  std::optional<Error> refused;  // it does not fit
+};
+
+Result<Side> open_side(const CompareOptions& options, const std::string& name, const std::string& adapter) {
+  HeldMeter meter;
+  Side side;
+  side.model = options.model;
+  side.model.model = name;
+  side.model.adapter = adapter;
+  side.session = TRY(open_files(name, options.model.threads));
+  meter.mark("program", "tokenizer");
+  for (const std::string& task : options.tasks)
+    side.works.push_back(TRY(prepare_task(*side.session, task, options.flags)));
   meter.mark("data", "prompts");
-  for (const TaskWork& work : works)
-    if (const auto refused =
-            TRY(refuse_inference("compare", *session, model, inference_of(work, options.flags), meter.held())))
-      return *refused;
-  TRY(load_weights(*session, model.dtype, model.activations));
-  TRY(load_adapter(*session, adapter));
+  for (const TaskWork& work : side.works) {
+    side.refused =
+        TRY(refuse_inference("compare", *side.session, side.model, inference_of(work, options.flags), meter.held()));
+    if (side.refused) break;
+  }
+  return side;
+}
+
+// Takes the side, so that its weights go with it. Nothing where it was interrupted.
+Result<std::optional<Evaluations>> evaluate(Side side, const CompareOptions& options) {
+  TRY(load_weights(*side.session, side.model.dtype, side.model.activations));
+  TRY(load_adapter(*side.session, side.model.adapter));
   Evaluations evaluations;
-  for (size_t i = 0; i < works.size(); ++i) {
-    auto outcome = TRY(run_task(*session, works[i], options.flags, catch_interrupts()));
+  for (const TaskWork& work : side.works) {
+    auto outcome = TRY(run_task(*side.session, work, options.flags, catch_interrupts()));
     if (!outcome) return std::optional<Evaluations>();
-    data::Rows rows{works[i].name, {}};
+    data::Rows rows{work.name, {}};
     for (files::Json& row : outcome->rows) {
       const auto number = static_cast<int64_t>(rows.rows.size()) + 1;
       rows.rows.push_back({std::move(row), number, number});
@@ -118,9 +133,15 @@ Result<int> run_compare(const CompareOptions& options) {
     TRY(has_tasks_of(a, options.a, b, options.b));
     TRY(has_tasks_of(b, options.b, a, options.a));
   } else {
-    auto first = TRY(evaluate_model(options, options.a, options.adapter_a));
+    Side side_a = TRY(open_side(options, options.a, options.adapter_a));
+    Side side_b = TRY(open_side(options, options.b, options.adapter_b));
+    if (const std::optional<Error>& refused = side_a.refused ? side_a.refused : side_b.refused) {
+      print_error(refused->message);
+      return static_cast<int>(kUsage);
+    }
+    auto first = TRY(evaluate(std::move(side_a), options));
     if (!first) return static_cast<int>(kInterrupted);
-    auto second = TRY(evaluate_model(options, options.b, options.adapter_b));
+    auto second = TRY(evaluate(std::move(side_b), options));
     if (!second) return static_cast<int>(kInterrupted);
     a = std::move(*first);
     b = std::move(*second);

@@ -49,6 +49,11 @@ void add_row(Rows& rows, Json columns) {
   rows.rows.push_back({std::move(columns), number, number});
 }
 
+// Of equal rewards one that was not cut off goes before one that was.
+bool better(const Rollout& a, const Rollout& b) {
+  return *a.reward > *b.reward || (*a.reward == *b.reward && a.finished && !b.finished);
+}
+
 class Pairs {
  public:
   Pairs(const std::vector<Rollout>& rollouts, const PairOptions& options) : rollouts_(rollouts), options_(options) {
@@ -74,20 +79,20 @@ class Pairs {
  private:
   double reward(size_t i) const { return *rollouts_[i].reward; }
   bool may_be_chosen(size_t i) const { return rollouts_[i].finished || options_.cut_off_too; }
-  bool apart(size_t better, size_t worse) const {
-    return reward(better) > reward(worse) && reward(better) - reward(worse) >= options_.margin;
+  bool apart(size_t above, size_t below) const {
+    return reward(above) > reward(below) && reward(above) - reward(below) >= options_.margin;
   }
 
   void all(const Group& group) {
-    for (const size_t better : group)
-      for (const size_t worse : group)
-        if (may_be_chosen(better) && apart(better, worse)) add(better, worse);
+    for (const size_t chosen : group)
+      for (const size_t rejected : group)
+        if (may_be_chosen(chosen) && apart(chosen, rejected)) add(chosen, rejected);
   }
 
   void one(const Group& group) {
     std::optional<size_t> best, worst;
     for (const size_t i : group)
-      if (may_be_chosen(i) && (!best || reward(i) > reward(*best))) best = i;
+      if (may_be_chosen(i) && (!best || better(rollouts_[i], rollouts_[*best]))) best = i;
     if (!best) return;
     for (const size_t i : group) {
       if (!apart(*best, i)) continue;
@@ -151,7 +156,7 @@ Paired best_of(const std::vector<Rollout>& rollouts, const PairOptions& options)
     for (const size_t i : group) {
       if (!rollouts[i].finished && !options.cut_off_too)
         made.fates[i] = "dropped: it was cut off";
-      else if (!best || *rollouts[i].reward > *rollouts[*best].reward)
+      else if (!best || better(rollouts[i], rollouts[*best]))
         best = i;
     }
     const bool kept = best && *rollouts[*best].reward >= options.least;

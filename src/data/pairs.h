@@ -45,7 +45,8 @@ struct Paired {
   std::vector<std::string> fates;
 };
 
-// Of equal rewards the earlier completion is taken. Of equal completions of one prompt the first is looked at.
+// Of equal rewards the best is one that was not cut off, and then the earlier. Of equal completions of one prompt only
+// the first is looked at.
 // Error: Pairing::kHard and a rollout without log-probability (its row).
 Result<Paired> preference_pairs(const std::vector<Rollout>& rollouts, const PairOptions& options);
 Paired best_of(const std::vector<Rollout>& rollouts, const PairOptions& options);

@@ -106,6 +106,8 @@ TEST(PreferencePairs, WhatWasCutOffMayBeRejectedAndOnRequestChosen) {
   const auto given = rollouts({one("p", "a", 1, false), one("p", "b", 0.5), one("p", "c", 0, false)});
   EXPECT_THAT(pairs_of(pairs(given)), ElementsAre("p: b > c"));
   EXPECT_THAT(pairs_of(pairs(given, {.cut_off_too = true})), ElementsAre("p: a > c"));
+  const auto equal = rollouts({one("p", "a", 1, false), one("p", "b", 1), one("p", "c", 0)});
+  EXPECT_THAT(pairs_of(pairs(equal, {.cut_off_too = true})), ElementsAre("p: b > c"));
 }
 
 TEST(PreferencePairs, ConversationsStayConversations) {

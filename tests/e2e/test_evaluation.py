@@ -100,6 +100,11 @@ class Compare(Case):
         for key in ("items", "a", "b", "interval", "p_value", "both", "only_a", "only_b"):
             self.assertEqual(models["tasks"][0][key], files[key], key)
 
+    def test_both_sides_are_looked_at_before_either_works(self):
+        models = ["compare", self.model, self.model, self.held_out]
+        self.refused(1, r"\[nowhere.*\] .*", *models, "--adapter_b", "nowhere", "--max_new_tokens", 4)
+        self.refused(2, r"\[compare\] .*", *models, "--max_new_tokens", 4, "--max_memory", "1MB")
+
     def test_several_tasks_and_samples(self):
         other = write_sums(self.root / "other.jsonl", range(30, 34))
         text = self.ok("compare", self.model, self.model, self.held_out, other, "--num_samples", 2, "--max_new_tokens", 2).out
