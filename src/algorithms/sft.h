@@ -23,6 +23,10 @@ struct SftInputs {
   std::span<const double> entropies;  // nats; empty: not measured
   std::span<const uint8_t> correct;   // 1 = the label is the likeliest token; empty: not measured
   int64_t label_tokens = 0;           // of the whole step
+  // Label smoothing: the share of a label's weight that all values of the vocabulary have alike, and of each token the
+  // mean over the vocabulary of ln p (empty where the share is 0). With nll only.
+  double label_smoothing = 0;
+  std::span<const double> mean_logprobs = {};
 };
 
 // What one row adds to the step: the loss with its divisor, the rest as sums over its counted tokens.
@@ -35,13 +39,15 @@ struct SftRow {
 };
 
 struct SftLoss {
-  std::vector<SftRow> rows;        // [N]
-  std::vector<double> d_logprobs;  // [tokens] d loss / d logprob, 0 under the mask
+  std::vector<SftRow> rows;             // [N]
+  std::vector<double> d_logprobs;       // [tokens] d loss / d logprob, 0 under the mask
+  std::vector<double> d_mean_logprobs;  // the same by mean_logprobs; empty without label smoothing
 
   double loss() const;  // the rows' losses, added in row order
 };
 
-// Pure. nll: Σ -ln p / n, derivative -1/n. dft: Σ -sg(p)·ln p / n, derivative -p/n. n = max(label_tokens, 1), so that
+// Pure. nll: Σ -ln p / n, derivative -1/n; with label smoothing ε: Σ -((1-ε)·ln p + ε·mean ln p) / n, as Transformers'
+// LabelSmoother. dft: Σ -sg(p)·ln p / n, derivative -p/n. n = max(label_tokens, 1), so that
 // nothing counted gives loss 0 and derivatives 0. A non-finite input gives a non-finite loss.
 SftLoss sft_loss(const SftInputs& inputs, SftLossType type);
 

@@ -185,5 +185,57 @@ TEST(Sft, DerivativesAreFiniteDifferences) {
   }
 }
 
+// Transformers' LabelSmoother: its two cases, by their logits. Position t predicts label t + 1.
+TEST(SftGolden, LabelSmoothing) {
+  CANDOR_REQUIRE_FILE(golden("losses/sft.json"));
+  int ran = 0;
+  const auto file = nlohmann::json::parse(read_text(golden("losses/sft.json")));
+  for (const auto& c : file["cases"]) {
+    if (!c["config"].contains("label_smoothing_factor")) continue;
+    ++ran;
+    const auto &in = c["inputs"], &out = c["outputs"];
+    const size_t vocabulary = in["logits"]["shape"][2];
+    const auto logits = tensor(in, "logits"), labels = tensor(in, "labels");
+    const auto slopes = tensor(out["gradients"], "logits");
+    const size_t width = in["labels"]["shape"][1];
+    std::vector<double> logprobs, means, p;
+    std::vector<int64_t> label_of;
+    for (size_t at = 0; at < labels.size(); ++at) {
+      const bool last = at % width + 1 == width;
+      label_of.push_back(last ? -100 : static_cast<int64_t>(labels[at + 1]));
+      double highest = -INFINITY, sum = 0, mean = 0;
+      for (size_t v = 0; v < vocabulary; ++v) highest = std::max(highest, logits[at * vocabulary + v]);
+      for (size_t v = 0; v < vocabulary; ++v) sum += std::exp(logits[at * vocabulary + v] - highest);
+      const double normalizer = highest + std::log(sum);
+      for (size_t v = 0; v < vocabulary; ++v) {
+        const double log_p = logits[at * vocabulary + v] - normalizer;
+        mean += log_p / static_cast<double>(vocabulary);
+        p.push_back(std::exp(log_p));
+      }
+      means.push_back(mean);
+      const int64_t label = label_of.back();
+      logprobs.push_back(label < 0 ? 0.0 : std::log(p[at * vocabulary + static_cast<size_t>(label)]));
+    }
+    std::vector<int64_t> offsets = {0, static_cast<int64_t>(labels.size())};
+    std::vector<uint8_t> mask;
+    for (const int64_t label : label_of) mask.push_back(label >= 0);
+    const RaggedRows rows{offsets, mask};
+    const int64_t tokens = in.contains("num_items_in_batch") ? in["num_items_in_batch"].get<int64_t>() : rows.counted();
+    const double smoothing = c["config"]["label_smoothing_factor"];
+    const SftLoss loss = sft_loss({rows, logprobs, {}, {}, tokens, smoothing, means}, SftLossType::kNll);
+    EXPECT_NEAR(loss.loss(), number(out["loss"]), 1e-5);  // float32 cases: the file's own tolerance
+    const SftLoss plain = sft_loss({rows, logprobs, {}, {}, tokens}, SftLossType::kNll);
+    EXPECT_GT(std::abs(plain.loss() - number(out["loss"])), 1e-3);
+    for (size_t at = 0; at < labels.size(); ++at)
+      for (size_t v = 0; v < vocabulary; ++v) {
+        const double chance = p[at * vocabulary + v], hit = label_of[at] == static_cast<int64_t>(v) ? 1 : 0;
+        const double slope = loss.d_logprobs[at] * (hit - chance) +
+                             loss.d_mean_logprobs[at] * (1.0 / static_cast<double>(vocabulary) - chance);
+        EXPECT_NEAR(slope, slopes[at * vocabulary + v], 1e-5);
+      }
+  }
+  EXPECT_EQ(ran, 2);
+}
+
 }  // namespace
 }  // namespace candor::algorithms::testing

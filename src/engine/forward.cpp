@@ -1,7 +1,9 @@
 #include "engine/forward.h"
 
 #include <algorithm>
+#include <optional>
 
+#include "base/check.h"
 #include "engine/embedding.h"
 #include "engine/mlp.h"
 #include "engine/norm.h"
@@ -70,6 +72,7 @@ struct Pass {
   KvPool& kv;
   Activations& activations;
   const Dropout* dropout;
+  std::span<const HiddenRange> doors = {};
   const files::ModelConfig& c = model.config;
   const Widths w = widths_of(c);
   const Activations::Scratch& s = activations.scratch();
@@ -87,12 +90,21 @@ struct Pass {
     norm.factor[t] = norm_row(context.kernels, norm.x + t * w.hidden, *norm.weights, static_cast<float>(c.norm_eps),
                               c.hidden_size, norm.y + t * w.hidden);
   }
-  // to = from + what a block computed, and its norm.
-  void add_projected(const float* from, float* to, const Norm& norm) const {
+  // The doors of a token behind `layer` layers.
+  void pass_doors(int64_t layer, int64_t t, float* h) const {
+    for (const HiddenRange& range : doors)
+      if (t >= range.begin && t < range.end)
+        for (const HiddenDoor& door : range.doors)
+          if (door.layer == layer)
+            door.act({t, batch.positions[t], batch.ids[t]}, {h, static_cast<size_t>(c.hidden_size)});
+  }
+  // to = from + what a block computed, and its norm. layer: where `to` is the layer's output, the layers so far.
+  void add_projected(const float* from, float* to, const Norm& norm, std::optional<int64_t> layer = {}) const {
     for_rows(context.pool, tokens, [&](int64_t t) {
       float* sum = to + t * w.hidden;
       if (to != from) std::copy_n(from + t * w.hidden, w.hidden, sum);
       context.kernels.add(s.projected + t * w.hidden, w.hidden, sum);
+      if (layer) pass_doors(*layer, t, sum);
       norm_token(norm, t);
     });
   }
@@ -139,22 +151,31 @@ void layer_again(const Context& context, const Model& model, std::span<const Ada
 }
 
 void forward(const Context& context, const Model& model, const Rope& rope, std::span<const AdapterRange> adapters,
-             const TokenBatch& batch, KvPool& kv, Activations& activations, const Dropout* dropout) {
+             const TokenBatch& batch, KvPool& kv, Activations& activations, const Dropout* dropout,
+             std::span<const HiddenRange> doors) {
   const files::ModelConfig& c = model.config;
+  for (const HiddenRange& range : doors)
+    for (const HiddenDoor& door : range.doors) {
+      CHECK(door.layer >= 0 && door.layer <= c.layers);
+      if (door.begin) door.begin(batch.tokens(), c.hidden_size);
+    }
   activations.reserve(batch.tokens(), std::any_of(adapters.begin(), adapters.end(), [](const AdapterRange& range) {
                         return range.adapter != nullptr && range.adapter->config.use_dora;
                       }));
-  const Pass pass{context, model, adapters, batch, kv, activations, dropout};
+  const Pass pass{context, model, adapters, batch, kv, activations, dropout, doors};
   compute_angles(context, rope, batch, pass.s);
   float* u = activations.layer(0).u[static_cast<int>(linears_of(c).front())];
   embed(context, model, adapters, batch, activations.layer(0).input, u, pass.s.u_row);
   const Norm first = pass.attention_norm(0);
-  for_rows(context.pool, batch.tokens(), [&](int64_t t) { pass.norm_token(first, t); });
+  for_rows(context.pool, batch.tokens(), [&](int64_t t) {
+    pass.pass_doors(0, t, activations.layer(0).input + t * pass.w.hidden);
+    pass.norm_token(first, t);
+  });
   for (int64_t l = 0; l < c.layers; ++l) {
     pass.layer(l, false);
     const Norm next = l + 1 < c.layers ? pass.attention_norm(l + 1) : pass.final_norm();
     float* output = l + 1 < c.layers ? activations.layer(l + 1).input : activations.final_input();
-    pass.add_projected(activations.layer(l).middle, output, next);
+    pass.add_projected(activations.layer(l).middle, output, next, l + 1);
   }
 }
 

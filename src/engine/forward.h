@@ -5,6 +5,7 @@
 #include <span>
 
 #include "engine/activations.h"
+#include "engine/hidden_door.h"
 #include "engine/rope.h"
 #include "engine/trainable.h"
 
@@ -12,9 +13,10 @@ namespace candor::engine {
 
 // Runs the batch through the model: writes keys and values into kv, and the final hidden states of every token into
 // `activations`. adapters: which token rows have which; rows without are the base model's, bit for bit.
-// dropout: of a training pass; null otherwise.
+// dropout: of a training pass; null otherwise. doors: which token rows have which.
 void forward(const Context& context, const Model& model, const Rope& rope, std::span<const AdapterRange> adapters,
-             const TokenBatch& batch, KvPool& kv, Activations& activations, const Dropout* dropout = nullptr);
+             const TokenBatch& batch, KvPool& kv, Activations& activations, const Dropout* dropout = nullptr,
+             std::span<const HiddenRange> doors = {});
 
 // The same with one adapter for all rows, or none (null).
 inline void forward(const Context& context, const Model& model, const Rope& rope, const Adapter* adapter,

@@ -66,15 +66,40 @@ HeadOutput head_forward(const Context& context, const PackedMatrix& head, const 
 // Of a planned ledger: allocates, and lets go of, what head_forward and head_backward of `rows` rows hold while they
 // run.
 void plan_head_forward(const Context& context, const PackedMatrix& head, int64_t rows);
-void plan_head_backward(const Context& context, const PackedMatrix& head, int64_t rows);
+// other: of a backward with a divergence, else null.
+void plan_head_backward(const Context& context, const PackedMatrix& head, int64_t rows,
+                        const PackedMatrix* other = nullptr);
 
-// d loss / d logprob and d loss / d entropy of each row -> adds into dhidden [*, padded(hidden)]. Rows that share a
-// hidden state add in the order of `rows`. Where dweight is not null, the head's own gradient is added into it, laid
-// out as head.data, rows in their order. kept: as the forward left it. Rows with both coefficients 0 are skipped.
+// What a forward of the head leaves for those that go through the vocabulary again.
+struct HeadView {
+  const PackedMatrix* head = nullptr;
+  const float* hidden = nullptr;     // [*, padded(hidden)]
+  std::span<const HeadRow> rows;     // as the forward had them, and what follows
+  std::span<const double> log_sums;  // [rows]
+  double temperature = 1.0;
+  std::optional<HeadAdapter> adapter = {};
+  KeptLogits kept = {};
+};
+
+struct Divergence;  // head_divergence.h
+
+// d loss by each number that the head gave of a row, [rows] each; empty: 0.
+struct HeadDerivatives {
+  std::span<const float> logprob, entropy;
+  std::span<const float> mean_logprob = {};  // by VocabularyStatistics::mean_logprobs (head_divergence.h)
+  // By the divergence from another head, of which the rows are the same ones and the first view is this head's.
+  std::span<const float> divergence = {};
+  const HeadView* other = nullptr;
+  const Divergence* diverged = nullptr;
+};
+
+// Adds d loss / d hidden into dhidden [*, padded(hidden)]. Rows that share a hidden state add in the order of `rows`.
+// Where dweight is not null, the head's own gradient is added into it, laid out as head.data, rows in their order.
+// kept: as the forward left it. Rows whose derivatives are all 0 are skipped.
 void head_backward(const Context& context, const PackedMatrix& head, const float* hidden, std::span<const HeadRow> rows,
-                   double temperature, const HeadOutput& forward, std::span<const float> dlogprob,
-                   std::span<const float> dentropy, float* dhidden, float* dweight,
-                   const std::optional<HeadAdapter>& adapter = std::nullopt, const KeptLogits& kept = {});
+                   double temperature, const HeadOutput& forward, const HeadDerivatives& derivatives, float* dhidden,
+                   float* dweight, const std::optional<HeadAdapter>& adapter = std::nullopt,
+                   const KeptLogits& kept = {});
 
 // Whole rows of logits [rows, padded(vocabulary)] for the sampler.
 void head_logits(const Context& context, const PackedMatrix& head, const float* hidden, int64_t rows, float* logits,

@@ -46,7 +46,7 @@ double worst_error(const char* level) {
   }
   const HeadOutput forward = head_forward(*bench.context, model.head_matrix(), hidden.data(), head_rows, 1.0);
   head_backward(*bench.context, model.head_matrix(), hidden.data(), head_rows, 1.0, forward,
-                std::vector<float>(rows, 1.0f), std::vector<float>(rows, 0.0f), gradient.data(), nullptr);
+                {std::vector<float>(rows, 1.0f), {}}, gradient.data(), nullptr);
 
   double worst = 0;
   for (int64_t row = 0; row < rows; ++row) {
@@ -106,7 +106,7 @@ TEST(HeadGradient, KeptLogitsChangeNoBit) {
       std::vector<float> gradient(hidden.size(), 0.0f);
       const HeadOutput output =
           head_forward(*bench.context, model.head_matrix(), hidden.data(), head_rows, 0.9, std::nullopt, kept);
-      head_backward(*bench.context, model.head_matrix(), hidden.data(), head_rows, 0.9, output, dlogprob, dentropy,
+      head_backward(*bench.context, model.head_matrix(), hidden.data(), head_rows, 0.9, output, {dlogprob, dentropy},
                     gradient.data(), nullptr, std::nullopt, kept);
       if (count == 0) expected = gradient, expected_output = output;
       EXPECT_EQ(output.logprobs, expected_output.logprobs) << dtype << ' ' << count;
@@ -114,7 +114,7 @@ TEST(HeadGradient, KeptLogitsChangeNoBit) {
       if (count == 0) continue;
       // What is kept is read.
       std::fill(logits.begin(), logits.end(), 0.0f);
-      head_backward(*bench.context, model.head_matrix(), hidden.data(), head_rows, 0.9, output, dlogprob, dentropy,
+      head_backward(*bench.context, model.head_matrix(), hidden.data(), head_rows, 0.9, output, {dlogprob, dentropy},
                     gradient.data(), nullptr, std::nullopt, kept);
       for (size_t i = 0; i < expected.size(); ++i) expected[i] *= 2;
       EXPECT_NE(gradient, expected) << dtype << ' ' << count;

@@ -190,8 +190,7 @@ const HeadOutput& PolicyPass::forward(std::span<const Adapter* const> adapters, 
   const std::vector<Run> all = runs([&](size_t a, size_t b) { return adapters_[a] == adapters_[b]; });
   std::vector<AdapterRange> ranges;
   for (const Run& run : all) ranges.push_back({run.begin, run.end, adapters_[run.group]});
-  const std::optional<Dropout> dropped = dropout();
-  engine::forward(context_, model_, rope_, ranges, batch_, *kv_, activations_, dropped ? &*dropped : nullptr);
+  run_forward(ranges);
   output_ = {};
   reserve_logits(static_cast<int64_t>(head_rows_.size()));
   for (const Run& run : all)
@@ -199,6 +198,21 @@ const HeadOutput& PolicyPass::forward(std::span<const Adapter* const> adapters, 
                                 std::span(head_rows_).subspan(run.first_entry, run.entries), temperature,
                                 HeadAdapter::of(adapters_[run.group]), kept_from(run.first_entry)));
   return output_;
+}
+
+// The tokens that were laid out, through the model.
+void PolicyPass::run_forward(std::span<const AdapterRange> adapters) {
+  const std::optional<Dropout> dropped = dropout();
+  std::vector<HiddenRange> doors;
+  if (!doors_.empty()) doors.push_back({0, batch_.tokens(), doors_});
+  engine::forward(context_, model_, rope_, adapters, batch_, *kv_, activations_, dropped ? &*dropped : nullptr, doors);
+}
+
+HeadView PolicyPass::head_view() {
+  const Adapter* adapter = adapters_.empty() ? nullptr : adapters_.front();
+  CHECK(std::all_of(adapters_.begin(), adapters_.end(), [&](const Adapter* other) { return other == adapter; }));
+  return {&head_of(model_, adapter), activations_.hidden(), head_rows_, output_.log_sums, temperature_,
+          HeadAdapter::of(adapter),  kept_from(0)};
 }
 
 std::vector<PolicyPass::Run> PolicyPass::runs(const std::function<bool(size_t before, size_t group)>& same) const {
@@ -255,8 +269,7 @@ const std::vector<float>& PolicyPass::values(std::span<const Adapter* const> ada
   std::vector<AdapterRange> ranges;
   for (const Run& run : runs([&](size_t a, size_t b) { return adapters_[a] == adapters_[b]; }))
     ranges.push_back({run.begin, run.end, adapters_[run.group]});
-  const std::optional<Dropout> dropped = dropout();
-  engine::forward(context_, model_, rope_, ranges, batch_, *kv_, activations_, dropped ? &*dropped : nullptr);
+  run_forward(ranges);
   values_.clear();
   for (const Run& run : runs([&](size_t a, size_t b) { return scalar_heads_[a] == scalar_heads_[b]; })) {
     const std::vector<float> part = scalar_head_forward(context_, *scalar_heads_[run.group], activations_.hidden(),
@@ -295,7 +308,8 @@ void PolicyPass::reserve_backward(int64_t tokens, int64_t pages) {
   }
 }
 
-void PolicyPass::plan(const BatchShape& shape, const Adapter* adapter, const Trainable* trainable) {
+void PolicyPass::plan(const BatchShape& shape, const Adapter* adapter, const Trainable* trainable,
+                      const PackedMatrix* other_head) {
   clear(shape.tokens);
   kv_->plan(shape.pages);
   const bool dora = adapter != nullptr && adapter->config.use_dora;
@@ -309,7 +323,8 @@ void PolicyPass::plan(const BatchShape& shape, const Adapter* adapter, const Tra
   const PackedMatrix& head = head_of(model_, adapter);
   reserve_logits(shape.entries);
   plan_head_forward(context_, head, shape.entries);
-  if (trainable != nullptr) plan_head_backward(context_, head, shape.entries);
+  if (other_head != nullptr) plan_head_divergence(context_, head, *other_head, shape.entries);
+  if (trainable != nullptr) plan_head_backward(context_, head, shape.entries, other_head);
 }
 
 // Also makes room for the way from there to the bottom, where it is gone.
@@ -326,10 +341,20 @@ void PolicyPass::backward(const Trainable& trainable, std::span<const float> dlo
   backward(std::vector<Trained>(groups_.size(), {&trainable, gradients}), dlogprob, dentropy);
 }
 
+void PolicyPass::backward(const Trainable& trainable, const HeadDerivatives& derivatives, float* gradients) {
+  backward_from_head(std::vector<Trained>(groups_.size(), {&trainable, gradients}), derivatives);
+}
+
 void PolicyPass::backward(std::span<const Trained> trained, std::span<const float> dlogprob,
                           std::span<const float> dentropy) {
-  CHECK(trained.size() == groups_.size());
   CHECK(dlogprob.size() == head_rows_.size() && dentropy.size() == head_rows_.size());
+  backward_from_head(trained, {dlogprob, dentropy});
+}
+
+void PolicyPass::backward_from_head(std::span<const Trained> trained, const HeadDerivatives& all) {
+  CHECK(trained.size() == groups_.size());
+  for (const auto& by_one : {all.logprob, all.entropy, all.mean_logprob, all.divergence})
+    CHECK(by_one.empty() || by_one.size() == head_rows_.size());
   if (trained.empty()) return;
   float* dhidden = zeroed_dhidden(true);
   std::vector<TrainedRange> ranges;
@@ -339,10 +364,16 @@ void PolicyPass::backward(std::span<const Trained> trained, std::span<const floa
     const auto [trainable, gradients] = trained[run.group];
     CHECK(trainable->adapter == adapters_[run.group]);
     const int64_t head = trainable->weights.head;
+    const auto cut = [&](std::span<const float> by_one) {
+      return by_one.empty() ? by_one : by_one.subspan(run.first_entry, run.entries);
+    };
+    HeadDerivatives own = all;
+    for (std::span<const float>* by_one : {&own.logprob, &own.entropy, &own.mean_logprob, &own.divergence})
+      *by_one = cut(*by_one);
+    CHECK(all.divergence.empty() || run.entries == head_rows_.size());
     head_backward(context_, head_of(model_, trainable->adapter), activations_.hidden(),
                   std::span(head_rows_).subspan(run.first_entry, run.entries), temperature_,
-                  output_.slice(run.first_entry, run.entries), dlogprob.subspan(run.first_entry, run.entries),
-                  dentropy.subspan(run.first_entry, run.entries), dhidden, head < 0 ? nullptr : gradients + head,
+                  output_.slice(run.first_entry, run.entries), own, dhidden, head < 0 ? nullptr : gradients + head,
                   HeadAdapter::of(trainable->adapter, gradients), kept_from(run.first_entry));
     ranges.push_back({run.begin, run.end, trainable, gradients});
   }
@@ -380,6 +411,7 @@ void PolicyPass::values_backward(std::span<const Trained> trained, std::span<con
 }
 
 void PolicyPass::backward_from_hidden(std::span<const TrainedRange> trained) {
+  CHECK(std::none_of(doors_.begin(), doors_.end(), [](const HiddenDoor& door) { return door.edits; }));
   const std::optional<Dropout> dropped = dropout();
   engine::backward(context_, model_, trained, batch_, *kv_, activations_, kv_gradients_, dhidden_.data(),
                    dropped ? &*dropped : nullptr);

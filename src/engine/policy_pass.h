@@ -14,6 +14,7 @@
 
 #include "engine/forward.h"
 #include "engine/head.h"
+#include "engine/head_divergence.h"
 
 namespace candor::engine {
 
@@ -66,6 +67,9 @@ class PolicyPass {
   // optimizer step; none (at first) switches it off.
   void set_dropout(std::optional<DropoutKey> key) { dropout_key_ = key; }
 
+  // From here on, all tokens go through these doors (hidden_door.h). Where one of them edits, no backward may follow.
+  void set_doors(std::vector<HiddenDoor> doors) { doors_ = std::move(doors); }
+
   // One entry per completion token that counts, rows in order (group by group), tokens within. adapter: null = the
   // model alone.
   const HeadOutput& forward(const Adapter* adapter, std::span<const RolloutGroup> groups, double temperature);
@@ -78,6 +82,18 @@ class PolicyPass {
   // Adds into `gradients`, laid out as `trainable` says.
   void backward(const Trainable& trainable, std::span<const float> dlogprob, std::span<const float> dentropy,
                 float* gradients);
+
+  // The same by whatever the head can give of an entry.
+  void backward(const Trainable& trainable, const HeadDerivatives& derivatives, float* gradients);
+
+  // Of the last forward, which had one adapter (or none) for all groups, until the next one or a backward: its head,
+  // for comparison with another; how far its distributions are from another's (head_divergence); and what else it says
+  // over the whole vocabulary.
+  HeadView head_view();
+  Divergence divergence(const HeadView& other, double beta) {
+    return head_divergence(context_, head_view(), other, beta);
+  }
+  VocabularyStatistics vocabulary() { return vocabulary_statistics(context_, head_view()); }
 
   // Of a forward with an adapter for each group, all of them given: what is trained of each group, and where its
   // gradients are added.
@@ -103,11 +119,15 @@ class PolicyPass {
 
   // Of a planned ledger: allocates what a forward of such a batch would, and, with this trainable, a backward. What the
   // pass keeps comes first, as it is from the second such batch on. Without entries: what values() would.
-  void plan(const BatchShape& shape, const Adapter* adapter, const Trainable* trainable);
+  // other_head:
+  // of a pass whose divergence from this head is asked for; vocabulary() takes no more than a forward.
+  void plan(const BatchShape& shape, const Adapter* adapter, const Trainable* trainable,
+            const PackedMatrix* other_head = nullptr);
 
-  // What the last forward left, token rows in batch order.
+  // What the last forward left, token rows in batch order; and the token row that predicts each entry.
   Activations& activations() { return activations_; }
   const TokenBatch& batch() const { return batch_; }
+  std::span<const HeadRow> entries() const { return head_rows_; }
 
  private:
   // Where a completion's states are among the token rows.
@@ -134,7 +154,9 @@ class PolicyPass {
   void reserve_logits(int64_t entries);
   KeptLogits kept_from(size_t first_entry);
   void reserve_backward(int64_t tokens, int64_t pages);
+  void backward_from_head(std::span<const Trained> groups, const HeadDerivatives& derivatives);
   void backward_from_hidden(std::span<const TrainedRange> trained);
+  void run_forward(std::span<const AdapterRange> adapters);
 
   const Context& context_;
   const Model& model_;
@@ -156,6 +178,7 @@ class PolicyPass {
   std::vector<const Adapter*> adapters_;  // of each group
   std::vector<const ScalarHead*> scalar_heads_;
   double temperature_ = 1.0;
+  std::vector<HiddenDoor> doors_;
   std::optional<DropoutKey> dropout_key_;
   std::vector<uint32_t> dropout_rows_;
   Buffer dropout_scratch_;

@@ -12,6 +12,8 @@ namespace candor::engine {
 
 namespace {
 
+using Doors = std::span<const HiddenDoor>;
+
 constexpr int64_t kPrefillTokens = 1024;  // prompts that go through the model together
 
 struct Row {
@@ -144,6 +146,7 @@ struct Sampler::Impl {
       TokenBatch batch;
       std::vector<size_t> admitted, first_segment;
       std::vector<const Adapter*> adapters;  // by segment
+      std::vector<Doors> doors;              // the same
       auto occupied = static_cast<int64_t>(rows_.size());
       while (next_request_ < requests_.size()) {
         const SampleRequest& request = requests_[next_request_];
@@ -158,12 +161,14 @@ struct Sampler::Impl {
           while (static_cast<int64_t>(pages.size()) * kPageTokens < length) pages.push_back(kv_.take());
           batch.append(std::span(request.prompt).subspan(static_cast<size_t>(known)), known, std::move(pages));
           adapters.push_back(pass == 0 ? adapter_of_request(next_request_) : nullptr);
+          doors.push_back(pass == 0 ? request.doors : Doors());
         }
         occupied += request.completions;
         admitted.push_back(next_request_++);
       }
       if (admitted.empty()) return;
-      forward(context_, model_, rope_, ranges_of(batch, adapters), batch, kv_, activations_);
+      forward(context_, model_, rope_, ranges_of(batch, adapters), batch, kv_, activations_, nullptr,
+              ranges_of(batch, doors));
       std::vector<int64_t> last;
       for (const Segment& segment : batch.segments) last.push_back(segment.end - 1);
       compute_logits(last, adapters);
@@ -249,20 +254,24 @@ struct Sampler::Impl {
     TokenBatch batch;
     std::vector<int64_t> order, all;  // where each row's token stands, and every token
     std::vector<const Adapter*> adapters;
-    const auto append = [&](const Row& row, std::vector<int32_t>& pages, const Adapter* adapter) {
+    std::vector<Doors> doors;
+    const auto append = [&](const Row& row, std::vector<int32_t>& pages, const Adapter* adapter, Doors through) {
       if (row.position % kPageTokens == 0) pages.push_back(kv_.take());
       const int32_t token = completion_of(row).ids.back();
       adapters.push_back(adapter);
+      doors.push_back(through);
       all.push_back(batch.tokens());
       batch.append({&token, 1}, row.position, pages);
     };
     for (Row& row : rows_) {
       order.push_back(batch.tokens());
-      append(row, row.pages, adapter_of_request(row.place.request));
-      if (passes_of(requests_[row.place.request]) > 1) append(row, row.reference_pages, nullptr);
+      const SampleRequest& request = requests_[row.place.request];
+      append(row, row.pages, adapter_of_request(row.place.request), request.doors);
+      if (passes_of(request) > 1) append(row, row.reference_pages, nullptr, {});
       ++row.position;
     }
-    forward(context_, model_, rope_, ranges_of(batch, adapters), batch, kv_, activations_);
+    forward(context_, model_, rope_, ranges_of(batch, adapters), batch, kv_, activations_, nullptr,
+            ranges_of(batch, doors));
     compute_logits(all, adapters);
     std::vector<Row> rows = std::move(rows_);
     rows_.clear();
@@ -288,6 +297,13 @@ struct Sampler::Impl {
       else
         ranges.push_back({segment.begin, segment.end, adapters[i]});
     }
+    return ranges;
+  }
+
+  static std::vector<HiddenRange> ranges_of(const TokenBatch& batch, const std::vector<Doors>& doors) {
+    std::vector<HiddenRange> ranges;
+    for (size_t i = 0; i < doors.size(); ++i)
+      if (!doors[i].empty()) ranges.push_back({batch.segments[i].begin, batch.segments[i].end, doors[i]});
     return ranges;
   }
 

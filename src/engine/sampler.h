@@ -27,6 +27,7 @@ struct SampleRequest {
   // Above 0: drawn from the geometric mixture of that role and the model alone, whose logits weigh this much (Nash-MD,
   // arXiv 2312.00886). All that is said of its tokens is then the mixture's. Not with a PrefixCache.
   double reference_share = 0.0;
+  std::span<const HiddenDoor> doors = {};      // that its tokens go through
 };
 
 // Per token: `logprobs` of the model at temperature 1, `policy_logprobs` at the sampling temperature (what trains; at
@@ -69,8 +70,8 @@ struct SamplingShape {
 void plan_sampling(const Context& context, const Model& model, const Adapter* adapter, const SamplingShape& shape,
                    const SamplingOptions& options);
 
-// The keys and values of one conversation under one role, so that its next turn computes only what is new. Reusing them
-// changes no bit: they are what the same tokens would give again.
+// The keys and values of one conversation under one role (and its doors), so that its next turn computes only what is
+// new. Reusing them changes no bit: they are what the same tokens would give again.
 class PrefixCache {
  public:
   PrefixCache(MemoryLedger& ledger, const Model& model);
