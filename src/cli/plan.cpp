@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/input_file.h"
+#include "cli/distill_job.h"
 #include "cli/exit_code.h"
 #include "cli/grpo_job.h"
 #include "cli/options.h"
@@ -25,19 +26,21 @@ namespace candor::cli {
 namespace {
 
 using files::Json;
+using recipes::DistillConfig;
 using recipes::GrpoConfig;
 using recipes::SftConfig;
 namespace fs = std::filesystem;
 
 constexpr const char* kNone = "none";   // dataset_name and output_dir, which a plan can do without
 constexpr int64_t kPromptTokens = 512;  // of a GRPO prompt, where neither rows nor max_prompt_length say
-constexpr std::array kRecipeVerbs = {"pretrain", "sft",  "dpo",  "cpo",        "orpo", "kto",     "reward",
-                                     "prm",      "grpo", "rloo", "online_dpo", "xpo",  "nash_md", "quickstart"};
+constexpr std::array kRecipeVerbs = {"pretrain", "sft",        "distill", "dpo",     "cpo",
+                                     "orpo",     "kto",        "reward",  "prm",     "grpo",
+                                     "rloo",     "online_dpo", "xpo",     "nash_md", "quickstart"};
 constexpr int64_t kSumsTokens = 64;  // which the quickstart's prompts do not reach
 
 constexpr const char* kHelp =
     R"(usage: candor plan [VERB] [RECIPE.yaml] [--key value ...]
-         VERB: pretrain sft dpo cpo orpo kto reward prm grpo rloo online_dpo xpo nash_md quickstart
+         VERB: pretrain sft distill dpo cpo orpo kto reward prm grpo rloo online_dpo xpo nash_md quickstart
        candor plan generate|chat|score MODEL [--option value ...]
        candor plan roles MODEL [--lora_r 16] [--dtype D] [--json]
 
@@ -50,7 +53,7 @@ which recipe it is.
   --max_memory 8GB   the limit that the plan is held against; by default what this machine and its control group leave
   --json             one JSON object: peak_bytes, buffers (role, owner, name, bytes), fits, phases, changes
 
-Where dataset_name is left out or is not there, or the model has no tokenizer, max_length (sft, dpo and its like) or
+Where dataset_name is left out or is not there, or the model has no tokenizer, max_length (sft, distill, dpo and its like) or
 max_prompt_length and max_completion_length (grpo) decide. Where it does not fit the exit code is 2, and the cheapest changes that would make it
 fit are printed. roles: what PPO's policy, reference, reward model and critic keep from step to step on one base, and on
 four. docs/memory.md says how to read a plan.
@@ -75,15 +78,12 @@ Result<std::string> verb_of(const Words& words) {
       for (std::string& key : TRY(recipes::recipe_keys(word))) keys.push_back(std::move(key));
     }
   }
-  const std::pair<const char*, int64_t> known[] = {{"sft", known_keys(recipes::sft_fields, keys)},
-                                                   {"grpo", known_keys(recipes::grpo_fields, keys)},
-                                                   {"pretrain", known_keys(recipes::pretrain_fields, keys)},
-                                                   {"dpo", known_keys(recipes::dpo_fields, keys)},
-                                                   {"kto", known_keys(recipes::kto_fields, keys)},
-                                                   {"cpo", known_keys(recipes::cpo_fields, keys)},
-                                                   {"orpo", known_keys(recipes::orpo_fields, keys)},
-                                                   {"reward", known_keys(recipes::reward_fields, keys)},
-                                                   {"prm", known_keys(recipes::prm_fields, keys)}};
+  const std::pair<const char*, int64_t> known[] = {
+      {"sft", known_keys(recipes::sft_fields, keys)},         {"grpo", known_keys(recipes::grpo_fields, keys)},
+      {"distill", known_keys(recipes::distill_fields, keys)}, {"pretrain", known_keys(recipes::pretrain_fields, keys)},
+      {"dpo", known_keys(recipes::dpo_fields, keys)},         {"kto", known_keys(recipes::kto_fields, keys)},
+      {"cpo", known_keys(recipes::cpo_fields, keys)},         {"orpo", known_keys(recipes::orpo_fields, keys)},
+      {"reward", known_keys(recipes::reward_fields, keys)},   {"prm", known_keys(recipes::prm_fields, keys)}};
   const auto* most = std::max_element(std::begin(known), std::end(known),
                                       [](const auto& a, const auto& b) { return a.second < b.second; });
   return std::string(most->first);
@@ -159,6 +159,26 @@ Result<Planned> plan_preference_recipe(recipes::PreferenceConfig config, std::st
       recipes::preference_workload(config, model.session->files.config.max_positions, work.completions());
   return fit<Config>(
       config, [&](const Config& c) { return work.plan(c, base_of(model), workload); }, std::move(notes));
+}
+
+Result<Planned> plan_distill_recipe(DistillConfig config) {
+  PlanModel model = TRY(open_plan_model(config.model_name_or_path, static_cast<int>(config.threads)));
+  std::vector<std::string> notes = model.notes;
+  if (!config.eval_dataset.empty() && !path_exists(config.eval_dataset)) config.eval_dataset.clear();
+  if (rows_at_hand(config, model, "every row is taken to be max_length tokens long", notes)) {
+    model = PlanModel();
+    const DistillInputs inputs = TRY(read_distill_inputs(
+        config, [&](const std::string& line) { notes.push_back(line); }, open_session_of_plan));
+    return fit<DistillConfig>(config, planner_of(inputs), std::move(notes));
+  }
+  const recipes::TeacherFiles teacher = TRY(recipes::open_teacher(config, model.session->files));
+  const std::string told = TRY(recipes::teacher_prompt_text(config));
+  const recipes::DistillWorkload workload =
+      recipes::distill_workload(config, model.session->files.config.max_positions,
+                                static_cast<int64_t>(told.size()));  // a token is a byte or more
+  return fit<DistillConfig>(
+      config, [&](const DistillConfig& c) { return recipes::plan_distill(c, base_of(model), teacher, workload); },
+      std::move(notes));
 }
 
 Result<Planned> plan_pretrain_recipe(const recipes::PretrainConfig& config) {
@@ -242,6 +262,9 @@ int plan_named_recipe(const std::string& verb, const Words& words) {
   if (verb == kPrm.verb.name) return plan_recipe(kPrm, words);
   if (verb == "sft")
     return plan_recipe("sft", words, SftConfig(), recipes::sft_fields, recipes::resolve_sft, plan_sft_recipe);
+  if (verb == "distill")
+    return plan_recipe("distill", words, DistillConfig(), recipes::distill_fields, recipes::resolve_distill,
+                       plan_distill_recipe);
   if (verb == "pretrain")
     return plan_recipe("pretrain", words, recipes::PretrainConfig(), recipes::pretrain_fields,
                        recipes::resolve_pretrain, plan_pretrain_recipe);

@@ -18,6 +18,7 @@ constexpr std::array kVerbs = {
     Verb{"kto", "RECIPE.yaml [--key value]", "trains on single completions that are wanted or not: KTO, BCO", kto},
     Verb{"reward", "RECIPE.yaml [--key value]", "trains a reward model on pairs", reward},
     Verb{"prm", "RECIPE.yaml [--key value]", "trains a process reward model on solutions with labelled steps", prm},
+    Verb{"distill", "RECIPE.yaml [--key value]", "trains a student on a teacher's distributions", distill},
     Verb{"grpo", "RECIPE.yaml [--key value]", "trains a LoRA adapter by GRPO on a verifiable reward", grpo},
     Verb{"rloo", "RECIPE.yaml [--key value]", "the same by RLOO: each completion against the others of its prompt",
          rloo},

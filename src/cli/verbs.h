@@ -18,6 +18,7 @@ int compare(const Words& words);
 int completion(const Words& words);
 int cpo(const Words& words);
 int data(const Words& words);
+int distill(const Words& words);
 int dpo(const Words& words);
 int eval_task(const Words& words);
 int generate(const Words& words);

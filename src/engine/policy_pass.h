@@ -119,8 +119,7 @@ class PolicyPass {
 
   // Of a planned ledger: allocates what a forward of such a batch would, and, with this trainable, a backward. What the
   // pass keeps comes first, as it is from the second such batch on. Without entries: what values() would.
-  // other_head:
-  // of a pass whose divergence from this head is asked for; vocabulary() takes no more than a forward.
+  // other_head: of a pass whose divergence from this head is asked for. (vocabulary() takes no more than a forward.)
   void plan(const BatchShape& shape, const Adapter* adapter, const Trainable* trainable,
             const PackedMatrix* other_head = nullptr);
 

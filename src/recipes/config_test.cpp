@@ -9,6 +9,7 @@
 
 #include "recipes/config_print.h"
 #include "recipes/cpo_config.h"
+#include "recipes/distill_config.h"
 #include "recipes/dpo_config.h"
 #include "recipes/grpo_config.h"
 #include "recipes/kto_config.h"
@@ -136,10 +137,11 @@ TEST(Config, TheSupportedTrlKeysAreFields) {
   KtoConfig kto;
   RewardConfig reward;
   PrmConfig prm;
-  const std::vector<FieldList> recipes = {grpo_fields(grpo), grpo_fields(rloo),     grpo_fields(online_dpo),
-                                          grpo_fields(xpo),  grpo_fields(nash_md),  sft_fields(sft),
-                                          dpo_fields(dpo),   cpo_fields(cpo),       orpo_fields(orpo),
-                                          kto_fields(kto),   reward_fields(reward), prm_fields(prm)};
+  DistillConfig distill;
+  const std::vector<FieldList> recipes = {
+      grpo_fields(grpo),     grpo_fields(rloo), grpo_fields(online_dpo), grpo_fields(xpo),  grpo_fields(nash_md),
+      sft_fields(sft),       dpo_fields(dpo),   cpo_fields(cpo),         orpo_fields(orpo), kto_fields(kto),
+      reward_fields(reward), prm_fields(prm),   distill_fields(distill)};
   for (const FieldList& fields : recipes) {
     const auto& keys = trl_keys(fields.recipe());
     for (const TrlKey& known : keys) {

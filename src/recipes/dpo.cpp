@@ -18,6 +18,7 @@ PairLoss pair_loss(const DpoConfig& config) {
   loss.looks_at_the_batch = std::any_of(options.losses.begin(), options.losses.end(), [](const auto& one) {
     return one.type == algorithms::DpoType::kAot || one.type == algorithms::DpoType::kAotUnpaired;
   });
+  loss.has_weights = options.use_weighting;
   return loss;
 }
 

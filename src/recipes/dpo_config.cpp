@@ -76,6 +76,8 @@ FieldList dpo_fields(DpoConfig& c) {
            {.choices = {"mean", "sum"}});
   list.add("compat", &c.compat, "another trainer's definitions where no key says otherwise: ipo_scores",
            {.choices = {"trl", "openrlhf"}, .without = "TRL's"});
+  list.add("use_weighting", &c.use_weighting,
+           "a pair weighs what the policy itself would make of its sides (WPO), so that given pairs count as its own");
   list.add("precompute_ref_log_probs", &c.precompute_ref_log_probs,
            "the reference's log-probabilities of all rows are computed before training instead of in every step; auto: "
            "where every weight trains",
@@ -116,6 +118,7 @@ algorithms::DpoOptions loss_options(const DpoConfig& c) {
   options.ld_alpha = c.ld_alpha;
   options.discopop_tau = c.discopop_tau;
   options.ipo_of_sums = c.ipo_scores == "sum";
+  options.use_weighting = c.use_weighting;
   return options;
 }
 

@@ -19,6 +19,7 @@ struct DpoConfig : PreferenceConfig {
   double f_alpha_divergence_coef = 0.5;
   std::optional<double> ld_alpha;
   double discopop_tau = 0.05;
+  bool use_weighting = false;
   std::optional<std::string> compat;              // ours: trl, openrlhf
   std::string ipo_scores = "mean";                // ours
   std::string precompute_ref_log_probs = "auto";  // auto: where every weight trains, since the reference is gone then

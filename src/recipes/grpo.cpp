@@ -16,6 +16,7 @@
 #include "base/sha256.h"
 #include "data/prompt_order.h"
 #include "files/run_log.h"
+#include "recipes/exact_kl.h"
 #include "recipes/grpo_options.h"
 #include "recipes/grpo_update.h"
 #include "recipes/metrics_log.h"
@@ -55,7 +56,8 @@ bool has_entropy_bonus(const GrpoConfig& config) {
 }
 
 // The step's row, under the names of docs/metrics.md.
-algorithms::Metrics step_metrics(const Run& run, const StepNumbers& numbers, double step_time) {
+algorithms::Metrics step_metrics(const Run& run, const StepNumbers& numbers, std::optional<double> kl,
+                                 double step_time) {
   const Generation& generation = *run.progress.generation;
   algorithms::Metrics all = {{"step", static_cast<double>(run.state.step)},
                              {"epoch", epochs_seen(run.prompts)},
@@ -72,6 +74,7 @@ algorithms::Metrics step_metrics(const Run& run, const StepNumbers& numbers, dou
   else
     append(algorithms::grpo_metrics(numbers.rows, loss_options(run.config), {true, run.config.beta != 0}));
   if (run.config.has_greedy_baseline()) append({{"reward_greedy", mean_of_scored(generation.greedy_rewards)}});
+  if (kl) append({{"kl_exact", *kl}});
   all.push_back({"sampling/max_abs_logprob_gap", numbers.max_gap});
   if (has_entropy_bonus(run.config))
     append({{"policy_loss", numbers.policy_loss},
@@ -133,11 +136,15 @@ Result<bool> finish_row(Run& run, algorithms::Metrics metrics, bool evaluation_d
 
 // One optimizer step on the run's generation. Its row, without an evaluation.
 Result<algorithms::Metrics> take_step(Run& run, const algorithms::Schedule& schedule, engine::PolicyPass& policy,
-                                      engine::GradientShards& shards, Clock::time_point started) {
+                                      engine::PolicyPass& base, engine::GradientShards& shards,
+                                      Clock::time_point started) {
   const GrpoConfig& config = run.config;
   const engine::Context& context = run.parts.context;
   Generation& generation = *run.progress.generation;
   algorithms::EntropyController& entropy = run.progress.entropy;
+  std::optional<double> kl;
+  if (config.measures_exact_kl(run.state.step + 1))
+    kl = exact_kl(policy, base, run.adapter, generation.rollouts, config.policy_temperature());
   StepNumbers numbers = accumulate_gradients(
       context, config, generation, config.use_adaptive_entropy ? entropy.active_coefficient() : config.entropy_coef,
       run.trainable, policy, shards);
@@ -154,7 +161,7 @@ Result<algorithms::Metrics> take_step(Run& run, const algorithms::Schedule& sche
   if (config.use_adaptive_entropy) entropy.update(numbers.kept_entropy);
   const double step_time = seconds_since(started);
   run.state.seconds += step_time;
-  return step_metrics(run, numbers, step_time);
+  return step_metrics(run, numbers, kl, step_time);
 }
 
 // What the prompts are, whatever file they came from: runs of one digest train on the same rows in the same order.
@@ -237,7 +244,7 @@ Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart
     }
     if (parts.doing) parts.doing("training");
     const bool first_use = generation->uses == 0;
-    const algorithms::Metrics metrics = TRY(take_step(run, schedule, policy, shards, started));
+    const algorithms::Metrics metrics = TRY(take_step(run, schedule, policy, base, shards, started));
     step_times.push_back(seconds_since(started));
     if (first_use)
       for (const files::Json& row : completion_rows(generation->rollouts, parts.prompts, run.state.step,

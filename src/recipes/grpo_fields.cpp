@@ -244,6 +244,9 @@ FieldList grpo_fields(GrpoConfig& config) {
   list.add("log_completions", &config.log_completions, "print completions in the terminal");
   list.add("num_completions_to_print", &config.num_completions_to_print, "how many of a step",
            {.range = between(1, kMaxRows), .without = "all"});
+  list.add("exact_kl_steps", &config.exact_kl_steps,
+           "every how many steps the exact KL to the reference is measured, over the whole vocabulary; 0: never",
+           {.range = between(0, 1e9)});
   return list;
 }
 

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "engine/sampling_options.h"
+#include "recipes/distill_config.h"
 
 namespace candor::recipes {
 
@@ -162,6 +163,8 @@ std::vector<Change> cheapest_changes(const Config& config, const PlanOf<Config>&
 template Result<Fitted<SftConfig>> fit_into(const SftConfig&, const PlanOf<SftConfig>&, int64_t);
 template Result<Fitted<PreferenceConfig>> fit_into(const PreferenceConfig&, const PlanOf<PreferenceConfig>&, int64_t);
 template Result<Fitted<GrpoConfig>> fit_into(const GrpoConfig&, const PlanOf<GrpoConfig>&, int64_t);
+template Result<Fitted<DistillConfig>> fit_into(const DistillConfig&, const PlanOf<DistillConfig>&, int64_t);
+template std::vector<Change> cheapest_changes(const DistillConfig&, const PlanOf<DistillConfig>&, int64_t);
 template std::vector<Change> cheapest_changes(const SftConfig&, const PlanOf<SftConfig>&, int64_t);
 template std::vector<Change> cheapest_changes(const PreferenceConfig&, const PlanOf<PreferenceConfig>&, int64_t);
 template std::vector<Change> cheapest_changes(const GrpoConfig&, const PlanOf<GrpoConfig>&, int64_t);

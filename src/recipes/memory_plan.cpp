@@ -59,8 +59,8 @@ BatchShape shape_of(const DocumentLength& document) {
   return shape;
 }
 
-// The part of a batch whose layers the pass would keep whole, where it would not keep all of its own: a smaller batch
-// can hold more than a larger one whose layers are computed once more.
+}  // namespace
+
 BatchShape kept_whole(engine::PolicyPass& pass, const BatchShape& batch) {
   int64_t most = 0, beyond = batch.tokens + 1;
   while (most + 1 < beyond) {
@@ -70,8 +70,6 @@ BatchShape kept_whole(engine::PolicyPass& pass, const BatchShape& batch) {
   const auto share = [&](int64_t of_all) { return (of_all * most + batch.tokens - 1) / batch.tokens; };
   return {most, share(batch.pages), share(batch.entries)};
 }
-
-}  // namespace
 
 SftWorkload sft_workload(const data::SftSet& train, const data::SftSet* held_out) {
   SftWorkload workload{lengths_of(train), {}, static_cast<int64_t>(train.rows.size())};
@@ -206,10 +204,22 @@ Result<engine::MemoryPlan> plan_grpo(const GrpoConfig& config, const PlanBase& b
     const auto refer = [&, worst = worst_grpo_batch(config, workload.longest_prompt, 1)] {
       if (config.needs_reference()) reference.plan(worst, nullptr, nullptr);
     };
+    // The exact KL takes a group at a time.
+    const bool measures = config.measures_exact_kl(config.exact_kl_steps) &&
+                          (config.max_steps < 0 || config.max_steps >= config.exact_kl_steps);
+    const auto measure = [&] {
+      const std::vector<int64_t> longest(static_cast<size_t>(config.num_generations), config.max_completion_length);
+      BatchShape group;
+      group.add(workload.longest_prompt, longest);
+      reference.plan(group, nullptr, nullptr);
+      policy.plan(group, &adapter, nullptr, &model.head_matrix());
+    };
     // Passes keep their buffers from step to step, so every phase is that of a run that has had the others.
     train();
     refer();
+    if (measures) measure();
     planner.phase("training", train);
+    if (measures) planner.phase("exact KL", measure);
     if (config.needs_reference()) planner.phase("reference", refer);
     planner.phase("generation", [&] {
       const int64_t groups = config.groups_per_generation(), size = config.num_generations;

@@ -130,6 +130,16 @@ TEST(GroupPlans, AreTheLedgerOfTheRun) {
   expect_ledger_of_a_run(remax);
 }
 
+TEST(GroupPlans, HoldTheExactKl) {
+  for (const double beta : {0.0, 0.1}) {
+    GrpoConfig config = grpo_config();
+    config.dtype = "float32";
+    config.beta = beta;
+    config.exact_kl_steps = 2;
+    expect_ledger_of_a_run(config);
+  }
+}
+
 // The mixture's completion of each pair has no derivative, so that the head goes back over fewer tokens than the plan
 // allows for. All else is the ledger's.
 TEST(GroupPlans, HoldNashMd) {

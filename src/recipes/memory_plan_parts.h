@@ -20,6 +20,10 @@ Result<engine::Model> plan_base(engine::Planner& planner, const TrainingConfig& 
 void plan_checkpoint(engine::Planner& planner, const engine::Adapter* adapter,
                      const engine::ScalarHead* head = nullptr);
 
+// The part of a batch whose layers the pass would keep whole, where it would not keep all of its own: a smaller batch
+// can hold more than a larger one whose layers are computed once more.
+engine::BatchShape kept_whole(engine::PolicyPass& pass, const engine::BatchShape& batch);
+
 // Batches by their tokens: of those with as many, the larger of what else they are.
 using Batches = std::map<int64_t, engine::BatchShape>;
 

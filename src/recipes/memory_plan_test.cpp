@@ -59,6 +59,7 @@ TEST_P(SftPlans, AreTheLedgerOfTheRun) {
   config.dtype = engine::dtype_name(dtype);
   config.output_dir = scratch.path().string();
   config.use_dora = kind == "dora";
+  config.label_smoothing_factor = kind == "smoothed" ? 0.1 : 0.0;
   config.gradient_checkpointing = kind == "recomputed" ? "true" : "auto";
   config.eval_strategy = "steps";
   config.eval_steps = 3;
@@ -76,7 +77,7 @@ TEST_P(SftPlans, AreTheLedgerOfTheRun) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, SftPlans,
-                         ::testing::Combine(::testing::Values("full", "lora", "dora", "recomputed"),
+                         ::testing::Combine(::testing::Values("full", "lora", "dora", "recomputed", "smoothed"),
                                             ::testing::Values("float32", "bfloat16", "int8", "int4", "blocks")));
 
 TEST(MemoryPlan, TheWorstBatchIsOneThatTheRunMakes) {

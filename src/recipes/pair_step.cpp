@@ -45,6 +45,7 @@ Result<PreferenceLoss> loss_of(const PairLoss& loss, std::span<const data::Prefe
       lengths.push_back(static_cast<int64_t>(answer->ids.size()) - answer->prompt_tokens);
   algorithms::PreferenceInputs in{policy.rows(), policy.logprobs, reference};
   in.entropies = policy.entropies;
+  in.log_sum_sq_probs = policy.log_sum_sq_probs;
   in.correct = policy.correct;
   in.lengths = lengths;
   in.pairs = batch.pairs;
@@ -114,7 +115,8 @@ class PairStep {
   }
 
   PairLogprobs policy(size_t begin, size_t end) {
-    return forward_pairs(at_.pass, at_.trained.adapter.get(), std::span(groups_).subspan(begin, end - begin));
+    return forward_pairs(at_.pass, at_.trained.adapter.get(), std::span(groups_).subspan(begin, end - begin),
+                         loss_.has_weights);
   }
 
   // The losses that look at the whole batch: its log-probabilities first, then the loss; the passes come again.
@@ -215,7 +217,7 @@ Result<std::optional<PairEvaluation>> evaluate_pairs(const PreferenceConfig& con
     for (size_t i = begin; i < end; ++i) groups.push_back(pair_groups(*pairs[i], 0, loss.prompt_counts));
     PairLogprobs out;
     for (const auto slice : pair_micro_batches(groups, kEvaluationTokens))
-      out.append(forward_pairs(pass, adapter, slice));
+      out.append(forward_pairs(pass, adapter, slice, loss.has_weights));
     std::vector<double> of_reference;
     for (size_t i = begin; i < end; ++i) {
       const auto* own = out.logprobs.data();

@@ -31,6 +31,7 @@ struct PairLoss {
   bool has_reference = true;
   bool looks_at_the_batch = false;  // per_device_train_batch_size pairs at once
   bool prompt_counts = false;       // the chosen row's prompt has log-probabilities, too, with mask 0 (ORPO)
+  bool has_weights = false;         // log_sum_sq_probs are asked for (WPO): one more pass over the vocabulary
 };
 
 // Forward, loss and backward of the pairs of these numbers, shard by shard. `reference` computes the reference where it

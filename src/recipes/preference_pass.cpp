@@ -43,18 +43,20 @@ void PairLogprobs::append(const PairLogprobs& more) {
   for (size_t row = 1; row < more.offsets.size(); ++row) offsets.push_back(before + more.offsets[row]);
   logprobs.insert(logprobs.end(), more.logprobs.begin(), more.logprobs.end());
   entropies.insert(entropies.end(), more.entropies.begin(), more.entropies.end());
+  log_sum_sq_probs.insert(log_sum_sq_probs.end(), more.log_sum_sq_probs.begin(), more.log_sum_sq_probs.end());
   correct.insert(correct.end(), more.correct.begin(), more.correct.end());
   mask.insert(mask.end(), more.mask.begin(), more.mask.end());
 }
 
-PairLogprobs forward_pairs(engine::PolicyPass& pass, const engine::Adapter* adapter,
-                           std::span<const PairGroups> pairs) {
+PairLogprobs forward_pairs(engine::PolicyPass& pass, const engine::Adapter* adapter, std::span<const PairGroups> pairs,
+                           bool with_spread) {
   std::vector<engine::RolloutGroup> groups;
   for (const PairGroups& pair : pairs) groups.insert(groups.end(), pair.groups.begin(), pair.groups.end());
   const engine::HeadOutput& out = pass.forward(adapter, groups, 1.0);
   PairLogprobs all;
   all.logprobs.assign(out.logprobs.begin(), out.logprobs.end());
   all.entropies.assign(out.entropy.begin(), out.entropy.end());
+  if (with_spread) all.log_sum_sq_probs = pass.vocabulary().log_sum_sq_probs;
   for (const engine::RolloutGroup& group : groups)
     for (const std::span<const int32_t> completion : group.completions) {
       for (const int32_t label : completion) all.correct.push_back(out.argmax[all.correct.size()] == label ? 1 : 0);

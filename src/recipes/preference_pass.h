@@ -28,13 +28,16 @@ PairGroups pair_groups(const data::PreferencePair& pair, int64_t number, bool pr
 struct PairLogprobs {
   std::vector<int64_t> offsets = {0};  // of the rows, chosen and rejected by turns
   std::vector<double> logprobs, entropies;
-  std::vector<uint8_t> correct;  // the token is the likeliest
-  std::vector<uint8_t> mask;     // 1 = of the completion itself; 0 = of a prompt that counts
+  std::vector<double> log_sum_sq_probs;  // ln Σ p² over the vocabulary; empty: not asked for
+  std::vector<uint8_t> correct;          // the token is the likeliest
+  std::vector<uint8_t> mask;             // 1 = of the completion itself; 0 = of a prompt that counts
 
   algorithms::RaggedRows rows() const { return {offsets, mask}; }
   void append(const PairLogprobs& more);
 };
-PairLogprobs forward_pairs(engine::PolicyPass& pass, const engine::Adapter* adapter, std::span<const PairGroups> pairs);
+// with_spread: log_sum_sq_probs, too.
+PairLogprobs forward_pairs(engine::PolicyPass& pass, const engine::Adapter* adapter, std::span<const PairGroups> pairs,
+                           bool with_spread = false);
 
 // Consecutive pairs [begin, end) that go through the model together, as many as `budget` tokens allow, at least one.
 std::vector<std::span<const PairGroups>> pair_micro_batches(std::span<const PairGroups> pairs, int64_t budget);

@@ -39,10 +39,11 @@ SupervisedStep accumulate(const SftConfig& config, const SftParts& parts, std::s
     };
     const std::span<const SftDocument> mine(first_of(ranges[shard].begin), first_of(ranges[shard].end));
     for (const std::span<const SftDocument> batch : sft_micro_batches(mine, micro_batch_tokens(config))) {
-      const algorithms::SftLoss loss =
-          sft_forward(at.pass, at.trained.adapter.get(), batch, label_tokens, loss_type(config));
-      const std::vector<float> d_logprobs(loss.d_logprobs.begin(), loss.d_logprobs.end());
-      at.pass.backward(at.trainable, d_logprobs, std::vector<float>(d_logprobs.size(), 0.0f), gradients);
+      const algorithms::SftLoss loss = sft_forward(at.pass, at.trained.adapter.get(), batch, label_tokens,
+                                                   loss_type(config), config.label_smoothing_factor);
+      const std::vector<float> by_logprob(loss.d_logprobs.begin(), loss.d_logprobs.end());
+      const std::vector<float> by_mean(loss.d_mean_logprobs.begin(), loss.d_mean_logprobs.end());
+      at.pass.backward(at.trainable, engine::HeadDerivatives{by_logprob, {}, by_mean}, gradients);
       measured.insert(measured.end(), loss.rows.begin(), loss.rows.end());
     }
   });
@@ -54,7 +55,7 @@ SupervisedStep accumulate(const SftConfig& config, const SftParts& parts, std::s
 algorithms::Metrics evaluate(const SftConfig& config, const SftParts& parts, const Trained& trained,
                              const std::function<void(const std::string&)>& say) {
   const auto evaluation = evaluate_sft(parts.run.context, parts.run.model, trained.adapter.get(), *parts.held_out,
-                                       loss_type(config), parts.run.count_evaluated());
+                                       loss_type(config), parts.run.count_evaluated(), config.label_smoothing_factor);
   const algorithms::Metrics metrics = evaluation->metrics();
   say(fmt::format("held out, loss {:.4f}, accuracy of tokens {:.1f}%", metrics[0].value, 100 * metrics[2].value));
   return metrics;

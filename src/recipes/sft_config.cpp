@@ -4,19 +4,29 @@
 
 namespace candor::recipes {
 
-Result<void> resolve_sft(SftConfig& c, const Given& given) {
-  TRY(resolve_training(c, given, "sft"));
-  TRY(resolve_best_model(c, "sft"));
+Result<void> resolve_rows_recipe(SftConfig& c, const Given& given, std::string_view recipe) {
+  TRY(resolve_training(c, given, recipe));
+  TRY(resolve_best_model(c, recipe));
   if (!c.use_peft && given.has("adapter_name_or_path"))
-    return error("[sft] use_peft is false, but adapter_name_or_path names an adapter to train. Remove one of the two.");
+    return error("[{}] use_peft is false, but adapter_name_or_path names an adapter to train. Remove one of the two.",
+                 recipe);
   if (!given.has("gradient_shards"))
     c.gradient_shards = c.use_peft ? std::min(c.gradient_shards, c.rows_per_step()) : 1;
   if (c.gradient_shards > c.rows_per_step())
     return error(
-        "[sft] gradient_shards {} is more than the {} row{} of a step, and a shard holds whole rows. Lower "
+        "[{}] gradient_shards {} is more than the {} row{} of a step, and a shard holds whole rows. Lower "
         "gradient_shards or raise per_device_train_batch_size.",
-        c.gradient_shards, c.rows_per_step(), c.rows_per_step() == 1 ? "" : "s");
-  if (c.packing && !c.max_length) return error("[sft] packing needs max_length, the size of a bin. Give it in tokens.");
+        recipe, c.gradient_shards, c.rows_per_step(), c.rows_per_step() == 1 ? "" : "s");
+  if (c.packing && !c.max_length)
+    return error("[{}] packing needs max_length, the size of a bin. Give it in tokens.", recipe);
+  return {};
+}
+
+Result<void> resolve_sft(SftConfig& c, const Given& given) {
+  TRY(resolve_rows_recipe(c, given, "sft"));
+  if (c.label_smoothing_factor != 0 && c.loss_type == "dft")
+    return error("[sft] label_smoothing_factor {} has no meaning with loss_type dft. Remove one.",
+                 c.label_smoothing_factor);
   return {};
 }
 

@@ -24,16 +24,21 @@ struct SftConfig : TrainingConfig {
 
   // Loss.
   std::string loss_type = "nll";
+  double label_smoothing_factor = 0.0;
 
   // Rows, or bins of packed ones, of one optimizer step.
   int64_t rows_per_step() const { return per_device_train_batch_size * gradient_accumulation_steps; }
 };
 
 FieldList sft_fields(SftConfig& config);
+// Of it, how a row becomes tokens, packing apart.
+void add_sft_rows(FieldList& list, SftConfig& config);
 
 // resolve_training, and what only SFT has: gradient_shards (one where all weights train, since each further one holds
 // another copy of the gradients), and its keys against one another.
 Result<void> resolve_sft(SftConfig& config, const Given& given);
+// The same for a recipe that takes such rows; `recipe` opens the messages.
+Result<void> resolve_rows_recipe(SftConfig& config, const Given& given, std::string_view recipe);
 
 // To the options of the rooms that a step passes through. `evaluation`: of eval_dataset.
 data::SftOptions data_options(const SftConfig& config, int64_t context_length, bool evaluation);

@@ -34,7 +34,7 @@ std::vector<std::span<const SftDocument>> sft_micro_batches(std::span<const SftD
 
 algorithms::SftLoss sft_forward(engine::PolicyPass& pass, const engine::Adapter* adapter,
                                 std::span<const SftDocument> documents, int64_t label_tokens,
-                                algorithms::SftLossType type) {
+                                algorithms::SftLossType type, double label_smoothing) {
   std::vector<engine::RolloutGroup> groups;
   std::vector<int64_t> offsets = {0};
   std::vector<int32_t> labels;
@@ -50,7 +50,10 @@ algorithms::SftLoss sft_forward(engine::PolicyPass& pass, const engine::Adapter*
   const std::vector<double> entropies(out.entropy.begin(), out.entropy.end());
   std::vector<uint8_t> correct;
   for (size_t t = 0; t < labels.size(); ++t) correct.push_back(out.argmax[t] == labels[t] ? 1 : 0);
-  return algorithms::sft_loss({{offsets, {}}, logprobs, entropies, correct, label_tokens}, type);
+  std::vector<double> mean_logprobs;
+  if (label_smoothing != 0) mean_logprobs = pass.vocabulary().mean_logprobs;
+  return algorithms::sft_loss(
+      {{offsets, {}}, logprobs, entropies, correct, label_tokens, label_smoothing, mean_logprobs}, type);
 }
 
 double SftEvaluation::loss() const {
@@ -69,7 +72,8 @@ algorithms::Metrics SftEvaluation::metrics() const {
 std::optional<SftEvaluation> evaluate_sft(const engine::Context& context, const engine::Model& model,
                                           const engine::Adapter* adapter, const data::SftSet& set,
                                           algorithms::SftLossType type,
-                                          const std::function<bool(size_t done, size_t all)>& ready) {
+                                          const std::function<bool(size_t done, size_t all)>& ready,
+                                          double label_smoothing) {
   std::vector<const data::TrainingRow*> rows;
   for (const data::TrainingRow& row : set.rows) rows.push_back(&row);
   const std::vector<SftDocument> documents = sft_documents(rows);
@@ -77,7 +81,8 @@ std::optional<SftEvaluation> evaluate_sft(const engine::Context& context, const 
                           engine::PolicyPass::Keep::kOneLayer);
   SftEvaluation evaluation;
   for (const std::span<const SftDocument> batch : sft_micro_batches(documents, kEvaluationTokens)) {
-    const algorithms::SftLoss loss = sft_forward(pass, adapter, batch, set.account.counted_tokens, type);
+    const algorithms::SftLoss loss =
+        sft_forward(pass, adapter, batch, set.account.counted_tokens, type, label_smoothing);
     evaluation.rows.insert(evaluation.rows.end(), loss.rows.begin(), loss.rows.end());
     if (!ready(evaluation.rows.size(), documents.size())) return std::nullopt;
   }

@@ -30,7 +30,7 @@ std::vector<std::span<const SftDocument>> sft_micro_batches(std::span<const SftD
 // Forward and loss of one micro-batch, with an SftRow for each document. label_tokens: of the whole step.
 algorithms::SftLoss sft_forward(engine::PolicyPass& pass, const engine::Adapter* adapter,
                                 std::span<const SftDocument> documents, int64_t label_tokens,
-                                algorithms::SftLossType type);
+                                algorithms::SftLossType type, double label_smoothing = 0);
 
 // What a model says of held-out rows, one entry for each sequence in which a token counts.
 struct SftEvaluation {
@@ -44,6 +44,7 @@ struct SftEvaluation {
 std::optional<SftEvaluation> evaluate_sft(const engine::Context& context, const engine::Model& model,
                                           const engine::Adapter* adapter, const data::SftSet& set,
                                           algorithms::SftLossType type,
-                                          const std::function<bool(size_t done, size_t all)>& ready);
+                                          const std::function<bool(size_t done, size_t all)>& ready,
+                                          double label_smoothing = 0);
 
 }  // namespace candor::recipes

@@ -210,6 +210,8 @@ void add_nash_md(std::vector<TrlKey>& keys) {
 
 // What SFTConfig adds.
 void add_sft(std::vector<TrlKey>& keys) {
+  std::erase_if(keys, [](const TrlKey& known) { return known.key == "label_smoothing_factor"; });  // supported here
+  keys.push_back({"label_smoothing_factor", TrlHandling::kSupported, ""});
   for (const std::string_view key :
        {"max_length", "truncation_mode", "packing", "packing_strategy", "eval_packing", "completion_only_loss",
         "assistant_only_loss", "loss_type", "dataset_text_field", "chat_template_path"})
@@ -250,6 +252,7 @@ const std::vector<TrlKey>& trl_keys(std::string_view recipe) {
     add_sft(all["sft"]);
     for (const std::string_view name : {"dpo", "cpo", "orpo", "kto", "reward", "prm"})
       add_preference_keys(name, all[name]);
+    add_distill_keys(all["distill"]);
     return all;
   }();
   return lists.at(recipe);

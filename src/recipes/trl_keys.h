@@ -21,14 +21,16 @@ struct TrlKey {
   std::vector<std::string_view> inert = {};  // refused: the values that change nothing
 };
 
-inline constexpr std::string_view kTrlRecipes[] = {"grpo", "rloo", "online_dpo", "xpo", "nash_md", "sft",
-                                                   "dpo",  "cpo",  "orpo",       "kto", "reward",  "prm"};
+inline constexpr std::string_view kTrlRecipes[] = {"grpo", "rloo", "online_dpo", "xpo",    "nash_md", "sft",    "dpo",
+                                                   "cpo",  "orpo", "kto",        "reward", "prm",     "distill"};
 
 // The lists of one of kTrlRecipes.
 const std::vector<TrlKey>& trl_keys(std::string_view recipe);
 
 // What the configs of the recipes on preferences (dpo, cpo, orpo, kto, reward, prm) add to the keys of every trainer.
 void add_preference_keys(std::string_view recipe, std::vector<TrlKey>& keys);
+// What the configs of distillation add to the keys of every trainer.
+void add_distill_keys(std::vector<TrlKey>& keys);
 
 // Null where TRL has no such key for this recipe, or has no such recipe. dataloader_*, vllm_*, hub_*, fsdp* and others
 // of a family count as one entry "dataloader_*".

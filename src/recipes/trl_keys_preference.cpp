@@ -34,8 +34,7 @@ void add_preference_keys(std::string_view recipe, std::vector<TrlKey>& keys) {
   }
   if (recipe == "dpo") {
     supported({"loss_type", "loss_weights", "beta", "label_smoothing", "f_divergence_type", "f_alpha_divergence_coef",
-               "ld_alpha", "discopop_tau", "precompute_ref_log_probs"});
-    refused("use_weighting", "WPO's weights", {"false"});
+               "ld_alpha", "discopop_tau", "precompute_ref_log_probs", "use_weighting"});
   } else if (recipe == "cpo") {
     supported({"loss_type", "beta", "label_smoothing", "cpo_alpha", "simpo_gamma", "alpha"});
   } else if (recipe == "orpo") {

@@ -32,6 +32,7 @@ ROWS = {**COMMON, **LORA, "per_device_train_batch_size": 4}
 VERBS = {
     "pretrain": ("texts", {**COMMON, "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "max_length": 48, "per_device_train_batch_size": 8}),
     "sft": ("completions", {**ROWS, "max_length": 64}),
+    "distill": ("completions", {**ROWS, "max_length": 64, "max_new_tokens": 8, "teacher_prompt": "Say only 7.", "lmbda": 0.5}),
     "grpo": ("sums", GROUPS),
     "rloo": ("sums", GROUPS),
     "online_dpo": ("sums", {**ROLLOUTS, "max_new_tokens": 8}),
