@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <barrier>
+#include <numeric>
 #include <thread>
 
 #include "engine/gradient_shards.h"
 #include "engine/testing.h"
+#include "recipes/dpo.h"
 #include "recipes/grpo_update.h"
 #include "recipes/sft_pass.h"
 #include "support/golden_model.h"
@@ -57,8 +59,9 @@ class Ranks {
 struct Rank {
   Bench bench{1};
   engine::Model model = bench.random_model();
-  engine::Adapter adapter = bench.random_adapter(model);
-  engine::Trainable trainable = engine::trainable_of(adapter);
+  Trained trained{&model, nullptr, std::make_unique<engine::Adapter>(bench.random_adapter(model)), nullptr};
+  engine::Adapter& adapter = *trained.adapter;
+  engine::Trainable trainable = trained.trainable();
   engine::AdamwState optimizer = engine::make_adamw(*bench.context, trainable);
   engine::PolicyPass pass{*bench.context, "policy", model, adapter.max_padded_rank,
                           engine::PolicyPass::Keep::kAllLayers};
@@ -155,6 +158,35 @@ void train_on_rows(Rank& rank) {
   }
 }
 
+// 8 pairs a step, each of one prompt with two completions; the reference is the model alone.
+void train_on_given_pairs(Rank& rank) {
+  constexpr int64_t kPairs = 8;
+  DpoConfig config;
+  config.gradient_shards = kShards;
+  config.micro_batch_tokens = 24;
+  data::PairSet set;
+  for (uint32_t i = 0; i < kPairs * kSteps; ++i) {
+    data::PreferencePair pair;
+    const std::vector<int32_t> prompt = engine::testing::random_ids(2 + i % 3, 1100, 400 + i);
+    for (data::Answer* answer : {&pair.chosen, &pair.rejected}) {
+      const uint32_t number = 500 + 2 * i + (answer == &pair.chosen ? 0 : 1);
+      answer->ids = prompt;
+      answer->prompt_tokens = static_cast<int64_t>(prompt.size());
+      for (const int32_t id : engine::testing::random_ids(1 + number % 4, 1100, number)) answer->ids.push_back(id);
+    }
+    set.rows.push_back(std::move(pair));
+  }
+  const PairParts parts{.run = {*rank.bench.context, rank.model}, .rows = set};
+  TrainingState state;
+  for (int64_t step = 0; step < kSteps; ++step) {
+    std::vector<int64_t> numbers(kPairs);
+    std::iota(numbers.begin(), numbers.end(), kPairs * step);
+    EXPECT_TRUE(train_on_pairs(config, parts, pair_loss(config), numbers,
+                               {rank.trained, rank.trainable, rank.pass, rank.shards, state}, rank.base));
+    rank.update();
+  }
+}
+
 // The weights that every rank ends with; EXPECTs that they all end with the same.
 Weights weights_after(int64_t ranks, const std::function<void(Rank&)>& train, bool in_order = false) {
   Ranks world(ranks, in_order);
@@ -173,7 +205,8 @@ Weights weights_after(int64_t ranks, const std::function<void(Rank&)>& train, bo
 }
 
 TEST(World, OneTwoAndFourRanksGiveTheSameBytes) {
-  std::vector<std::pair<std::string, std::function<void(Rank&)>>> recipes = {{"sft", train_on_rows}};
+  std::vector<std::pair<std::string, std::function<void(Rank&)>>> recipes = {{"sft", train_on_rows},
+                                                                             {"dpo", train_on_given_pairs}};
   for (const GroupRecipe recipe :
        {GroupRecipe::kGrpo, GroupRecipe::kRloo, GroupRecipe::kOnlineDpo, GroupRecipe::kXpo, GroupRecipe::kNashMd})
     recipes.emplace_back(GrpoConfig(recipe).name(), [recipe](Rank& rank) { train_on_rollouts(rank, recipe); });
