@@ -27,7 +27,7 @@ struct SampleRequest {
   // Above 0: drawn from the geometric mixture of that role and the model alone, whose logits weigh this much (Nash-MD,
   // arXiv 2312.00886). All that is said of its tokens is then the mixture's. Not with a PrefixCache.
   double reference_share = 0.0;
-  std::span<const HiddenDoor> doors = {};      // that its tokens go through
+  std::span<const HiddenDoor> doors = {};  // that its tokens go through
 };
 
 // Per token: `logprobs` of the model at temperature 1, `policy_logprobs` at the sampling temperature (what trains; at
