@@ -35,6 +35,7 @@ void add_policy(const PpoInputs& in, const GrpoOptions& clip, size_t i, double t
     out.d_logprobs[t] = term.d_log_ratio / tokens;
     row.approx_kl += 0.5 * log_ratio * log_ratio;
     row.ratio += ratio;
+    row.ratio_spread += (ratio - 1.0) * (ratio - 1.0);
     row.clipped += term.value > -in.advantages[t] * ratio;
     ++row.tokens;
   }
@@ -133,42 +134,52 @@ double PpoLoss::loss(double vf_coef) const {
 PpoLoss ppo_loss(const PpoInputs& in, const PpoOptions& o) {
   check_rows(in.rows);
   const size_t tokens = in.rows.tokens.tokens(), values = in.rows.values.tokens();
-  CHECK(in.logprobs.size() == tokens && in.old_logprobs.size() == tokens && in.advantages.size() == tokens);
-  CHECK(in.values.size() == values && in.old_values.size() == values && in.returns.size() == values);
+  const bool policy = !in.logprobs.empty(), critic = !in.values.empty();
+  const size_t policy_tokens = policy ? tokens : 0, critic_values = critic ? values : 0;
+  CHECK(in.logprobs.size() == policy_tokens && in.old_logprobs.size() == policy_tokens &&
+        in.advantages.size() == policy_tokens);
+  CHECK(in.values.size() == critic_values && in.old_values.size() == critic_values &&
+        in.returns.size() == critic_values);
   GrpoOptions clip;
   clip.loss_type = LossType::kGrpo;
   clip.epsilon = o.cliprange;
   PpoLoss out;
   out.rows.resize(in.rows.tokens.size());
-  out.d_logprobs.assign(tokens, 0.0);
-  out.d_values.assign(values, 0.0);
+  out.d_logprobs.assign(policy_tokens, 0.0);
+  out.d_values.assign(critic_values, 0.0);
   for (size_t i = 0; i < out.rows.size(); ++i) {
-    add_policy(in, clip, i, divisor(in.mini_batch_tokens, tokens), out);
-    add_value(in, o, i, divisor(in.mini_batch_values, values), out);
+    if (policy) add_policy(in, clip, i, divisor(in.mini_batch_tokens, tokens), out);
+    if (critic) add_value(in, o, i, divisor(in.mini_batch_values, values), out);
   }
   return out;
 }
 
+PpoRow& PpoRow::operator+=(const PpoRow& other) {
+  policy_loss += other.policy_loss;
+  value_loss += other.value_loss;
+  tokens += other.tokens;
+  values += other.values;
+  approx_kl += other.approx_kl;
+  ratio += other.ratio;
+  ratio_spread += other.ratio_spread;
+  clipped += other.clipped;
+  clipped_values += other.clipped_values;
+  return *this;
+}
+
 Metrics ppo_metrics(std::span<const PpoRow> rows) {
   PpoRow sum;
-  for (const PpoRow& row : rows) {
-    sum.policy_loss += row.policy_loss;
-    sum.value_loss += row.value_loss;
-    sum.tokens += row.tokens;
-    sum.values += row.values;
-    sum.approx_kl += row.approx_kl;
-    sum.ratio += row.ratio;
-    sum.clipped += row.clipped;
-    sum.clipped_values += row.clipped_values;
-  }
+  for (const PpoRow& row : rows) sum += row;
   const double tokens = std::max<double>(1, static_cast<double>(sum.tokens));
   const double values = std::max<double>(1, static_cast<double>(sum.values));
+  const double mean_ratio = sum.ratio / tokens;
   return {{"loss/policy_avg", sum.policy_loss},
           {"loss/value_avg", sum.value_loss},
           {"policy/approxkl_avg", sum.approx_kl / tokens},
           {"policy/clipfrac_avg", static_cast<double>(sum.clipped) / tokens},
           {"val/clipfrac_avg", static_cast<double>(sum.clipped_values) / values},
-          {"val/ratio", sum.ratio / tokens}};
+          {"val/ratio", mean_ratio},
+          {"val/ratio_var", sum.ratio_spread / tokens - (mean_ratio - 1.0) * (mean_ratio - 1.0)}};
 }
 
 }  // namespace candor::algorithms

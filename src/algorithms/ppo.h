@@ -64,20 +64,25 @@ struct PpoInputs {
   std::span<const double> values, old_values, returns;         // [value positions]
   int64_t mini_batch_tokens = 0, mini_batch_values = 0;        // the two means' divisors; 0: those of these rows
 };
+// The two losses share no number: without log-probabilities there is only the critic's, without values only the
+// policy's.
 
 // What one row adds to its mini-batch: losses with their divisors, the rest as sums over its tokens (value positions).
 struct PpoRow {
   double policy_loss = 0, value_loss = 0;  // value_loss without vf_coef
   int64_t tokens = 0, values = 0;
-  double approx_kl = 0;  // Σ ½(logprob - old)²
-  double ratio = 0;      // Σ ρ
+  double approx_kl = 0;     // Σ ½(logprob - old)²
+  double ratio = 0;         // Σ ρ
+  double ratio_spread = 0;  // Σ (ρ - 1)²
   int64_t clipped = 0, clipped_values = 0;
+
+  PpoRow& operator+=(const PpoRow& other);
 };
 
 struct PpoLoss {
   std::vector<PpoRow> rows;        // [N]
-  std::vector<double> d_logprobs;  // [tokens]
-  std::vector<double> d_values;    // [value positions]
+  std::vector<double> d_logprobs;  // [tokens], or empty
+  std::vector<double> d_values;    // [value positions], or empty
 
   double loss(double vf_coef) const;  // Σ policy_loss + vf_coef·Σ value_loss, in row order
 };
@@ -88,7 +93,8 @@ struct PpoLoss {
 PpoLoss ppo_loss(const PpoInputs& inputs, const PpoOptions& options);
 
 // loss/policy_avg, loss/value_avg, policy/approxkl_avg, policy/clipfrac_avg, val/clipfrac_avg, val/ratio: means over
-// the tokens (value positions) that there are. (TRL's approxkl and ratio are means over the padding, too.)
+// the tokens (value positions) that there are; val/ratio_var: the tokens' variance, with n. (TRL's approxkl and ratio
+// are means over the padding, too, and its variance is that of the micro-batches' means.)
 Metrics ppo_metrics(std::span<const PpoRow> rows);
 
 }  // namespace candor::algorithms

@@ -33,11 +33,11 @@ Result<void> ask(const std::string& what, const std::string& question) {
 
 }  // namespace
 
-bool asks_outside(const recipes::GrpoConfig& config) {
+bool asks_outside(const recipes::RolloutConfig& config) {
   return !config.reward_program.empty() || !config.reward_endpoint.empty();
 }
 
-Result<void> consent(const recipes::GrpoConfig& config, const recipes::Given& given, bool allowed) {
+Result<void> consent(const recipes::RolloutConfig& config, const recipes::Given& given, bool allowed) {
   if (allowed) return {};
   std::string place = place_in_file(given, "reward_program");
   if (!place.empty() && !config.reward_program.empty()) {

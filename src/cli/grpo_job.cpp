@@ -1,225 +1,36 @@
 #include "cli/grpo_job.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
-
-#include "cli/consent.h"
-#include "cli/exit_code.h"
-#include "cli/job.h"
-#include "cli/summary.h"
-#include "cli/terminal.h"
-#include "files/run_log.h"
-#include "recipes/config_print.h"
 #include "recipes/grpo.h"
 
 namespace candor::cli {
 
 namespace {
 
-using files::Json;
 using recipes::GrpoConfig;
-namespace fs = std::filesystem;
 
-std::string recipe_yaml(const GrpoConfig& config) {
-  GrpoConfig recipe = kept(config);
-  return recipes::yaml_text(recipes::grpo_fields(recipe));
-}
-
-// The folder's own recipe names the program that this run was allowed to start.
-std::string go_on(const GrpoConfig& config, std::string_view resume) {
-  return how_to_go_on(config.name(), config, resume) + (asks_outside(config) ? " --allow_programs" : "");
-}
-
-// `act` is recipes::check_run_directory or prepare_run_directory.
-template <typename Act>
-Result<void> with_run_directory(const GrpoConfig& config, Act act) {
-  GrpoConfig now = kept(config), stored(config.recipe);
-  return act(run_directory(config), recipes::grpo_fields(now), recipes::grpo_fields(stored));
-}
-
-Result<data::PromptSet> load_prompts(const GrpoConfig& config, const Session& session,
-                                     const std::vector<rewards::Reward>& rewards) {
-  data::Rows rows = TRY(data::read_rows(config.dataset_name));
-  TRY(rewards::check_rows(rewards, rows));
-  const data::PromptOptions options{std::string(config.name()), session.files.config.max_positions,
-                                    config.max_completion_length, config.max_prompt_length};
-  return data::load_prompts(std::move(rows), session.tokenizer(), session.chat_template(), session.files.special_tokens,
-                            options);
-}
-
-StepStatus status_of(const recipes::StepReport& report, bool with_kl) {
-  StepStatus status;
-  status.step = report.step;
-  status.steps = report.steps;
-  status.reward = metric(*report.metrics, "reward");
-  if (with_kl) status.kl = metric(*report.metrics, "kl_k1");
-  status.length_tokens = metric(*report.metrics, "completions/mean_length");
-  status.tokens_per_s = report.tokens_per_s;
-  status.step_time_s = metric(*report.metrics, "step_time");
-  status.memory_bytes = peak_resident_bytes();
-  return status;
-}
-
-void print_table(const Json& summary) {
-  fmt::print("\n{}\n\n", printable(summary["verdict"].get<std::string>()));
-  if (summary.contains("evaluations")) {
-    const Json& evaluations = summary["evaluations"];
-    fmt::print("  {:<10}{:>10}{:>10}{:>14}{:>22}\n", "", "before", "after", "difference", "95% interval");
-    for (const char* name : {"greedy", "sampled"}) {
-      const Json& e = evaluations[name];
-      fmt::print("  {:<10}{:>9.1f}%{:>9.1f}%{:>+13.1f}%{:>22}\n", name, 100 * e["before"]["accuracy"].get<double>(),
-                 100 * e["after"]["accuracy"].get<double>(), 100 * e["difference"].get<double>(),
-                 fmt::format("{:+.1f}% to {:+.1f}%", 100 * e["difference_interval"][0].get<double>(),
-                             100 * e["difference_interval"][1].get<double>()));
-    }
-    const Json& prose = evaluations["prose"];
-    fmt::print(
-        "  {:<10}{:>10.4f}{:>10.4f}{:>+14.4f}{:>22}   nats per token; above 0: prose has become less likely\n", "prose",
-        prose["before_nats_per_token"].get<double>(), prose["after_nats_per_token"].get<double>(),
-        prose["difference"].get<double>(),
-        fmt::format("{:+.4f} to {:+.4f}", prose["interval"][0].get<double>(), prose["interval"][1].get<double>()));
-  }
-  fmt::print("\n  {}\n", cost_line(summary));
-}
-
-// The run itself. Its exit code, once everything is set up.
-Result<int> run(const GrpoJob& job, Progress& progress, const std::atomic<bool>& stop) {
-  const JobClock clock;
-  GrpoInputs inputs = TRY(read_grpo_inputs(job.config));
-  const auto planned = TRY(plan_run<GrpoConfig>(job.config.name(), job.config, planner_of(inputs)));
-  if (planned.refused) {
-    print_error(planned.refused->message);
-    return static_cast<int>(kUsage);
-  }
-  const GrpoConfig& config = planned.config;
-  progress.say(plan_line(planned.plan, planned.limit, config));
-  const std::unique_ptr<Session>& session = inputs.session;
-  const std::optional<Evaluator>& evaluator = inputs.evaluator;
-  TRY(load_job_weights(config, *session));
-  const Json example = inputs.prompts.prompts.front().row.columns.value("prompt", Json(""));
-  recipes::GrpoStart start = TRY(recipes::start_grpo(config, session->context, session->model, inputs.prompts));
-  TRY(with_run_directory(job.config, recipes::prepare_run_directory));
-  const FolderLock lock = TRY(claim_run(config.name(), config, clock, progress));
-
-  auto evaluate_now = [&](const engine::Adapter* adapter, const char* when) -> Result<std::optional<Evaluation>> {
-    const int64_t items = static_cast<int64_t>(evaluator->prompts.prompts.size());
-    return evaluate(
-        *evaluator, adapter,
-        {[&, items](int64_t done, int64_t) { progress.doing(fmt::format("evaluating {} {}/{}", when, done, items)); },
-         [&] { return stop.load(); }});
-  };
-  std::optional<Evaluation> before;
-  if (evaluator) {
-    before = TRY(evaluate_now(nullptr, "before"));
-    if (!before) {
-      progress.say(fmt::format("interrupted in the evaluation before training. Go on with: {}", go_on(config, "auto")));
-      return static_cast<int>(kInterrupted);
-    }
-    progress.say(
-        fmt::format("before: greedy {}, sampled {}", eval::in_words(before->greedy), eval::in_words(before->sampled)));
-  }
-
-  recipes::GrpoParts parts{.context = session->context,
-                           .model = session->model,
-                           .tokenizer = session->tokenizer(),
-                           .prompts = std::move(inputs.prompts),
-                           .rewards = std::move(inputs.rewards),
-                           .recipe_yaml = recipe_yaml(job.config),
-                           .evaluate = {},
-                           .report =
-                               [&](const recipes::StepReport& r) {
-                                 progress.step(status_of(r, config.beta != 0 && !config.compares_pairs()));
-                               },
-                           .doing = [&](const std::string& what) { progress.doing(what); },
-                           .interrupted = [&] { return stop.load(); }};
-  if (evaluator)
-    parts.evaluate = [&](const engine::Adapter& adapter, int64_t step) -> Result<std::optional<algorithms::Metrics>> {
-      const engine::SamplingCallbacks callbacks{{}, [&] { return stop.load(); }};
-      progress.doing(fmt::format("evaluating after step {}", step));
-      const auto greedy = TRY(answer_task(*evaluator, &adapter, evaluator->greedy, callbacks));
-      if (!greedy) return std::optional<algorithms::Metrics>();
-      const auto sampled = TRY(answer_task(*evaluator, &adapter, evaluator->sampled, callbacks));
-      if (!sampled) return std::optional<algorithms::Metrics>();
-      progress.say(fmt::format("step {}: held out, greedy {}", step, eval::in_words(*greedy)));
-      return std::optional(algorithms::Metrics{{"eval/accuracy_greedy", greedy->accuracy},
-                                               {"eval/accuracy_sampled", sampled->accuracy}});
-    };
-  const recipes::GrpoResult result = TRY(recipes::run_grpo(config, std::move(parts), std::move(start)));
-  if (result.interrupted) {
-    progress.say(fmt::format("interrupted after step {}; saved. Go on with: {}", result.steps, go_on(config, "true")));
-    return static_cast<int>(kInterrupted);
-  }
-
-  const fs::path final_folder = fs::path(config.output_dir) / "final";
-  GrpoConfig copy = job.config;
-  Json summary = summary_head(job.command, recipes::grpo_fields(copy), config.seed, *session, clock);
-  summary["steps"] = result.steps;
-  summary["num_tokens"] = result.num_tokens;
-  summary["step_time_s"] = result.median_step_s;
-  add_plan(summary, planned.plan, planned.limit, config);
-  summary["verdict"] = fmt::format("{} steps of {}; no eval_dataset, so nothing says whether the model is better.",
-                                   result.steps, config.name());
-  if (evaluator) {
-    const auto after = TRY(evaluate_now(&result.adapter, "after"));
-    if (!after) {
-      progress.say(fmt::format("interrupted in the evaluation after training; the adapter is in {}. Go on with: {}",
-                               final_folder.string(), go_on(config, "auto")));
-      return static_cast<int>(kInterrupted);
-    }
-    summary["evaluations"] = TRY(compare_evaluations(*before, *after));
-    summary["samples"] = sample_answers(*evaluator, *before, *after, 12);
-    summary["verdict"] = verdict(summary["evaluations"]);
-  }
-  summary["talk_to_it"] = how_to_talk(config, final_folder, example);
-  const fs::path page = TRY(finish_summary(summary, config.output_dir, *session, clock));
-  if (job.json) {
-    fmt::print("{}\n", files::json_line(summary));
-    return static_cast<int>(kOk);
-  }
-  print_table(summary);
-  print_ending(summary, page, "adapter", final_folder);
-  return static_cast<int>(kOk);
+Result<Train> start(const GrpoConfig& config, const Session& session, const data::PromptSet& prompts) {
+  const auto begun =
+      std::make_shared<recipes::GrpoStart>(TRY(recipes::start_grpo(config, session.context, session.model, prompts)));
+  return Train([begun, &config](recipes::RolloutParts parts) -> Result<TrainedPolicy> {
+    recipes::GrpoResult result = TRY(recipes::run_grpo(config, std::move(parts), std::move(*begun)));
+    return TrainedPolicy{std::move(result.adapter), result.steps, result.num_tokens, result.median_step_s,
+                         result.interrupted};
+  });
 }
 
 }  // namespace
 
-Result<GrpoInputs> read_grpo_inputs(const GrpoConfig& config, const OpenFiles& open) {
-  GrpoInputs inputs;
-  inputs.rewards = TRY(recipes::make_rewards(config));
-  std::optional<data::Rows> held_out;
-  if (!config.eval_dataset.empty()) held_out = TRY(data::read_rows(config.eval_dataset));
-  inputs.meter.mark("data", "rows");
-  inputs.session = TRY(open(config));
-  inputs.meter.mark("program", "tokenizer");
-  inputs.prompts = TRY(load_prompts(config, *inputs.session, inputs.rewards));
-  if (held_out) {
-    inputs.evaluator.emplace(
-        TRY(make_evaluator(*inputs.session, std::move(*held_out),
-                           {config.accuracy_extraction, config.max_prompt_length, config.max_completion_length,
-                            config.temperature, static_cast<uint64_t>(config.seed), config.stop})));
-    inputs.prose = TRY(eval::prose_lengths(inputs.session->tokenizer()));
-  }
-  inputs.meter.mark("data", "prompts");
-  return inputs;
-}
-
-recipes::PlanOf<GrpoConfig> planner_of(const GrpoInputs& inputs) {
-  recipes::GrpoWorkload workload{longest_prompt(inputs.prompts), {}, inputs.prose};
-  if (inputs.evaluator) {
-    workload.evaluation = sampling_shape(*inputs.evaluator);
-  }
-  return [&inputs, workload](const GrpoConfig& config) {
-    Session& session = *inputs.session;
-    return recipes::plan_grpo(config, {session.context.kernels, session.pool, session.files, inputs.meter.held()},
-                              workload);
-  };
+RolloutRecipe<GrpoConfig> grpo_recipe(const GrpoConfig& config) {
+  return {.name = std::string(config.name()),
+          .defaults = GrpoConfig(config.recipe),
+          .kl = config.beta != 0 && !config.compares_pairs() ? "kl_k1" : "",
+          .fields = recipes::grpo_fields,
+          .plan = recipes::plan_grpo,
+          .start = start};
 }
 
 int run_grpo_job(const GrpoJob& job) {
-  return run_job(
-      job.config, [&] { return with_run_directory(job.config, recipes::check_run_directory); }, job.prepare,
-      [&](Progress& progress, const std::atomic<bool>& stop) { return run(job, progress, stop); });
+  return run_rollout_job(grpo_recipe(job.config), job);
 }
 
 }  // namespace candor::cli

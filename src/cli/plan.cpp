@@ -13,6 +13,7 @@
 #include "cli/options.h"
 #include "cli/plan_model.h"
 #include "cli/plan_roles.h"
+#include "cli/ppo_job.h"
 #include "cli/preference_job.h"
 #include "cli/preference_recipes.h"
 #include "cli/recipe_command.h"
@@ -28,19 +29,20 @@ namespace {
 using files::Json;
 using recipes::DistillConfig;
 using recipes::GrpoConfig;
+using recipes::PpoConfig;
 using recipes::SftConfig;
 namespace fs = std::filesystem;
 
 constexpr const char* kNone = "none";   // dataset_name and output_dir, which a plan can do without
 constexpr int64_t kPromptTokens = 512;  // of a GRPO prompt, where neither rows nor max_prompt_length say
-constexpr std::array kRecipeVerbs = {"pretrain", "sft",        "distill", "dpo",     "cpo",
-                                     "orpo",     "kto",        "reward",  "prm",     "grpo",
-                                     "rloo",     "online_dpo", "xpo",     "nash_md", "quickstart"};
+constexpr std::array kRecipeVerbs = {"pretrain", "sft",     "distill", "dpo",       "cpo",  "orpo",
+                                     "kto",      "reward",  "prm",     "grpo",      "rloo", "online_dpo",
+                                     "xpo",      "nash_md", "ppo",     "quickstart"};
 constexpr int64_t kSumsTokens = 64;  // which the quickstart's prompts do not reach
 
 constexpr const char* kHelp =
     R"(usage: candor plan [VERB] [RECIPE.yaml] [--key value ...]
-         VERB: pretrain sft distill dpo cpo orpo kto reward prm grpo rloo online_dpo xpo nash_md quickstart
+         VERB: pretrain sft distill dpo cpo orpo kto reward prm grpo rloo online_dpo xpo nash_md ppo quickstart
        candor plan generate|chat|score MODEL [--option value ...]
        candor plan roles MODEL [--lora_r 16] [--dtype D] [--json]
 
@@ -78,12 +80,17 @@ Result<std::string> verb_of(const Words& words) {
       for (std::string& key : TRY(recipes::recipe_keys(word))) keys.push_back(std::move(key));
     }
   }
-  const std::pair<const char*, int64_t> known[] = {
-      {"sft", known_keys(recipes::sft_fields, keys)},         {"grpo", known_keys(recipes::grpo_fields, keys)},
-      {"distill", known_keys(recipes::distill_fields, keys)}, {"pretrain", known_keys(recipes::pretrain_fields, keys)},
-      {"dpo", known_keys(recipes::dpo_fields, keys)},         {"kto", known_keys(recipes::kto_fields, keys)},
-      {"cpo", known_keys(recipes::cpo_fields, keys)},         {"orpo", known_keys(recipes::orpo_fields, keys)},
-      {"reward", known_keys(recipes::reward_fields, keys)},   {"prm", known_keys(recipes::prm_fields, keys)}};
+  const std::pair<const char*, int64_t> known[] = {{"sft", known_keys(recipes::sft_fields, keys)},
+                                                   {"grpo", known_keys(recipes::grpo_fields, keys)},
+                                                   {"ppo", known_keys(recipes::ppo_fields, keys)},
+                                                   {"distill", known_keys(recipes::distill_fields, keys)},
+                                                   {"pretrain", known_keys(recipes::pretrain_fields, keys)},
+                                                   {"dpo", known_keys(recipes::dpo_fields, keys)},
+                                                   {"kto", known_keys(recipes::kto_fields, keys)},
+                                                   {"cpo", known_keys(recipes::cpo_fields, keys)},
+                                                   {"orpo", known_keys(recipes::orpo_fields, keys)},
+                                                   {"reward", known_keys(recipes::reward_fields, keys)},
+                                                   {"prm", known_keys(recipes::prm_fields, keys)}};
   const auto* most = std::max_element(std::begin(known), std::end(known),
                                       [](const auto& a, const auto& b) { return a.second < b.second; });
   return std::string(most->first);
@@ -189,7 +196,8 @@ Result<Planned> plan_pretrain_recipe(const recipes::PretrainConfig& config) {
       {"every row is taken to be max_length tokens long, and the vocabulary as large as vocab_size allows"});
 }
 
-Result<Planned> plan_grpo_recipe(GrpoConfig config) {
+template <typename Config>
+Result<Planned> plan_rollouts(const RolloutRecipe<Config>& recipe, Config config) {
   PlanModel model = TRY(open_plan_model(config.model_name_or_path, static_cast<int>(config.threads)));
   std::vector<std::string> notes = model.notes;
   if (!config.eval_dataset.empty() && !path_exists(config.eval_dataset)) config.eval_dataset.clear();
@@ -197,15 +205,29 @@ Result<Planned> plan_grpo_recipe(GrpoConfig config) {
   const int64_t prompt = config.max_prompt_length.value_or(std::clamp<int64_t>(room, 1, kPromptTokens));
   if (rows_at_hand(config, model, fmt::format("every prompt is taken to be {} tokens long", prompt), notes)) {
     model = PlanModel();
-    const GrpoInputs inputs = TRY(read_grpo_inputs(config, open_session_of_plan));
-    return fit<GrpoConfig>(config, planner_of(inputs), std::move(notes));
+    const RolloutInputs inputs = TRY(read_rollout_inputs(recipe.name, config, open_session_of_plan));
+    return fit<Config>(config, planner_of(recipe, inputs), std::move(notes));
   }
-  return fit<GrpoConfig>(
+  return fit<Config>(
       config,
-      [&](const GrpoConfig& c) {
-        return recipes::plan_grpo(c, base_of(model), {prompt, {}, {}});
+      [&](const Config& c) {
+        return recipe.plan(c, base_of(model), {prompt, {}, {}});
       },
       std::move(notes));
+}
+
+Result<Planned> plan_grpo_recipe(GrpoConfig config) {
+  return plan_rollouts(grpo_recipe(config), config);
+}
+
+Result<Planned> plan_ppo_recipe(PpoConfig config) {
+  return plan_rollouts(ppo_recipe(), std::move(config));
+}
+
+// A plan needs no reward: any rule takes the same memory.
+Result<void> resolve_ppo_plan(PpoConfig& config, const recipes::Given& given) {
+  if (config.reward_funcs.empty() && config.reward_model_path.empty()) config.reward_funcs = {"accuracy"};
+  return recipes::resolve_ppo(config, given);
 }
 
 // Prints it; the exit code.
@@ -268,6 +290,8 @@ int plan_named_recipe(const std::string& verb, const Words& words) {
   if (verb == "pretrain")
     return plan_recipe("pretrain", words, recipes::PretrainConfig(), recipes::pretrain_fields,
                        recipes::resolve_pretrain, plan_pretrain_recipe);
+  if (verb == "ppo")
+    return plan_recipe("ppo", words, PpoConfig(), recipes::ppo_fields, resolve_ppo_plan, plan_ppo_recipe);
   GrpoConfig config(recipes::group_recipe(verb).value_or(recipes::GroupRecipe::kGrpo));
   config.reward_funcs = {"accuracy"};
   if (verb == "quickstart") {

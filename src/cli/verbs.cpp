@@ -27,6 +27,7 @@ constexpr std::array kVerbs = {
     Verb{"xpo", "RECIPE.yaml [--key value]", "online DPO against the initial model's completions, with exploration",
          xpo},
     Verb{"nash_md", "RECIPE.yaml [--key value]", "the policy against its mixture with the initial model", nash_md},
+    Verb{"ppo", "RECIPE.yaml [--key value]", "the same by PPO, with a critic and a reward model on one base", ppo},
     Verb{"chat", "MODEL", "talks with a model, with and without its adapter side by side", chat},
     Verb{"generate", "MODEL ROWS", "completions of prompts, with their log-probabilities", generate},
     Verb{"score", "MODEL ROWS", "log-probabilities of given text", score},

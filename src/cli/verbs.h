@@ -30,6 +30,7 @@ int nash_md(const Words& words);
 int online_dpo(const Words& words);
 int orpo(const Words& words);
 int plan(const Words& words);
+int ppo(const Words& words);
 int pretrain(const Words& words);
 int prm(const Words& words);
 int quantize(const Words& words);

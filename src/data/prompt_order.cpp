@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/rng.h"
 
 namespace candor::data {
 namespace {
@@ -15,10 +14,15 @@ constexpr int64_t kMostEpochs = int64_t{1} << 24;  // an RNG key's step has room
 
 std::vector<int64_t> epoch_order(int64_t count, uint64_t seed, bool shuffle, int64_t epoch) {
   CHECK(count >= 0 && epoch >= 0 && epoch < kMostEpochs);
+  if (shuffle) return permutation(count, {seed, RngStream::kShuffling, static_cast<uint32_t>(epoch), 0});
   std::vector<int64_t> order(count);
   std::iota(order.begin(), order.end(), int64_t{0});
-  if (!shuffle) return order;
-  const RngKey key{seed, RngStream::kShuffling, static_cast<uint32_t>(epoch), 0};
+  return order;
+}
+
+std::vector<int64_t> permutation(int64_t count, const RngKey& key) {
+  std::vector<int64_t> order(count);
+  std::iota(order.begin(), order.end(), int64_t{0});
   for (int64_t i = count - 1; i > 0; --i) {
     const auto j = static_cast<int64_t>(random_below(key, static_cast<uint64_t>(i), static_cast<uint64_t>(i) + 1));
     std::swap(order[i], order[j]);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/rng.h"
 
 namespace candor::data {
 
@@ -18,6 +19,9 @@ struct PromptCursor {
 // The order of one epoch, a permutation of [0, count): Fisher-Yates on the draws of (seed, kShuffling, epoch), or
 // 0, 1, … without shuffling.
 std::vector<int64_t> epoch_order(int64_t count, uint64_t seed, bool shuffle, int64_t epoch);
+
+// A permutation of [0, count), Fisher-Yates on the draws of this key.
+std::vector<int64_t> permutation(int64_t count, const RngKey& key);
 
 struct PromptStream {
   int64_t count = 0;  // prompts in the set

@@ -83,6 +83,7 @@ Result<ScalarHead> scalar_head_of(const Context& context, const Model& model, co
             "diverged.",
             tensor->name, tensor->values[i]);
   ScalarHead head = empty_head(context, model, module, labels, bias != nullptr);
+  if (context.ledger.planned()) return head;
   for (int64_t label = 0; label < labels; ++label)
     std::copy_n(weight->values.data() + label * width, width, head.weight.data() + label * padded(width));
   if (bias != nullptr) std::copy_n(bias->values.data(), labels, head.bias.data());
@@ -91,6 +92,7 @@ Result<ScalarHead> scalar_head_of(const Context& context, const Model& model, co
 
 Result<ScalarHead> read_score_head(const Context& context, const Model& model, const files::ModelFiles& files) {
   CHECK(files.config.labels > 0);
+  if (context.ledger.planned()) return empty_head(context, model, kScoreHead, files.config.labels, false);
   files::FloatTensor weight{"score.weight", {files.config.labels, files.config.hidden_size}, {}};
   weight.values.resize(static_cast<size_t>(weight.shape[0] * weight.shape[1]));
   TRY(files.weights->read_rows(weight.name, 0, weight.shape[0], weight.values.data()));

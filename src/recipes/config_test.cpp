@@ -13,6 +13,7 @@
 #include "recipes/dpo_config.h"
 #include "recipes/grpo_config.h"
 #include "recipes/kto_config.h"
+#include "recipes/ppo_config.h"
 #include "recipes/prm_config.h"
 #include "recipes/reward_config.h"
 #include "recipes/sft_config.h"
@@ -100,9 +101,11 @@ TEST(Config, WrongValuesNameWhatWasExpectedAndWhatCame) {
             "[r.yaml:1] seed: expected an integer from 0 to 9007199254740992, got a mapping.");
   EXPECT_EQ(message_of("seed: [1, 2]"),
             "[r.yaml:1] seed: expected an integer from 0 to 9007199254740992, got a list of 2.");
-  EXPECT_EQ(message_of("reward_funcs: [[a]]"),
-            "[r.yaml:1] reward_funcs: expected a list of accuracy, format, think_format, length, overlong, "
-            "repetition, cosine_scaled, program, endpoint, got a list inside a list.");
+  EXPECT_EQ(
+      message_of("reward_funcs: [[a]]"),
+      "[r.yaml:1] reward_funcs: expected a list of accuracy, format, think_format, length, overlong, "
+      "repetition, cosine_scaled, program, endpoint, reward_model, or paths of reward models (with a /), got a list "
+      "inside a list.");
   EXPECT_EQ(message_of("seed:"), "[r.yaml:1] seed: expected an integer from 0 to 9007199254740992, got \"null\".");
   EXPECT_LT(message_of("kl_estimator: " + std::string(5000, 'x')).size(), 200u);  // a long value is cut
 }
@@ -130,6 +133,7 @@ TEST(Config, TrlKeysAreNotedOrRefused) {
 TEST(Config, TheSupportedTrlKeysAreFields) {
   GrpoConfig grpo, rloo(GroupRecipe::kRloo), online_dpo(GroupRecipe::kOnlineDpo), xpo(GroupRecipe::kXpo),
       nash_md(GroupRecipe::kNashMd);
+  PpoConfig ppo;
   SftConfig sft;
   DpoConfig dpo;
   CpoConfig cpo;
@@ -141,7 +145,7 @@ TEST(Config, TheSupportedTrlKeysAreFields) {
   const std::vector<FieldList> recipes = {
       grpo_fields(grpo),     grpo_fields(rloo), grpo_fields(online_dpo), grpo_fields(xpo),  grpo_fields(nash_md),
       sft_fields(sft),       dpo_fields(dpo),   cpo_fields(cpo),         orpo_fields(orpo), kto_fields(kto),
-      reward_fields(reward), prm_fields(prm),   distill_fields(distill)};
+      reward_fields(reward), prm_fields(prm),   distill_fields(distill), ppo_fields(ppo)};
   for (const FieldList& fields : recipes) {
     const auto& keys = trl_keys(fields.recipe());
     for (const TrlKey& known : keys) {

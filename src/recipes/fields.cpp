@@ -61,7 +61,8 @@ Result<T> parse_one(const Field& field, const std::string& text, std::string_vie
     for (const auto& [other, choice] : field.options.other_names)
       if (text == other) return choice;
     const auto& choices = field.options.choices;
-    if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end())
+    const bool path = !field.options.or_path.empty() && text.find('/') != std::string::npos;
+    if (!choices.empty() && !path && std::find(choices.begin(), choices.end(), text) == choices.end())
       return unexpected(field, text, where);
     return text;
   } else {
@@ -159,7 +160,8 @@ bool is_empty(const Field& field) {
 std::string expected_text(const Field& field) {
   if (!field.options.choices.empty()) {
     const std::string what = is_list(field) ? "a list of " : "one of ";
-    return what + fmt::format("{}", fmt::join(field.options.choices, ", "));
+    const std::string path = field.options.or_path.empty() ? "" : fmt::format(", {}", field.options.or_path);
+    return fmt::format("{}{}{}", what, fmt::join(field.options.choices, ", "), path);
   }
   return std::visit(
       [&](auto* value) -> std::string {

@@ -59,6 +59,7 @@ using FieldValue =
 struct FieldOptions {
   std::string unit = {};                                              // "tokens"; empty where the meaning says it
   std::vector<std::string> choices = {};                              // of a text, or of each text in a list
+  std::string or_path = {};                                           // what a text with a "/" names beside the choices
   std::vector<std::pair<std::string, std::string>> other_names = {};  // what TRL also accepts -> the choice it means
   Range range = {};                                                   // of a number, or of each number in a list
   bool required = false;                                              // a text or list that must not stay empty

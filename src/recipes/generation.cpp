@@ -1,7 +1,6 @@
 #include "recipes/generation.h"
 
 #include <cmath>
-#include <numeric>
 
 #include "recipes/advantages.h"
 #include "recipes/grpo_options.h"
@@ -9,19 +8,6 @@
 namespace candor::recipes {
 
 namespace {
-
-// Log-probabilities of every completion token under the base model, the adapter off, at the sampling temperature.
-std::vector<double> reference_logprobs(engine::PolicyPass& pass, const Rollouts& rollouts, double temperature,
-                                       int64_t budget) {
-  std::vector<int64_t> all(static_cast<size_t>(rollouts.groups));
-  std::iota(all.begin(), all.end(), 0);
-  std::vector<double> logprobs;
-  for (const std::vector<int64_t>& batch : micro_batches(all, rollouts, budget)) {
-    const auto& out = pass.forward(nullptr, groups_of(rollouts, batch), temperature);
-    logprobs.insert(logprobs.end(), out.logprobs.begin(), out.logprobs.end());
-  }
-  return logprobs;
-}
 
 struct Scored {
   Rollouts rollouts;
@@ -56,12 +42,11 @@ struct RewardSum {
 };
 
 // ReMax: the reward of each prompt's greedy completion. False if it was interrupted.
-Result<bool> add_greedy_baseline(const engine::Context& context, const GrpoParts& parts, const GrpoConfig& config,
+Result<bool> add_greedy_baseline(const engine::Context& context, const RolloutParts& parts, const GrpoConfig& config,
                                  const engine::Adapter& adapter, int64_t step, Generation& generation) {
-  GrpoConfig greedy = config;
-  greedy.temperature = 0;
-  greedy.num_generations = 1;
-  const auto sampled = sample_rollouts(context, parts, greedy, adapter, generation.rollouts.prompt_numbers, step);
+  Sampling greedy{sampling_options(config, parts.model.config, step)};
+  greedy.options.temperature = 0;
+  const auto sampled = sample_rollouts(context, parts, adapter, generation.rollouts.prompt_numbers, greedy);
   if (!sampled) return false;
   generation.tokens += sampled->tokens();
   if (parts.doing) parts.doing("scoring");
@@ -74,10 +59,13 @@ Result<bool> add_greedy_baseline(const engine::Context& context, const GrpoParts
 
 }  // namespace
 
-Result<std::optional<Generation>> next_generation(const engine::Context& context, const GrpoParts& parts,
+Result<std::optional<Generation>> next_generation(const engine::Context& context, const RolloutParts& parts,
                                                   const GrpoConfig& config, const engine::Adapter& adapter,
                                                   data::PromptStream& prompts, int64_t step) {
   const data::PromptStream before = prompts;
+  Sampling how{sampling_options(config, parts.model.config, step), config.num_generations, config.compares_pairs(),
+               config.samples_another()};
+  if (config.recipe == GroupRecipe::kNashMd) how.reference_share = config.mixture_coef;
   const int64_t wanted = config.groups_per_generation();
   Generation generation;
   Scored kept, flat;  // flat: groups without spread, in case too few of the others come
@@ -86,8 +74,7 @@ Result<std::optional<Generation>> next_generation(const engine::Context& context
   const int64_t most_rounds = config.dynamic_sampling ? config.dynamic_sampling_max_rounds : 1;
   for (generation.rounds = 0; generation.rounds < most_rounds && kept.rollouts.groups < wanted; ++generation.rounds) {
     const auto chosen = data::next_prompts(prompts, wanted - kept.rollouts.groups);
-    auto sampled =
-        sample_rollouts(context, parts, config, adapter, chosen, step, sampled_groups * config.num_generations);
+    auto sampled = sample_rollouts(context, parts, adapter, chosen, how, sampled_groups * config.num_generations);
     if (!sampled) {
       prompts = before;
       return std::optional<Generation>();
@@ -141,68 +128,35 @@ Result<void> derive(Generation& generation, const GrpoConfig& config, engine::Po
 }
 
 files::Json generation_json(const Generation& generation) {
-  const Rollouts& r = generation.rollouts;
-  files::Json completions = files::Json::array();
-  for (size_t i = 0; i < r.completions.size(); ++i) {
-    const auto begin = r.offsets[i], end = r.offsets[i + 1];
-    completions.push_back({{"ids", r.completions[i].ids},
-                           {"finished", r.finished[i] != 0},
-                           {"logprobs", std::vector<double>(r.logprobs.begin() + begin, r.logprobs.begin() + end)},
-                           {"entropies", std::vector<double>(r.entropies.begin() + begin, r.entropies.begin() + end)}});
-  }
-  return {{"prompts", r.prompt_numbers},
-          {"completions", std::move(completions)},
-          {"rewards", generation.parts},
-          {"uses", generation.uses},
-          {"rounds", generation.rounds},
-          {"replaced_groups", generation.replaced_groups},
-          {"tokens", generation.tokens},
-          {"reward_of_all", generation.reward_of_all},
-          {"greedy_rewards", generation.greedy_rewards}};
+  files::Json json = rollouts_json(generation.rollouts);
+  json["rewards"] = generation.parts;
+  json["uses"] = generation.uses;
+  json["rounds"] = generation.rounds;
+  json["replaced_groups"] = generation.replaced_groups;
+  json["tokens"] = generation.tokens;
+  json["reward_of_all"] = generation.reward_of_all;
+  json["greedy_rewards"] = generation.greedy_rewards;
+  return json;
 }
 
 Result<Generation> generation_from_json(const files::Json& json, const data::PromptSet& prompts,
                                         const GrpoConfig& config) {
-  const auto number = [](const files::Json& value) { return value.is_null() ? std::nan("") : value.get<double>(); };
   Generation generation;
-  Rollouts& r = generation.rollouts;
-  r.group_size = config.num_generations;
-  r.groups = config.groups_per_generation();
-  r.offsets = {0};
-  const auto rows = static_cast<size_t>(r.groups * r.group_size);
-  r.prompt_numbers = json.at("prompts").get<std::vector<int64_t>>();
-  if (static_cast<int64_t>(r.prompt_numbers.size()) != r.groups || json.at("completions").size() != rows ||
-      json.at("rewards").size() != rows * config.reward_funcs.size())
-    return error("the generation has {} prompts and {} completions, the recipe {} and {}.", r.prompt_numbers.size(),
-                 json.at("completions").size(), r.groups, rows);
-  for (int64_t prompt : r.prompt_numbers) {
-    if (prompt < 0 || prompt >= static_cast<int64_t>(prompts.prompts.size()))
-      return error("the generation names prompt {} of {}.", prompt, prompts.prompts.size());
-    r.prompts.push_back(prompts.prompts[prompt].ids);
-  }
-  for (const files::Json& completion : json.at("completions")) {
-    r.completions.emplace_back();
-    r.completions.back().ids = completion.at("ids").get<std::vector<int32_t>>();
-    r.completions.back().finished = completion.at("finished").get<bool>();
-    r.finished.push_back(r.completions.back().finished);
-    r.lengths.push_back(static_cast<int64_t>(r.completions.back().ids.size()));
-    r.offsets.push_back(r.offsets.back() + r.lengths.back());
-    for (const auto& [key, to] : {std::pair("logprobs", &r.logprobs), std::pair("entropies", &r.entropies)}) {
-      if (completion.at(key).size() != r.completions.back().ids.size())
-        return error("a completion of {} tokens has {} {}.", r.lengths.back(), completion.at(key).size(), key);
-      for (const files::Json& value : completion.at(key)) to->push_back(number(value));
-    }
-  }
-  for (const files::Json& reward : json.at("rewards")) generation.parts.push_back(number(reward));
-  for (const files::Json& reward : json.at("greedy_rewards")) generation.greedy_rewards.push_back(number(reward));
-  if (generation.greedy_rewards.size() != (config.has_greedy_baseline() ? r.prompt_numbers.size() : 0))
-    return error("the generation has {} prompts and {} rewards of greedy completions.", r.prompt_numbers.size(),
-                 generation.greedy_rewards.size());
+  generation.rollouts = TRY(rollouts_from_json(json, prompts, config.groups_per_generation(), config.num_generations));
+  const size_t numbers = generation.rollouts.lengths.size() * config.reward_funcs.size();
+  if (json.at("rewards").size() != numbers)
+    return error("the generation has {} rewards, the recipe {}.", json.at("rewards").size(), numbers);
+  for (const files::Json& reward : json.at("rewards")) generation.parts.push_back(number_of(reward));
+  for (const files::Json& reward : json.at("greedy_rewards")) generation.greedy_rewards.push_back(number_of(reward));
+  const size_t greedy = config.has_greedy_baseline() ? generation.rollouts.prompts.size() : 0;
+  if (generation.greedy_rewards.size() != greedy)
+    return error("the generation has {} prompts and {} rewards of greedy completions.",
+                 generation.rollouts.prompts.size(), generation.greedy_rewards.size());
   generation.uses = json.at("uses").get<int64_t>();
   generation.rounds = json.at("rounds").get<int64_t>();
   generation.replaced_groups = json.at("replaced_groups").get<int64_t>();
   generation.tokens = json.at("tokens").get<int64_t>();
-  generation.reward_of_all = number(json.at("reward_of_all"));
+  generation.reward_of_all = number_of(json.at("reward_of_all"));
   return generation;
 }
 

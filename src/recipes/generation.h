@@ -11,6 +11,7 @@
 #include "algorithms/ragged.h"
 #include "engine/policy_pass.h"
 #include "files/json_file.h"
+#include "recipes/grpo_config.h"
 #include "recipes/rollouts.h"
 
 namespace candor::recipes {
@@ -36,7 +37,7 @@ struct Generation {
 // Samples and scores the prompts that come next in `prompts`. With dynamic_sampling, groups without spread give way to
 // further prompts', round after round; what is missing after the last round is filled up with such groups. Nothing, and
 // the stream where it stood, if it was interrupted. Error: a reward failed (the stream is back as well).
-Result<std::optional<Generation>> next_generation(const engine::Context& context, const GrpoParts& parts,
+Result<std::optional<Generation>> next_generation(const engine::Context& context, const RolloutParts& parts,
                                                   const GrpoConfig& config, const engine::Adapter& adapter,
                                                   data::PromptStream& prompts, int64_t step);
 

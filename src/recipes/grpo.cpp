@@ -13,7 +13,6 @@
 
 #include "algorithms/completion_metrics.h"
 #include "algorithms/schedule.h"
-#include "base/sha256.h"
 #include "data/prompt_order.h"
 #include "files/run_log.h"
 #include "recipes/exact_kl.h"
@@ -67,7 +66,7 @@ algorithms::Metrics step_metrics(const Run& run, const StepNumbers& numbers, std
                              {"step_time", step_time},
                              {"num_tokens", static_cast<double>(run.state.num_tokens)}};
   auto append = [&](const algorithms::Metrics& more) { all.insert(all.end(), more.begin(), more.end()); };
-  append(generation.advantages.metrics(run.config.reward_funcs));
+  append(generation.advantages.metrics(reward_names(run.config)));
   append(algorithms::completion_metrics(generation.rollouts.lengths, generation.rollouts.finished));
   if (run.config.compares_pairs())
     append(online_pair_metrics(run.config, generation, numbers.logprobs));
@@ -89,11 +88,7 @@ algorithms::Metrics step_metrics(const Run& run, const StepNumbers& numbers, std
 
 Result<void> check_step(const Run& run, const StepNumbers& numbers) {
   const int64_t step = run.state.step + 1;
-  if (!(numbers.max_gap == 0))
-    return error(
-        "[{}] step {}: the sampler's and the trainer's log-probabilities differ by {}; they must be equal. "
-        "This is a bug in candor, or the memory of this machine is faulty.",
-        run.config.name(), step, numbers.max_gap);
+  TRY(check_gap(run.config.name(), step, numbers.max_gap));
   return check_finite(run.config, run.config.name(), step, numbers.loss, numbers.grad_norm);
 }
 
@@ -112,10 +107,6 @@ Error saved_before(Run& run, const Error& failure) {
   if (run.state.step == 0 || !save(run)) return failure;
   return error("{} The {} steps before are saved: --resume_from_checkpoint true goes on there.", failure.message,
                run.state.step);
-}
-
-bool saves_at(const GrpoConfig& config, int64_t step, bool last) {
-  return last || (config.save_strategy == "steps" && step % config.save_steps == 0);
 }
 
 // Evaluates where that is due, and writes the step's row; false if it was interrupted, which leaves the row unfinished.
@@ -162,14 +153,6 @@ Result<algorithms::Metrics> take_step(Run& run, const algorithms::Schedule& sche
   const double step_time = seconds_since(started);
   run.state.seconds += step_time;
   return step_metrics(run, numbers, kl, step_time);
-}
-
-// What the prompts are, whatever file they came from: runs of one digest train on the same rows in the same order.
-std::string digest_of(const data::PromptSet& set) {
-  Sha256 sum;
-  for (const data::Prompt& prompt : set.prompts)
-    sum.update(files::json_line(prompt.row.columns) + "\n" + prompt.text + "\n");
-  return sum.hex();
 }
 
 }  // namespace
@@ -247,16 +230,15 @@ Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart
     const algorithms::Metrics metrics = TRY(take_step(run, schedule, policy, base, shards, started));
     step_times.push_back(seconds_since(started));
     if (first_use)
-      for (const files::Json& row : completion_rows(generation->rollouts, parts.prompts, run.state.step,
-                                                    config.reward_funcs, generation->parts, generation->advantages))
+      for (const files::Json& row :
+           completion_rows(generation->rollouts, parts.prompts, run.state.step, reward_names(config), generation->parts,
+                           generation->advantages.rewards, generation->advantages.advantages))
         TRY(run.completions.write(row));
     const auto tokens = static_cast<double>(generation->rollouts.tokens()) / static_cast<double>(config.slices());
     if (generation->uses == config.steps_of_a_generation()) generation.reset();
 
     const bool last = run.state.step == steps;
-    const bool evaluation_due =
-        parts.evaluate && config.eval_strategy == "steps" && (run.state.step % *config.eval_steps == 0 || last);
-    interrupted = !TRY(finish_row(run, metrics, evaluation_due, last));
+    interrupted = !TRY(finish_row(run, metrics, parts.evaluate && evaluates_at(config, run.state.step, last), last));
     if (parts.report) parts.report({run.state.step, steps, &metrics, tokens / step_times.back()});
     interrupted = interrupted || (parts.interrupted && parts.interrupted());
     if (saves_at(config, run.state.step, last)) TRY(save(run));

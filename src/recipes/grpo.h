@@ -2,14 +2,15 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "recipes/grpo_config.h"
-#include "recipes/grpo_parts.h"
 #include "recipes/grpo_progress.h"
+#include "recipes/rollout_parts.h"
 #include "recipes/training_state.h"
 
 namespace candor::recipes {
+
+using GrpoParts = RolloutParts;
 
 // Where a run begins: at step 0 with a new adapter or that of adapter_name_or_path, or at the newest complete
 // checkpoint.
@@ -43,8 +44,5 @@ int64_t grpo_steps(const GrpoConfig& config, int64_t prompts);
 // sampler's and the trainer's log-probabilities differ, the disk is full. After an error the last checkpoint stands;
 // where a reward failed, one of the steps before it is written.
 Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart start);
-
-// The rewards that the recipe names.
-Result<std::vector<rewards::Reward>> make_rewards(const GrpoConfig& config);
 
 }  // namespace candor::recipes

@@ -46,10 +46,6 @@ std::string_view GrpoConfig::name() const {
 
 namespace {
 
-bool uses_reward(const GrpoConfig& config, std::string_view name) {
-  return std::find(config.reward_funcs.begin(), config.reward_funcs.end(), name) != config.reward_funcs.end();
-}
-
 Result<void> check_batch(GrpoConfig& c, const Given& given) {
   const int64_t rows = c.batch_completions() * c.gradient_accumulation_steps;
   if (rows % c.num_generations != 0)
@@ -179,66 +175,12 @@ Result<void> check_loss(const GrpoConfig& c) {
   return {};
 }
 
-// A reward outside this program and the key that says where it is go together.
-Result<void> check_outside(const GrpoConfig& c, bool given, std::string_view name, std::string_view value) {
-  const bool used = uses_reward(c, name);
-  if (used && !given) return error("[{0}] reward_funcs has {1}, which needs reward_{1}: {2}.", c.name(), name, value);
-  if (given && !used)
-    return error("[{0}] reward_{1} is given, but reward_funcs does not have {1}. Add it, or remove the key.", c.name(),
-                 name);
-  return {};
-}
-
-Result<void> check_rewards(GrpoConfig& c, const Given& given) {
-  if (!c.reward_weights.empty() && c.reward_weights.size() != c.reward_funcs.size())
-    return error("[{}] reward_weights has {} numbers for {} reward_funcs. Give one weight for each reward.", c.name(),
-                 c.reward_weights.size(), c.reward_funcs.size());
-  for (size_t i = 0; i < c.reward_funcs.size(); ++i)
-    if (std::count(c.reward_funcs.begin(), c.reward_funcs.end(), c.reward_funcs[i]) > 1)
-      return error("[{}] reward_funcs names {} twice. Use reward_weights to weigh it.", c.name(), c.reward_funcs[i]);
-  if (uses_reward(c, "format") && c.format_regex.empty())
-    return error("[{}] reward_funcs has format, which needs format_regex: the whole completion must match it.",
-                 c.name());
-  if (uses_reward(c, "length") && c.length_reward == "target" && !c.length_target)
-    return error("[{}] reward_funcs has length with length_reward target, which needs length_target (tokens).",
-                 c.name());
-  if (uses_reward(c, "overlong")) {
-    if (!c.overlong_cache)
-      return error("[{}] reward_funcs has overlong, which needs overlong_cache (tokens before the limit).", c.name());
-    if (!c.overlong_max) c.overlong_max = c.max_completion_length;
-    if (*c.overlong_cache > *c.overlong_max)
-      return error("[{}] overlong_cache {} is larger than overlong_max {}.", c.name(), *c.overlong_cache,
-                   *c.overlong_max);
-  }
-  if (!c.cosine_max_len && uses_reward(c, "cosine_scaled")) c.cosine_max_len = c.max_completion_length;
-  TRY(check_outside(c, !c.reward_program.empty(), "program", "the program and its arguments"));
-  TRY(check_outside(c, !c.reward_endpoint.empty(), "endpoint", "an http(s) address"));
-  const std::string& extraction = c.accuracy_extraction;
-  const bool known = extraction == "last_number" || extraction == "boxed" || extraction == "gsm8k" ||
-                     extraction == "exact" || (extraction.starts_with("regex:") && extraction.size() > 6);
-  if (!known) {
-    const auto place = given.keys.find("accuracy_extraction");
-    return error("[{}] accuracy_extraction: expected last_number, boxed, gsm8k, exact or regex:PATTERN, got {}.",
-                 place == given.keys.end() ? std::string(c.name()) : place->second, quoted_text(extraction));
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<void> resolve_grpo(GrpoConfig& c, const Given& given) {
   TRY(resolve_training(c, given, c.name()));
   TRY(resolve_best_model(c, c.name()));
-  if (!c.use_peft)
-    return error(
-        "[{}] use_peft is false, which would train every weight of the model; that is not supported yet. Add "
-        "use_peft: true to train a LoRA adapter.",
-        c.name());
-  if (c.lora_dropout != 0)
-    return error(
-        "[{}] lora_dropout is {}, expected 0: with dropout the log-probabilities that train would not be those that "
-        "sampled.",
-        c.name(), c.lora_dropout);
+  TRY(resolve_rollouts(c, given, c.name()));
   apply_compat(c, given);
   apply_estimator(c, given);
   TRY(check_batch(c, given));
@@ -246,7 +188,6 @@ Result<void> resolve_grpo(GrpoConfig& c, const Given& given) {
   TRY(check_loss(c));
   TRY(check_kl(c));
   TRY(check_estimator(c));
-  TRY(check_rewards(c, given));
   return {};
 }
 

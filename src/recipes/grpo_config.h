@@ -1,11 +1,10 @@
-// What `candor grpo` can be told, beside what every training recipe takes (training_config.h), and the verbs that are
-// the same recipe with other keys and defaults. max_prompt_length, stop and the keys marked "ours" have no TRL
-// counterpart.
+// What `candor grpo` can be told, beside what every recipe that samples takes (rollout_config.h), and the verbs that
+// are the same recipe with other keys and defaults. The keys marked "ours" have no TRL counterpart.
 #pragma once
 
 #include <string_view>
 
-#include "recipes/training_config.h"
+#include "recipes/rollout_config.h"
 
 namespace candor::recipes {
 
@@ -16,7 +15,7 @@ enum class GroupRecipe { kGrpo, kRloo, kOnlineDpo, kXpo, kNashMd };
 // By its verb's name; nothing where it is another recipe's.
 std::optional<GroupRecipe> group_recipe(std::string_view name);
 
-struct GrpoConfig : TrainingConfig {
+struct GrpoConfig : RolloutConfig {
   GrpoConfig() : GrpoConfig(GroupRecipe::kGrpo) {}
   explicit GrpoConfig(GroupRecipe of);  // with its defaults
 
@@ -24,23 +23,12 @@ struct GrpoConfig : TrainingConfig {
   std::string_view name() const;  // "grpo", "rloo", …: the verb, and what opens messages
   bool compares_pairs() const { return recipe >= GroupRecipe::kOnlineDpo; }
 
-  int64_t num_generations = 8;
   // One generation serves several optimizer steps: the slices of it that a step takes, each num_iterations times.
   int64_t num_iterations = 1;
   std::optional<int64_t> steps_per_generation;   // none: gradient_accumulation_steps
   std::optional<int64_t> generation_batch_size;  // the same as completions; resolve_grpo turns it into the former
   bool dynamic_sampling = false;                 // ours (verl: filter_groups.enable, OpenRLHF: dynamic_filtering)
   int64_t dynamic_sampling_max_rounds = 10;      // ours (verl: filter_groups.max_num_gen_batches)
-
-  // Sampling.
-  int64_t max_completion_length = 512;
-  std::optional<int64_t> max_prompt_length;  // ours; none: context - max_completion_length
-  double temperature = 1.0;
-  int64_t top_k = 0;
-  double top_p = 1.0;
-  std::optional<double> min_p;
-  double repetition_penalty = 1.0;
-  std::vector<std::string> stop;  // ours
 
   // Advantages.
   std::string advantage_estimator = "group";  // ours, with verl's names
@@ -77,32 +65,9 @@ struct GrpoConfig : TrainingConfig {
   std::optional<double> k3_log_ratio_clamp, k3_clamp;  // ours
 
   // Rewards.
-  std::vector<std::string> reward_funcs;
-  std::vector<double> reward_weights;  // empty: all 1
   std::string multi_objective_aggregation = "sum_then_normalize";
-  std::string accuracy_extraction = "last_number";  // ours, as the rest of this block
-  std::string format_regex;
-  std::optional<int64_t> length_target;
-  std::string length_reward = "target";
-  std::optional<int64_t> overlong_max;  // none: max_completion_length
-  std::optional<int64_t> overlong_cache;
-  int64_t repetition_ngram_size = 3;
-  double repetition_max_penalty = -1.0;
-  std::optional<int64_t> cosine_max_len;  // none: max_completion_length
-  double cosine_min_value_wrong = -1.0, cosine_max_value_wrong = -0.5;
-  double cosine_min_value_correct = 0.5, cosine_max_value_correct = 1.0;
-  std::vector<std::string> reward_program;  // the program and its arguments
-  std::string reward_endpoint;
-  std::string reward_endpoint_key_env;
-  double reward_timeout = 60.0;
-  int64_t reward_memory_mib = 4096;  // 0: no limit
-
-  // Speed and memory.
-  int64_t generation_rows = 0;  // 0: the engine's choice
 
   // What is written.
-  bool log_completions = false;
-  std::optional<int64_t> num_completions_to_print;
   int64_t exact_kl_steps = 10;  // ours; 0: never
 
   // Completions of one batch: per_device_train_batch_size counts prompts where they are compared in pairs, as TRL does.
@@ -124,7 +89,6 @@ struct GrpoConfig : TrainingConfig {
   }
   int64_t groups_per_generation() const { return groups_per_step() * slices(); }
   int64_t steps_of_a_generation() const { return slices() * num_iterations; }
-  double weight_of_reward(size_t i) const { return reward_weights.empty() ? 1.0 : reward_weights[i]; }
 };
 
 FieldList grpo_fields(GrpoConfig& config);  // those of config.recipe

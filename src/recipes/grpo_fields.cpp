@@ -23,28 +23,6 @@ void add_generation(FieldList& list, GrpoConfig& c) {
            {.unit = "rounds", .range = between(1, 1e6)});
 }
 
-void add_sampling(FieldList& list, GrpoConfig& c) {
-  list.section(Heading::kResults, "Sampling");
-  list.add(c.compares_pairs() ? "max_new_tokens" : "max_completion_length", &c.max_completion_length,
-           "longest completion, its stop token included", {.unit = "tokens", .range = between(1, kMaxTokens)});
-  list.add("max_prompt_length", &c.max_prompt_length, "a longer prompt stops the run",
-           {.unit = "tokens", .range = between(1, kMaxTokens), .without = "what the context leaves"});
-  list.add(
-      "temperature", &c.temperature,
-      c.compares_pairs() ? "of the sampler; the policy trains at 1" : "of the sampler and of the policy that trains",
-      {.range = above_up_to(0, 100)});
-  list.add("top_k", &c.top_k, "sample from the k likeliest tokens; 0 from all",
-           {.unit = "tokens", .range = between(0, kMaxTokens)});
-  list.add("top_p", &c.top_p, "sample from the fewest tokens whose probabilities reach this sum",
-           {.range = above_up_to(0, 1)});
-  list.add("min_p", &c.min_p, "leave out tokens less likely than this share of the likeliest one",
-           {.range = between(0, 1), .without = "none are"});
-  list.add("repetition_penalty", &c.repetition_penalty,
-           "above 1 makes tokens that have stood before less likely; the policy trains without it",
-           {.range = above(0)});
-  list.add("stop", &c.stop, "texts that end a completion");
-}
-
 void add_leave_one_out(FieldList& list, GrpoConfig& c) {
   list.add("normalize_advantages", &c.normalize_advantages,
            "rloo: advantages less their mean, divided by their deviation over the whole generation");
@@ -173,43 +151,6 @@ void add_masks(FieldList& list, GrpoConfig& c) {
            {.unit = "nats", .range = at_least(0)});
 }
 
-void add_rewards(FieldList& list, GrpoConfig& c) {
-  list.section(Heading::kResults, "Rewards");
-  list.add("reward_funcs", &c.reward_funcs, "what a completion is rewarded for",
-           {.choices = {"accuracy", "format", "think_format", "length", "overlong", "repetition", "cosine_scaled",
-                        "program", "endpoint"},
-            .required = true});
-  list.add("reward_weights", &c.reward_weights, "one for each of reward_funcs; empty is 1 for all");
-  if (c.recipe == GroupRecipe::kGrpo)
-    list.add("multi_objective_aggregation", &c.multi_objective_aggregation,
-             "whether several rewards are added before or after each is normalised",
-             {.choices = {"sum_then_normalize", "normalize_then_sum"}});
-  list.add("accuracy_extraction", &c.accuracy_extraction,
-           "where accuracy finds the answer: last_number, boxed, gsm8k (after ####), exact or regex:PATTERN");
-  list.add("format_regex", &c.format_regex, "format gives 1 where the whole completion matches this");
-  list.add("length_reward", &c.length_reward, "nearness to length_target, or more for longer completions (a drill)",
-           {.choices = {"target", "longer"}});
-  list.add("length_target", &c.length_target, "what length aims at",
-           {.unit = "tokens", .range = between(1, kMaxTokens)});
-  list.add("overlong_max", &c.overlong_max, "overlong gives -1 from here on",
-           {.unit = "tokens", .range = between(1, kMaxTokens), .without = "max_completion_length"});
-  list.add("overlong_cache", &c.overlong_cache, "overlong falls from 0 to -1 over these last tokens",
-           {.unit = "tokens", .range = between(1, kMaxTokens)});
-  list.add("repetition_ngram_size", &c.repetition_ngram_size, "repetition compares runs of so many tokens",
-           {.unit = "tokens", .range = between(1, kMaxTokens)});
-  list.add("repetition_max_penalty", &c.repetition_max_penalty, "what repetition gives where all is repeated",
-           {.range = between(-1e9, 0)});
-  list.add("cosine_max_len", &c.cosine_max_len, "length at which cosine_scaled has reached its end",
-           {.unit = "tokens", .range = between(1, kMaxTokens), .without = "max_completion_length"});
-  list.add("cosine_min_value_wrong", &c.cosine_min_value_wrong, "cosine_scaled: a wrong answer, the shortest");
-  list.add("cosine_max_value_wrong", &c.cosine_max_value_wrong, "cosine_scaled: a wrong answer, the longest");
-  list.add("cosine_min_value_correct", &c.cosine_min_value_correct, "cosine_scaled: a right answer, the longest");
-  list.add("cosine_max_value_correct", &c.cosine_max_value_correct, "cosine_scaled: a right answer, the shortest");
-  list.add("reward_program", &c.reward_program,
-           "program: the program that scores and its arguments, JSON lines in and out (docs/rewards.md)");
-  list.add("reward_endpoint", &c.reward_endpoint, "endpoint: the http(s) address that scores (docs/rewards.md)");
-}
-
 }  // namespace
 
 FieldList grpo_fields(GrpoConfig& config) {
@@ -217,7 +158,10 @@ FieldList grpo_fields(GrpoConfig& config) {
   add_model_and_data(list, config, "the prompts: JSONL, JSON or CSV with a prompt or messages column");
   add_batch(list, config, config.compares_pairs() ? "prompts" : "completions");
   if (!config.compares_pairs()) add_generation(list, config);
-  add_sampling(list, config);
+  if (config.compares_pairs())
+    add_sampling(list, config, {"max_new_tokens", "of the sampler; the policy trains at 1"});
+  else
+    add_sampling(list, config);
   if (config.recipe == GroupRecipe::kGrpo) {
     add_advantages(list, config);
     add_loss(list, config);
@@ -228,22 +172,17 @@ FieldList grpo_fields(GrpoConfig& config) {
     add_pairs(list, config);
   }
   add_rewards(list, config);
+  if (config.recipe == GroupRecipe::kGrpo)
+    list.add("multi_objective_aggregation", &config.multi_objective_aggregation,
+             "whether several rewards are added before or after each is normalised",
+             {.choices = {"sum_then_normalize", "normalize_then_sum"}});
   add_optimizer(list, config);
   add_adapter(list, config);
   add_best_model(list, config, {"eval/accuracy_greedy", "eval/accuracy_sampled"});
   add_speed(list, config);
-  list.add("generation_rows", &config.generation_rows, "completions sampled side by side; 0 leaves it to the engine",
-           {.unit = "completions", .range = between(0, kMaxRows)});
-  list.add("reward_timeout", &config.reward_timeout, "for all that program or endpoint is asked at once",
-           {.unit = "s", .range = above_up_to(0, 86400)});
-  list.add("reward_memory_mib", &config.reward_memory_mib, "address space of the program; 0 is no limit",
-           {.unit = "MiB", .range = between(0, 1 << 24)});
-  list.add("reward_endpoint_key_env", &config.reward_endpoint_key_env,
-           "variable of the environment that holds the key for endpoint");
+  add_rollout_speed(list, config);
   add_record(list, config);
-  list.add("log_completions", &config.log_completions, "print completions in the terminal");
-  list.add("num_completions_to_print", &config.num_completions_to_print, "how many of a step",
-           {.range = between(1, kMaxRows), .without = "all"});
+  add_completions_record(list, config);
   list.add("exact_kl_steps", &config.exact_kl_steps,
            "every how many steps the exact KL to the reference is measured, over the whole vocabulary; 0: never",
            {.range = between(0, 1e9)});

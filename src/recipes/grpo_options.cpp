@@ -4,40 +4,8 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "rewards/reward_endpoint.h"
-#include "rewards/reward_program.h"
 
 namespace candor::recipes {
-
-Result<std::vector<rewards::Reward>> make_rewards(const GrpoConfig& config) {
-  rewards::RewardParams params;
-  params.extraction = config.accuracy_extraction;
-  params.pattern = config.format_regex;
-  params.length_target = static_cast<double>(config.length_target.value_or(0));
-  params.longer = config.length_reward == "longer";
-  params.max_completion_length = config.max_completion_length;
-  params.overlong_max = config.overlong_max.value_or(config.max_completion_length);
-  params.overlong_cache = config.overlong_cache.value_or(0);
-  params.repetition_ngram = config.repetition_ngram_size;
-  params.repetition_max_penalty = config.repetition_max_penalty;
-  params.cosine_max_len = config.cosine_max_len.value_or(config.max_completion_length);
-  params.cosine_values = {config.cosine_min_value_wrong, config.cosine_max_value_wrong, config.cosine_min_value_correct,
-                          config.cosine_max_value_correct};
-  const std::filesystem::path cache = std::filesystem::path(config.output_dir) / "reward_cache.jsonl";
-  constexpr int64_t kMebibyte = 1 << 20;
-  std::vector<rewards::Reward> all;
-  for (const std::string& name : config.reward_funcs) {
-    if (name == "program")
-      all.push_back(rewards::program_reward(
-          {config.reward_program, config.reward_timeout, config.reward_memory_mib * kMebibyte, cache}));
-    else if (name == "endpoint")
-      all.push_back(TRY(rewards::endpoint_reward(
-          {config.reward_endpoint, config.reward_endpoint_key_env, config.reward_timeout, cache})));
-    else
-      all.push_back(TRY(rewards::make_reward(name, params)));
-  }
-  return all;
-}
 
 namespace {
 
@@ -96,22 +64,6 @@ algorithms::AdvantageOptions advantage_options(const GrpoConfig& config) {
                             : algorithms::RewardAggregation::kSumThenNormalize;
   options.reward_weights = config.reward_weights;
   options.std_epsilon = config.std_epsilon;
-  return options;
-}
-
-engine::SamplingOptions sampling_options(const GrpoConfig& config, const files::ModelConfig& model, int64_t step) {
-  engine::SamplingOptions options;
-  options.temperature = config.temperature;
-  options.top_k = config.top_k;
-  options.top_p = config.top_p;
-  options.min_p = config.min_p.value_or(0.0);
-  options.repetition_penalty = config.repetition_penalty;
-  options.max_new_tokens = config.max_completion_length;
-  options.stop_ids = model.eos_ids;
-  options.stop_strings = config.stop;
-  options.seed = static_cast<uint64_t>(config.seed);
-  options.step = static_cast<uint32_t>(step);
-  if (config.generation_rows > 0) options.max_rows = config.generation_rows;
   return options;
 }
 

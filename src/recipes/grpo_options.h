@@ -3,7 +3,6 @@
 
 #include "algorithms/advantages.h"
 #include "algorithms/grpo.h"
-#include "engine/sampler.h"
 #include "recipes/grpo.h"
 
 namespace candor::recipes {
@@ -11,6 +10,5 @@ namespace candor::recipes {
 // Of a recipe whose loss is one of the group losses (not on pairs); beta is 0 where the KL is in the reward.
 algorithms::GrpoOptions loss_options(const GrpoConfig& config);
 algorithms::AdvantageOptions advantage_options(const GrpoConfig& config);
-engine::SamplingOptions sampling_options(const GrpoConfig& config, const files::ModelConfig& model, int64_t step);
 
 }  // namespace candor::recipes

@@ -173,10 +173,7 @@ StepNumbers accumulate_gradients(const engine::Context& context, const GrpoConfi
   auto measure_gap = [&](int64_t g, std::span<const float> found) {
     const auto reported = slice.rows().tokens_of(sampled, static_cast<size_t>(g - slice.number(0)) * group_size,
                                                  config.samples_another() ? 1 : group_size);
-    for (size_t t = 0; t < reported.size(); ++t) {
-      const double gap = std::abs(static_cast<double>(found[t]) - reported[t]);
-      numbers.max_gap = std::isnan(gap) ? gap : std::max(numbers.max_gap, gap);
-    }
+    numbers.max_gap = wider_gap(numbers.max_gap, found.first(reported.size()), reported);
   };
   // `learn`: what the pass finds becomes what is known.
   auto forward = [&](const std::vector<int64_t>& batch, bool learn) {

@@ -40,7 +40,7 @@ std::vector<Way<Config>> ways() {
     c.gradient_checkpointing = "true";
     return "--gradient_checkpointing true";
   }});
-  if constexpr (std::is_same_v<Config, GrpoConfig>)
+  if constexpr (std::is_base_of_v<RolloutConfig, Config>)
     all.push_back({[](Config& c) {
       if (c.generation_rows == 0) c.generation_rows = engine::SamplingOptions().max_rows;
       return halve("generation_rows", c.generation_rows, c.num_generations);
@@ -57,14 +57,18 @@ std::vector<Way<Config>> ways() {
     return saved ? std::string("--lora_modules_to_save none") : std::string();
   }});
   all.push_back({[](Config& c) { return c.use_peft ? halve("lora_r", c.lora_r, 1) : std::string(); }});
-  if constexpr (std::is_same_v<Config, GrpoConfig>) {
+  if constexpr (std::is_base_of_v<RolloutConfig, Config>) {
+    const auto in_pairs = [](const Config& c) {
+      if constexpr (std::is_same_v<Config, GrpoConfig>) return c.compares_pairs();
+      return false;
+    };
     // The rows of a group train together. As many completions as before, in more groups.
-    all.push_back({[](Config& c) {
-      const bool free = c.num_generations % 2 == 0 && !c.compares_pairs();
+    all.push_back({[in_pairs](Config& c) {
+      const bool free = c.num_generations % 2 == 0 && !in_pairs(c);
       return free ? halve("num_generations", c.num_generations, 2) : std::string();
     }});
-    all.push_back({[](Config& c) {
-      return halve(c.compares_pairs() ? "max_new_tokens" : "max_completion_length", c.max_completion_length, kShortest);
+    all.push_back({[in_pairs](Config& c) {
+      return halve(in_pairs(c) ? "max_new_tokens" : "max_completion_length", c.max_completion_length, kShortest);
     }});
   } else {
     all.push_back({[](Config& c) {
@@ -164,9 +168,11 @@ template Result<Fitted<SftConfig>> fit_into(const SftConfig&, const PlanOf<SftCo
 template Result<Fitted<PreferenceConfig>> fit_into(const PreferenceConfig&, const PlanOf<PreferenceConfig>&, int64_t);
 template Result<Fitted<GrpoConfig>> fit_into(const GrpoConfig&, const PlanOf<GrpoConfig>&, int64_t);
 template Result<Fitted<DistillConfig>> fit_into(const DistillConfig&, const PlanOf<DistillConfig>&, int64_t);
-template std::vector<Change> cheapest_changes(const DistillConfig&, const PlanOf<DistillConfig>&, int64_t);
+template Result<Fitted<PpoConfig>> fit_into(const PpoConfig&, const PlanOf<PpoConfig>&, int64_t);
 template std::vector<Change> cheapest_changes(const SftConfig&, const PlanOf<SftConfig>&, int64_t);
 template std::vector<Change> cheapest_changes(const PreferenceConfig&, const PlanOf<PreferenceConfig>&, int64_t);
 template std::vector<Change> cheapest_changes(const GrpoConfig&, const PlanOf<GrpoConfig>&, int64_t);
+template std::vector<Change> cheapest_changes(const DistillConfig&, const PlanOf<DistillConfig>&, int64_t);
+template std::vector<Change> cheapest_changes(const PpoConfig&, const PlanOf<PpoConfig>&, int64_t);
 
 }  // namespace candor::recipes

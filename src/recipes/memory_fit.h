@@ -9,6 +9,7 @@
 
 #include "engine/memory_plan.h"
 #include "recipes/grpo_config.h"
+#include "recipes/ppo_config.h"
 #include "recipes/preference_config.h"
 #include "recipes/sft_config.h"
 

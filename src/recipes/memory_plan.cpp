@@ -6,11 +6,13 @@
 #include "engine/score.h"
 #include "recipes/grpo_options.h"
 #include "recipes/memory_plan_parts.h"
+#include "recipes/reward_models.h"
 #include "recipes/rollouts.h"
 #include "recipes/sft.h"
 #include "recipes/sft_pass.h"
 #include "recipes/trained.h"
 #include "recipes/training_run.h"
+#include "recipes/worst_batch.h"
 
 namespace candor::recipes {
 
@@ -21,14 +23,6 @@ using Keep = engine::PolicyPass::Keep;
 
 // Rows that are walked through at most to find the worst batch; a run over more is taken to meet it earlier.
 constexpr int64_t kMostRows = 1 << 20;
-// A plan of more tokens in a batch, or more bytes of completions, is absurd: it stays this large and does not overflow.
-constexpr int64_t kMostTokens = 1 << 24;
-constexpr int64_t kMostBytes = int64_t{1} << 60;
-
-int64_t product(int64_t a, int64_t b, int64_t most) {
-  int64_t result = 0;
-  return __builtin_mul_overflow(a, b, &result) ? most : std::min(result, most);
-}
 
 std::vector<DocumentLength> lengths_of(const data::SftSet& set) {
   std::vector<const data::TrainingRow*> rows;
@@ -60,16 +54,6 @@ BatchShape shape_of(const DocumentLength& document) {
 }
 
 }  // namespace
-
-BatchShape kept_whole(engine::PolicyPass& pass, const BatchShape& batch) {
-  int64_t most = 0, beyond = batch.tokens + 1;
-  while (most + 1 < beyond) {
-    const int64_t middle = most + (beyond - most) / 2;
-    (pass.activations().keep_of(middle) == Keep::kAllLayers ? most : beyond) = middle;
-  }
-  const auto share = [&](int64_t of_all) { return (of_all * most + batch.tokens - 1) / batch.tokens; };
-  return {most, share(batch.pages), share(batch.entries)};
-}
 
 SftWorkload sft_workload(const data::SftSet& train, const data::SftSet* held_out) {
   SftWorkload workload{lengths_of(train), {}, static_cast<int64_t>(train.rows.size())};
@@ -153,25 +137,29 @@ Result<engine::MemoryPlan> plan_sft(const SftConfig& config, const PlanBase& bas
 }
 
 BatchShape worst_grpo_batch(const GrpoConfig& config, int64_t longest_prompt, int64_t shards) {
-  const int64_t groups = config.groups_per_step(), budget = micro_batch_tokens(config);
-  const int64_t most = (groups + shards - 1) / shards;  // groups of one shard
-  const std::vector<int64_t> longest(static_cast<size_t>(config.num_generations), config.max_completion_length);
-  BatchShape group;
-  group.add(longest_prompt, longest);
-  BatchShape worst = group;
-  // Several groups to a pass: as many as fit, whole or with completions so short that more fit.
-  for (int64_t n = 2; n <= most && n * longest_prompt <= budget; ++n) {
-    const int64_t tokens = std::min(budget, n * group.tokens), behind = tokens - n * longest_prompt;
-    // A page for each of the n·G completions that has an input; the next begins where the prompt's last page is full.
-    const int64_t begun = std::min(behind, n * config.num_generations);
-    const int64_t prompts = n * ((longest_prompt + engine::kPageTokens - 1) / engine::kPageTokens);
-    const int64_t room = engine::kPageTokens - longest_prompt % engine::kPageTokens;
-    const int64_t pages = prompts + begun + (behind - begun + room - 1) / room;
-    const int64_t entries = behind + n * config.num_generations;
-    worst.include({tokens, std::min(pages, n * group.pages), std::min(entries, n * group.entries)});
-  }
-  for (int64_t* size : {&worst.tokens, &worst.pages, &worst.entries}) *size = std::min(*size, kMostTokens);
-  return worst;
+  return worst_batch({.groups = (config.groups_per_step() + shards - 1) / shards,
+                      .group_size = config.num_generations,
+                      .longest_prompt = longest_prompt,
+                      .longest_completion = config.max_completion_length,
+                      .budget = micro_batch_tokens(config)});
+}
+
+void plan_evaluation(const engine::Context& context, const engine::Model& model, const engine::Adapter* adapter,
+                     const RolloutConfig& config, const GrpoWorkload& workload) {
+  engine::SamplingOptions sampled;  // as the evaluator draws (cli/evaluation.cpp): of its own, 64 rows at a time
+  sampled.temperature = config.temperature;
+  engine::plan_sampling(context, model, adapter, *workload.evaluation, sampled);
+  engine::plan_scoring(context, model, adapter, workload.prose);
+}
+
+void plan_completions(engine::Planner& planner, const RolloutConfig& config, int64_t groups) {
+  constexpr int64_t kMost = int64_t{1} << 60;  // more is absurd: the plan stays this large and does not overflow
+  const auto product = [&](int64_t a, int64_t b) {
+    int64_t result = 0;
+    return __builtin_mul_overflow(a, b, &result) ? kMost : std::min(result, kMost);
+  };
+  planner.hold("data", "completions",
+               product(product(groups, config.num_generations), config.max_completion_length * kRolloutTokenBytes));
 }
 
 Result<engine::MemoryPlan> plan_grpo(const GrpoConfig& config, const PlanBase& base, const GrpoWorkload& workload) {
@@ -179,12 +167,9 @@ Result<engine::MemoryPlan> plan_grpo(const GrpoConfig& config, const PlanBase& b
   const engine::Context& context = planner.context();
   engine::Model model = TRY(plan_base(planner, config, base));
   const engine::SamplingOptions options = sampling_options(config, model.config, 0);
-  auto evaluate = [&](const engine::Adapter* adapter) {
-    engine::SamplingOptions sampled;  // as the evaluator draws (cli/evaluation.cpp): of its own, 64 rows at a time
-    sampled.temperature = config.temperature;
-    engine::plan_sampling(context, model, adapter, *workload.evaluation, sampled);
-    engine::plan_scoring(context, model, adapter, workload.prose);
-  };
+  auto evaluate = [&](const engine::Adapter* adapter) { plan_evaluation(context, model, adapter, config, workload); };
+  RewardModels models;
+  TRY(models.load(config, context, model, base.files));
   if (workload.evaluation) planner.phase("evaluation before", [&] { evaluate(nullptr); });
 
   engine::Adapter adapter = TRY(first_adapter(config, context, model));
@@ -195,14 +180,18 @@ Result<engine::MemoryPlan> plan_grpo(const GrpoConfig& config, const PlanBase& b
                               most_activation_bytes(config));
     engine::PolicyPass reference(context, "reference", model, 0, Keep::kOneLayer);
     const engine::GradientShards shards(context.ledger, config.gradient_shards, trainable);
-    const int64_t rows = product(config.groups_per_generation(), config.num_generations, kMostBytes);
-    planner.hold("data", "completions", product(rows, config.max_completion_length * kRolloutTokenBytes, kMostBytes));
+    plan_completions(planner, config, config.groups_per_generation());
     const auto train = [&, worst = worst_grpo_batch(config, workload.longest_prompt, config.gradient_shards)] {
       policy.plan(kept_whole(policy, worst), &adapter, &trainable);
       policy.plan(worst, &adapter, &trainable);
     };
-    const auto refer = [&, worst = worst_grpo_batch(config, workload.longest_prompt, 1)] {
-      if (config.needs_reference()) reference.plan(worst, nullptr, nullptr);
+    const BatchShape whole = worst_batch({.groups = config.groups_per_generation(),
+                                          .group_size = config.num_generations,
+                                          .longest_prompt = workload.longest_prompt,
+                                          .longest_completion = config.max_completion_length,
+                                          .budget = micro_batch_tokens(config)});
+    const auto refer = [&] {
+      if (config.needs_reference()) reference.plan(whole, nullptr, nullptr);
     };
     // The exact KL takes a group at a time.
     const bool measures = config.measures_exact_kl(config.exact_kl_steps) &&
@@ -214,13 +203,16 @@ Result<engine::MemoryPlan> plan_grpo(const GrpoConfig& config, const PlanBase& b
       reference.plan(group, nullptr, nullptr);
       policy.plan(group, &adapter, nullptr, &model.head_matrix());
     };
+    const auto judge = [&] { models.plan(config.groups_per_generation(), workload.longest_prompt); };
     // Passes keep their buffers from step to step, so every phase is that of a run that has had the others.
     train();
     refer();
     if (measures) measure();
+    judge();
     planner.phase("training", train);
     if (measures) planner.phase("exact KL", measure);
     if (config.needs_reference()) planner.phase("reference", refer);
+    if (names_reward_models(config)) planner.phase("rewards", judge);
     planner.phase("generation", [&] {
       const int64_t groups = config.groups_per_generation(), size = config.num_generations;
       const bool mixed = config.recipe == GroupRecipe::kNashMd && config.mixture_coef > 0;

@@ -56,6 +56,11 @@ struct GrpoWorkload {
   std::vector<int64_t> prose = {};                       // lengths of the paragraphs that an evaluation scores
 };
 
+// What the evaluations before, in and after a run hold while they last; and the completions of so many groups.
+void plan_evaluation(const engine::Context& context, const engine::Model& model, const engine::Adapter* adapter,
+                     const RolloutConfig& config, const GrpoWorkload& workload);
+void plan_completions(engine::Planner& planner, const RolloutConfig& config, int64_t groups);
+
 Result<engine::MemoryPlan> plan_grpo(const GrpoConfig& config, const PlanBase& base, const GrpoWorkload& workload);
 
 // The micro-batches that the rows make on their way through the run: one of each number of tokens, the smallest first,

@@ -30,4 +30,14 @@ void add_batches(const std::vector<engine::BatchShape>& items, int64_t budget, B
   }
 }
 
+engine::BatchShape kept_whole(engine::PolicyPass& pass, const engine::BatchShape& batch) {
+  int64_t most = 0, beyond = batch.tokens + 1;
+  while (most + 1 < beyond) {
+    const int64_t middle = most + (beyond - most) / 2;
+    (pass.activations().keep_of(middle) == engine::PolicyPass::Keep::kAllLayers ? most : beyond) = middle;
+  }
+  const auto share = [&](int64_t of_all) { return (of_all * most + batch.tokens - 1) / batch.tokens; };
+  return {most, share(batch.pages), share(batch.entries)};
+}
+
 }  // namespace candor::recipes

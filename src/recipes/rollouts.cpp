@@ -1,8 +1,11 @@
 #include "recipes/rollouts.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
-#include "recipes/grpo_options.h"
+#include "base/sha256.h"
+#include "files/run_log.h"
 #include "recipes/micro_batches.h"
 
 namespace candor::recipes {
@@ -57,28 +60,44 @@ std::vector<rewards::Completion> Rollouts::for_rewards(const data::PromptSet& se
   std::vector<rewards::Completion> rows;
   for (size_t i = 0; i < completions.size(); ++i) {
     const data::Prompt& prompt = set.prompts[prompt_numbers[i / static_cast<size_t>(group_size)]];
-    rows.push_back({&prompt.row.columns, texts[i], completions[i].ids, completions[i].finished});
+    rows.push_back({&prompt.row.columns, texts[i], completions[i].ids, completions[i].finished, prompt.ids});
   }
   return rows;
 }
 
-std::optional<Rollouts> sample_rollouts(const engine::Context& context, const GrpoParts& parts,
-                                        const GrpoConfig& config, const engine::Adapter& adapter,
-                                        const std::vector<int64_t>& chosen, int64_t step, int64_t first_row) {
+engine::SamplingOptions sampling_options(const RolloutConfig& config, const files::ModelConfig& model, int64_t step) {
+  engine::SamplingOptions options;
+  options.temperature = config.temperature;
+  options.top_k = config.top_k;
+  options.top_p = config.top_p;
+  options.min_p = config.min_p.value_or(0.0);
+  options.repetition_penalty = config.repetition_penalty;
+  options.max_new_tokens = config.max_completion_length;
+  options.stop_ids = model.eos_ids;
+  options.stop_strings = config.stop;
+  options.seed = static_cast<uint64_t>(config.seed);
+  options.step = static_cast<uint32_t>(step);
+  if (config.generation_rows > 0) options.max_rows = config.generation_rows;
+  return options;
+}
+
+std::optional<Rollouts> sample_rollouts(const engine::Context& context, const RolloutParts& parts,
+                                        const engine::Adapter& adapter, const std::vector<int64_t>& chosen,
+                                        const Sampling& how, int64_t first_row) {
   Rollouts r;
   r.groups = static_cast<int64_t>(chosen.size());
-  r.group_size = config.num_generations;
+  r.group_size = how.group_size;
   r.prompt_numbers = chosen;
   std::vector<engine::SampleRequest> requests;
   for (int64_t number : chosen) {
     r.prompts.push_back(parts.prompts.prompts[number].ids);
-    requests.push_back({r.prompts.back(), config.samples_another() ? 1 : r.group_size});
-    if (!config.samples_another()) continue;
+    requests.push_back({r.prompts.back(), how.another ? 1 : r.group_size});
+    if (!how.another) continue;
     requests.push_back(requests.back());
-    if (config.recipe == GroupRecipe::kXpo)
-      requests.back().adapter = nullptr;
+    if (how.reference_share)
+      requests.back().reference_share = *how.reference_share;
     else
-      requests.back().reference_share = config.mixture_coef;
+      requests.back().adapter = nullptr;
   }
   const int64_t rows = r.groups * r.group_size;
   engine::SamplingCallbacks callbacks{
@@ -86,15 +105,14 @@ std::optional<Rollouts> sample_rollouts(const engine::Context& context, const Gr
         if (parts.doing) parts.doing(fmt::format("sampling {}/{}", first_row + done, first_row + rows));
       },
       parts.interrupted};
-  auto sampled =
-      engine::sample(context, parts.model, &adapter, requests, sampling_options(config, parts.model.config, step),
-                     &parts.tokenizer, callbacks, static_cast<uint32_t>(first_row));
+  auto sampled = engine::sample(context, parts.model, &adapter, requests, how.options, &parts.tokenizer, callbacks,
+                                static_cast<uint32_t>(first_row));
   if (sampled.empty()) return std::nullopt;
   r.offsets.push_back(0);
   for (auto& group : sampled)
     for (engine::Completion& completion : group) {
       r.texts.push_back(parts.tokenizer.decode(completion.ids, {.skip_special_tokens = true}));
-      const std::vector<float>& logprobs = config.compares_pairs() ? completion.logprobs : completion.policy_logprobs;
+      const std::vector<float>& logprobs = how.pairs ? completion.logprobs : completion.policy_logprobs;
       r.logprobs.insert(r.logprobs.end(), logprobs.begin(), logprobs.end());
       r.entropies.insert(r.entropies.end(), completion.entropy.begin(), completion.entropy.end());
       r.lengths.push_back(static_cast<int64_t>(completion.ids.size()));
@@ -107,8 +125,8 @@ std::optional<Rollouts> sample_rollouts(const engine::Context& context, const Gr
 
 std::vector<files::Json> completion_rows(const Rollouts& rollouts, const data::PromptSet& set, int64_t step,
                                          const std::vector<std::string>& reward_names,
-                                         const std::vector<double>& parts_of_reward,
-                                         const algorithms::GroupAdvantages& advantages) {
+                                         std::span<const double> parts_of_reward, std::span<const double> rewards,
+                                         std::span<const double> advantages) {
   std::vector<files::Json> rows;
   const size_t kinds = reward_names.size();
   for (size_t i = 0; i < rollouts.completions.size(); ++i) {
@@ -117,13 +135,96 @@ std::vector<files::Json> completion_rows(const Rollouts& rollouts, const data::P
     rows.push_back({{"step", step},
                     {"prompt", set.prompts[rollouts.prompt_numbers[i / static_cast<size_t>(rollouts.group_size)]].text},
                     {"completion", rollouts.texts[i]},
-                    {"reward", advantages.rewards[i]},
-                    {"rewards", by_name},
-                    {"advantage", advantages.advantages[i]},
-                    {"tokens", rollouts.lengths[i]},
-                    {"finish_reason", rollouts.completions[i].finished ? "stop" : "length"}});
+                    {"reward", rewards[i]},
+                    {"rewards", by_name}});
+    if (!advantages.empty()) rows.back()["advantage"] = advantages[i];
+    rows.back()["tokens"] = rollouts.lengths[i];
+    rows.back()["finish_reason"] = rollouts.completions[i].finished ? "stop" : "length";
   }
   return rows;
+}
+
+std::vector<double> reference_logprobs(engine::PolicyPass& base, const Rollouts& rollouts, double temperature,
+                                       int64_t budget) {
+  std::vector<int64_t> all(static_cast<size_t>(rollouts.groups));
+  std::iota(all.begin(), all.end(), 0);
+  std::vector<double> logprobs;
+  for (const std::vector<int64_t>& batch : micro_batches(all, rollouts, budget)) {
+    const auto& out = base.forward(nullptr, groups_of(rollouts, batch), temperature);
+    logprobs.insert(logprobs.end(), out.logprobs.begin(), out.logprobs.end());
+  }
+  return logprobs;
+}
+
+std::string digest_of(const data::PromptSet& set) {
+  Sha256 sum;
+  for (const data::Prompt& prompt : set.prompts)
+    sum.update(files::json_line(prompt.row.columns) + "\n" + prompt.text + "\n");
+  return sum.hex();
+}
+
+double wider_gap(double gap, std::span<const float> found, std::span<const double> reported) {
+  for (size_t t = 0; t < found.size(); ++t) {
+    const double own = std::abs(static_cast<double>(found[t]) - reported[t]);
+    gap = std::isnan(own) ? own : std::max(gap, own);
+  }
+  return gap;
+}
+
+Result<void> check_gap(std::string_view recipe, int64_t step, double gap) {
+  if (gap == 0) return {};
+  return error(
+      "[{}] step {}: the sampler's and the trainer's log-probabilities differ by {}; they must be equal. "
+      "This is a bug in candor, or the memory of this machine is faulty.",
+      recipe, step, gap);
+}
+
+double number_of(const files::Json& value) {
+  return value.is_null() ? std::nan("") : value.get<double>();
+}
+
+files::Json rollouts_json(const Rollouts& r) {
+  files::Json completions = files::Json::array();
+  for (size_t i = 0; i < r.completions.size(); ++i) {
+    const auto begin = r.offsets[i], end = r.offsets[i + 1];
+    completions.push_back({{"ids", r.completions[i].ids},
+                           {"finished", r.finished[i] != 0},
+                           {"logprobs", std::vector<double>(r.logprobs.begin() + begin, r.logprobs.begin() + end)},
+                           {"entropies", std::vector<double>(r.entropies.begin() + begin, r.entropies.begin() + end)}});
+  }
+  return {{"prompts", r.prompt_numbers}, {"completions", std::move(completions)}};
+}
+
+Result<Rollouts> rollouts_from_json(const files::Json& json, const data::PromptSet& prompts, int64_t groups,
+                                    int64_t group_size) {
+  Rollouts r;
+  r.groups = groups;
+  r.group_size = group_size;
+  r.offsets = {0};
+  r.prompt_numbers = json.at("prompts").get<std::vector<int64_t>>();
+  const auto rows = static_cast<size_t>(groups * group_size);
+  if (static_cast<int64_t>(r.prompt_numbers.size()) != groups || json.at("completions").size() != rows)
+    return error("the generation has {} prompts and {} completions, the recipe {} and {}.", r.prompt_numbers.size(),
+                 json.at("completions").size(), groups, rows);
+  for (int64_t prompt : r.prompt_numbers) {
+    if (prompt < 0 || prompt >= static_cast<int64_t>(prompts.prompts.size()))
+      return error("the generation names prompt {} of {}.", prompt, prompts.prompts.size());
+    r.prompts.push_back(prompts.prompts[prompt].ids);
+  }
+  for (const files::Json& completion : json.at("completions")) {
+    r.completions.emplace_back();
+    r.completions.back().ids = completion.at("ids").get<std::vector<int32_t>>();
+    r.completions.back().finished = completion.at("finished").get<bool>();
+    r.finished.push_back(r.completions.back().finished);
+    r.lengths.push_back(static_cast<int64_t>(r.completions.back().ids.size()));
+    r.offsets.push_back(r.offsets.back() + r.lengths.back());
+    for (const auto& [key, to] : {std::pair("logprobs", &r.logprobs), std::pair("entropies", &r.entropies)}) {
+      if (completion.at(key).size() != r.completions.back().ids.size())
+        return error("a completion of {} tokens has {} {}.", r.lengths.back(), completion.at(key).size(), key);
+      for (const files::Json& value : completion.at(key)) to->push_back(number_of(value));
+    }
+  }
+  return r;
 }
 
 }  // namespace candor::recipes

@@ -3,16 +3,17 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "algorithms/advantages.h"
 #include "data/prompt_order.h"
 #include "engine/policy_pass.h"
 #include "engine/sampler.h"
 #include "files/json_file.h"
-#include "recipes/grpo_config.h"
-#include "recipes/grpo_parts.h"
+#include "recipes/rollout_config.h"
+#include "recipes/rollout_parts.h"
 
 namespace candor::recipes {
 
@@ -38,22 +39,54 @@ struct Rollouts {
   std::vector<rewards::Completion> for_rewards(const data::PromptSet& set) const;
 };
 
-// P groups from the chosen prompts; nothing if it was interrupted. A pair's second completion is XPO's reference's or
-// Nash-MD's mixture's, and has their log-probabilities. first_row: rows that this generation has already
+// How the recipe samples at this step.
+engine::SamplingOptions sampling_options(const RolloutConfig& config, const files::ModelConfig& model, int64_t step);
+
+// How a generation is sampled.
+struct Sampling {
+  engine::SamplingOptions options;
+  int64_t group_size = 1;
+  bool pairs = false;    // log-probabilities of the model itself, at temperature 1, as the policy trains on pairs
+  bool another = false;  // and the second of a pair is the reference's
+  std::optional<double> reference_share = {};  // or of its mixture with the policy, in which it has this weight
+};
+
+// P groups from the chosen prompts; nothing if it was interrupted. first_row: rows that this generation has already
 // drawn, so that no two of its rows have the same draws.
-std::optional<Rollouts> sample_rollouts(const engine::Context& context, const GrpoParts& parts,
-                                        const GrpoConfig& config, const engine::Adapter& adapter,
-                                        const std::vector<int64_t>& chosen, int64_t step, int64_t first_row = 0);
+std::optional<Rollouts> sample_rollouts(const engine::Context& context, const RolloutParts& parts,
+                                        const engine::Adapter& adapter, const std::vector<int64_t>& chosen,
+                                        const Sampling& how, int64_t first_row = 0);
 
 // Consecutive groups that go through the model together: as many as `budget` tokens allow, at least one.
 std::vector<std::vector<int64_t>> micro_batches(const std::vector<int64_t>& groups, const Rollouts& rollouts,
                                                 int64_t budget);
 std::vector<engine::RolloutGroup> groups_of(const Rollouts& rollouts, const std::vector<int64_t>& numbers);
 
-// Rows for completions.jsonl: step, prompt, completion, reward, rewards by name, advantage, finish_reason, …
+// Log-probabilities of every completion token under the base model, the adapter off, at this temperature.
+std::vector<double> reference_logprobs(engine::PolicyPass& base, const Rollouts& rollouts, double temperature,
+                                       int64_t budget);
+
+// What the prompts are, whatever file they came from: runs of one digest train on the same rows in the same order.
+std::string digest_of(const data::PromptSet& set);
+
+// The largest distance of what the trainer found to what the sampler had reported; NaN where any is.
+double wider_gap(double gap, std::span<const float> found, std::span<const double> reported);
+// Error: there is a gap.
+Result<void> check_gap(std::string_view recipe, int64_t step, double gap);
+
+// Rows for completions.jsonl: step, prompt, completion, reward, rewards by name, advantage (where rows have one),
+// finish_reason, …
 std::vector<files::Json> completion_rows(const Rollouts& rollouts, const data::PromptSet& set, int64_t step,
                                          const std::vector<std::string>& reward_names,
-                                         const std::vector<double>& parts_of_reward,
-                                         const algorithms::GroupAdvantages& advantages);
+                                         std::span<const double> parts_of_reward, std::span<const double> rewards,
+                                         std::span<const double> advantages);
+
+// For the checkpoint: prompts by their numbers, and all of the completions. Error: the text is not what rollouts_json
+// wrote of so many groups over these prompts.
+files::Json rollouts_json(const Rollouts& rollouts);
+Result<Rollouts> rollouts_from_json(const files::Json& json, const data::PromptSet& prompts, int64_t groups,
+                                    int64_t group_size);
+// A number as JSON has it: NaN is null.
+double number_of(const files::Json& value);
 
 }  // namespace candor::recipes

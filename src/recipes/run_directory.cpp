@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 
 // What a run writes; anything else in the folder is somebody's and stays.
 constexpr const char* kRunFiles[] = {
-    "recipe.yaml", "metrics.jsonl", "completions.jsonl", "reward_cache.jsonl", "summary.json", "report.html", "final"};
+    "recipe.yaml", "metrics.jsonl", "completions.jsonl", "reward_cache.jsonl", "summary.json", "report.html",
+    "final",       "critic"};
 
 bool holds_run(const fs::path& path) {
   return std::any_of(std::begin(kRunFiles), std::end(kRunFiles),
@@ -35,7 +36,7 @@ Result<void> remove_run(const fs::path& path) {
 
 // Keys that may differ when a run goes on: how far it goes.
 bool may_change(const std::string& key) {
-  return key == "max_steps" || key == "num_train_epochs";
+  return key == "max_steps" || key == "num_train_epochs" || key == "total_episodes";
 }
 
 Result<void> check_same_recipe(const fs::path& file, const FieldList& now, const FieldList& stored) {

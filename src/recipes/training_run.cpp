@@ -50,6 +50,14 @@ int64_t total_steps(const TrainingConfig& config, int64_t rows, int64_t rows_per
   return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps)));
 }
 
+bool saves_at(const TrainingConfig& config, int64_t step, bool last) {
+  return last || (config.save_strategy == "steps" && step % config.save_steps == 0);
+}
+
+bool evaluates_at(const TrainingConfig& config, int64_t step, bool last) {
+  return config.eval_strategy == "steps" && (step % *config.eval_steps == 0 || last);
+}
+
 double epochs_seen(const data::PromptStream& rows) {
   return static_cast<double>(rows.cursor.epoch) +
          static_cast<double>(rows.cursor.position) / static_cast<double>(rows.count);

@@ -37,6 +37,10 @@ Result<engine::Adapter> first_adapter(const TrainingConfig& config, const engine
 // Optimizer steps of the whole run over `rows` rows, of which a step takes `rows_per_step`.
 int64_t total_steps(const TrainingConfig& config, int64_t rows, int64_t rows_per_step);
 
+// Whether this step ends with a checkpoint, and whether it is evaluated where there is something to evaluate on.
+bool saves_at(const TrainingConfig& config, int64_t step, bool last);
+bool evaluates_at(const TrainingConfig& config, int64_t step, bool last);
+
 // Passes over the rows so far.
 double epochs_seen(const data::PromptStream& rows);
 

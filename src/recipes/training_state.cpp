@@ -4,20 +4,17 @@
 
 #include "base/atomic_file.h"
 #include "files/json_file.h"
-#include "files/safetensors.h"
 
 namespace candor::recipes {
 
-namespace {
-
-files::TensorSource flat(const char* name, const engine::Buffer& buffer) {
+files::TensorSource flat_tensor(const char* name, const engine::Buffer& buffer) {
   return {name, {buffer.size()}, [&buffer](int64_t begin, int64_t end, float* out) -> Result<void> {
             std::copy(buffer.data() + begin, buffer.data() + end, out);
             return {};
           }};
 }
 
-Result<void> read_flat(const files::SafetensorsFile& file, const char* name, engine::Buffer& to) {
+Result<void> read_flat_tensor(const files::SafetensorsFile& file, const char* name, engine::Buffer& to) {
   const files::TensorInfo* values = file.find(name);
   const int64_t size = values == nullptr ? 0 : values->elements();
   if (size != to.size())
@@ -27,8 +24,6 @@ Result<void> read_flat(const files::SafetensorsFile& file, const char* name, eng
         file.path().string(), name, size, to.size());
   return file.read_floats(*values, 0, size, to.data());
 }
-
-}  // namespace
 
 Result<void> save_checkpoint(const std::filesystem::path& run_directory, const TrainingState& state,
                              const std::string& recipe_yaml, std::vector<files::CheckpointFile> trained,
@@ -49,7 +44,7 @@ Result<void> save_checkpoint(const std::filesystem::path& run_directory, const T
   std::vector<files::CheckpointFile> all = std::move(trained);
   all.push_back({"optimizer.safetensors", [&optimizer](OutputFile& out) {
                    return files::write_safetensors(
-                       {flat("first_moments", optimizer.m), flat("second_moments", optimizer.v)},
+                       {flat_tensor("first_moments", optimizer.m), flat_tensor("second_moments", optimizer.v)},
                        files::FloatType::kFloat32, {}, out);
                  }});
   all.push_back(named_bytes("trainer_state.json", trainer_state.dump(1) + "\n"));
@@ -107,8 +102,8 @@ Result<void> load_training_state(const files::Checkpoint& checkpoint, bool any_l
                  e.what());
   }
   const files::SafetensorsFile file = TRY(files::SafetensorsFile::open(checkpoint.path / "optimizer.safetensors"));
-  TRY(read_flat(file, "first_moments", optimizer.m));
-  return read_flat(file, "second_moments", optimizer.v);
+  TRY(read_flat_tensor(file, "first_moments", optimizer.m));
+  return read_flat_tensor(file, "second_moments", optimizer.v);
 }
 
 Result<void> load_checkpoint(const engine::Context& context, const engine::Model& model,

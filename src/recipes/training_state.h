@@ -13,6 +13,8 @@
 #include "data/prompt_order.h"
 #include "engine/optimizer.h"
 #include "files/checkpoint.h"
+#include "files/safetensors.h"
+#include "files/safetensors_writer.h"
 
 namespace candor::recipes {
 
@@ -50,5 +52,9 @@ Result<void> load_training_state(const files::Checkpoint& checkpoint, bool any_l
 Result<void> load_checkpoint(const engine::Context& context, const engine::Model& model,
                              const files::Checkpoint& checkpoint, bool any_level, engine::Adapter& adapter,
                              engine::AdamwState& optimizer, TrainingState& state);
+
+// A buffer as one flat tensor of a safetensors file, and back into a buffer of the same size.
+files::TensorSource flat_tensor(const char* name, const engine::Buffer& buffer);
+Result<void> read_flat_tensor(const files::SafetensorsFile& file, const char* name, engine::Buffer& to);
 
 }  // namespace candor::recipes

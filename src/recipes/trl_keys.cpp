@@ -132,7 +132,7 @@ void add_rollouts(std::vector<TrlKey>& keys) {
   refused("vllm_structured_outputs_regex", "completions held to a regular expression", {"null"});
   refused("chat_template_kwargs", "variables of the chat template", {"null"});
   refused("max_tool_calling_iterations", "tool calls", {"null"});
-  refused("reward_model_name_or_path", "a reward model", {"null"});
+  refused("reward_model_name_or_path", "a reward model; name it in reward_funcs", {"null"});
 }
 
 // What only GRPOConfig adds.
@@ -169,8 +169,9 @@ void add_rloo(std::vector<TrlKey>& keys) {
 
 // What OnlineDPOConfig adds, but for its loss_type.
 void add_pairs(std::vector<TrlKey>& keys) {
-  for (const std::string_view key : {"max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
-                                     "missing_eos_penalty", "beta", "reward_funcs", "reward_weights"})
+  for (const std::string_view key :
+       {"max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "missing_eos_penalty", "beta",
+        "reward_funcs", "reward_weights", "reward_model_path"})
     keys.push_back({key, TrlHandling::kSupported, ""});
   add_best_model(keys);
   for (const std::string_view key : {"use_vllm", "vllm_*", "cache_implementation", "ds3_gather_for_generation"})
@@ -186,7 +187,6 @@ void add_pairs(std::vector<TrlKey>& keys) {
                   {"null"}});
   keys.push_back(
       {"vllm_structured_outputs_regex", TrlHandling::kRefused, "completions held to a regular expression", {"null"}});
-  keys.push_back({"reward_model_path", TrlHandling::kRefused, "a reward model", {"null"}});
   keys.push_back({"judge", TrlHandling::kRefused, "a judge; rewards choose the better completion", {"null"}});
 }
 
@@ -224,6 +224,31 @@ void add_sft(std::vector<TrlKey>& keys) {
   keys.push_back({"eos_token", TrlHandling::kRefused, "another end of text than the model's", {"null"}});
 }
 
+// What PPOConfig (TRL 1.12) adds.
+void add_ppo(std::vector<TrlKey>& keys) {
+  for (const std::string_view key :
+       {"num_mini_batches", "total_episodes", "response_length", "stop_token", "stop_token_id", "temperature",
+        "missing_eos_penalty", "reward_model_path", "num_ppo_epochs", "whiten_rewards", "kl_coef", "kl_estimator",
+        "cliprange", "vf_coef", "cliprange_value", "gamma", "lam"})
+    keys.push_back({key, TrlHandling::kSupported, ""});
+  add_best_model(keys);
+  const auto ignored = [&](std::string_view note, std::initializer_list<std::string_view> names) {
+    for (const auto name : names) keys.push_back({name, TrlHandling::kWithoutMeaning, note});
+  };
+  ignored("passes are as long as the memory plan allows", {"local_rollout_forward_batch_size"});
+  ignored("completions.jsonl holds every completion", {"num_sample_generations"});
+  ignored("they follow from per_device_train_batch_size, gradient_accumulation_steps and num_mini_batches",
+          {"world_size", "num_total_batches", "micro_batch_size", "local_batch_size", "batch_size",
+           "local_mini_batch_size", "mini_batch_size"});
+  ignored("the run folder has the name", {"exp_name"});
+  ignored("there is no such stage here", {"ds3_gather_for_generation"});
+  ignored("adapters have no names here", {"model_adapter_name", "ref_adapter_name"});
+  keys.push_back({"sft_model_path",
+                  TrlHandling::kRefused,
+                  "the policy's start; name a model as model_name_or_path, an adapter as adapter_name_or_path",
+                  {"null"}});
+}
+
 std::optional<double> as_number(std::string_view text) {
   double value = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -249,6 +274,7 @@ const std::vector<TrlKey>& trl_keys(std::string_view recipe) {
     add_online_dpo(all["online_dpo"]);
     add_xpo(all["xpo"]);
     add_nash_md(all["nash_md"]);
+    add_ppo(all["ppo"]);
     add_sft(all["sft"]);
     for (const std::string_view name : {"dpo", "cpo", "orpo", "kto", "reward", "prm"})
       add_preference_keys(name, all[name]);

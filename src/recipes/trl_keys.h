@@ -21,8 +21,8 @@ struct TrlKey {
   std::vector<std::string_view> inert = {};  // refused: the values that change nothing
 };
 
-inline constexpr std::string_view kTrlRecipes[] = {"grpo", "rloo", "online_dpo", "xpo",    "nash_md", "sft",    "dpo",
-                                                   "cpo",  "orpo", "kto",        "reward", "prm",     "distill"};
+inline constexpr std::string_view kTrlRecipes[] = {"grpo", "rloo", "online_dpo", "xpo",    "nash_md", "sft",     "dpo",
+                                                   "cpo",  "orpo", "kto",        "reward", "prm",     "distill", "ppo"};
 
 // The lists of one of kTrlRecipes.
 const std::vector<TrlKey>& trl_keys(std::string_view recipe);

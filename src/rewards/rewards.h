@@ -19,10 +19,11 @@
 namespace candor::rewards {
 
 struct Completion {
-  const text::Json* row = nullptr;  // the prompt's columns
-  std::string_view text;            // decoded without special tokens
-  std::span<const int32_t> ids;     // with the stop token, if it came
-  bool finished = true;             // false: cut off at max_completion_length
+  const text::Json* row = nullptr;           // the prompt's columns
+  std::string_view text;                     // decoded without special tokens
+  std::span<const int32_t> ids;              // with the stop token, if it came
+  bool finished = true;                      // false: cut off at max_completion_length
+  std::span<const int32_t> prompt_ids = {};  // what the model saw; one place in memory for all that share a prompt
 };
 
 using Scores = std::vector<std::optional<double>>;  // one for each completion; nullopt = abstains

@@ -44,7 +44,7 @@ VERBS = {
     "kto": ("labelled", ROWS),
     "reward": ("pairs", ROWS),
     "prm": ("steps", ROWS),
-    "ppo": ("sums", {**ROLLOUTS, "max_completion_length": 8}),
+    "ppo": ("sums", {**ROLLOUTS, "max_completion_length": 8, "num_ppo_epochs": 2, "num_mini_batches": 2, "adaptive_kl": "true", "kl_target": 0.1}),
 }
 
 

@@ -52,7 +52,7 @@ class Docs(unittest.TestCase):
         self.assertGreaterEqual(seen, 15)
 
     def test_recipe_keys_exist(self):
-        keys = {verb: {entry["key"] for entry in json.loads(output(verb, "--help", "--json"))} for verb in ("sft", "dpo", "reward", "grpo", "rloo", "online_dpo", "pretrain", "distill")}
+        keys = {verb: {entry["key"] for entry in json.loads(output(verb, "--help", "--json"))} for verb in ("sft", "dpo", "reward", "grpo", "rloo", "online_dpo", "ppo", "pretrain", "distill")}
         seen = 0
         for page in PAGES:
             for block in blocks(page, "yaml"):

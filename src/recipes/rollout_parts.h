@@ -1,4 +1,4 @@
-// What the GRPO recipe is given by cli.
+// What a recipe that samples and rewards is given by cli.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@
 
 namespace candor::recipes {
 
-// What a recipe is given by cli, where the parts meet. Functions may be empty.
-struct GrpoParts {
+// Functions may be empty.
+struct RolloutParts {
   const engine::Context& context;
   const engine::Model& model;
   const text::Tokenizer& tokenizer;

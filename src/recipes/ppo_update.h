@@ -1,0 +1,39 @@
+// The gradients of one PPO step: a mini-batch of a generation through the policy and through the critic, the two
+// losses, and back.
+#pragma once
+
+#include <vector>
+
+#include "engine/gradient_shards.h"
+#include "recipes/ppo_generation.h"
+
+namespace candor::recipes {
+
+// What a step computed, for its row in metrics.jsonl.
+struct PpoNumbers {
+  std::vector<algorithms::PpoRow> rows;  // of the mini-batch, in its order
+  double loss = 0;                       // policy loss + vf_coef · value loss
+  double entropy = 0;                    // mean over the mini-batch's tokens
+  // Where both are still those that sampled: between the sampler's and the trainer's log-probabilities, between the
+  // critic's values then and in training.
+  double max_gap = 0, max_value_gap = 0;
+  double grad_norm = 0, learning_rate = 0;
+};
+
+// What trains: the policy's adapter, and the critic's with its head.
+struct PpoTrainables {
+  const engine::Trainable& policy;
+  const engine::Trainable& critic;
+};
+struct PpoGradients {
+  engine::GradientShards& policy;
+  engine::GradientShards& critic;
+};
+
+// The mini-batch that the generation's next use takes. Leaves the summed gradients in `gradients`. First the policy's
+// passes, then the critic's: their losses share no number.
+PpoNumbers accumulate_gradients(const engine::Context& context, const PpoConfig& config,
+                                const PpoGeneration& generation, const PpoTrainables& trainables,
+                                const engine::Role& critic, PpoPasses& passes, const PpoGradients& gradients);
+
+}  // namespace candor::recipes
