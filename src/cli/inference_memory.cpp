@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "engine/roles.h"
 #include "engine/score.h"
 #include "files/peft_adapter.h"
 
@@ -45,8 +46,13 @@ Result<engine::MemoryPlan> plan_inference(Session& session, const ModelOptions& 
       context, session.files,
       TRY(engine::choose_dtype(model.dtype, model.activations, session.files, session.context.kernels))));
   std::optional<engine::Adapter> adapter;
-  if (!model.adapter.empty())
-    adapter = TRY(engine::adapter_from_peft(context, weights, TRY(files::read_peft_adapter(model.adapter))));
+  std::optional<engine::ScalarHead> head;
+  if (!model.adapter.empty()) {
+    files::PeftAdapter saved = TRY(files::read_peft_adapter(model.adapter));
+    // A reward model's, which scores rows; its passes are no larger than those of log-probabilities.
+    if (work.sampled.requests == 0) head = TRY(engine::take_scalar_head(context, weights, saved));
+    adapter = TRY(engine::adapter_from_peft(context, weights, saved));
+  }
   const engine::Adapter* role = adapter ? &*adapter : nullptr;
   if (work.sampled.requests > 0)
     planner.phase("generation", [&] { engine::plan_sampling(context, weights, role, work.sampled, work.options); });

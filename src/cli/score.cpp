@@ -9,6 +9,7 @@
 #include "cli/verbs.h"
 #include "data/rows.h"
 #include "data/sequences.h"
+#include "engine/policy_pass.h"
 #include "engine/score.h"
 #include "files/run_log.h"
 
@@ -48,6 +49,22 @@ files::Json output_row(const data::Sequence& sequence, const engine::SequenceSco
           {"tokens", tokens}};
 }
 
+// A reward model's score of each row: the head's value behind its last token.
+Result<void> print_rewards(const Session& session, const std::vector<data::Sequence>& sequences) {
+  if (session.head->labels != 1)
+    return error("[score] the adapter's head has {} labels; a reward is one number.", session.head->labels);
+  engine::PolicyPass pass(session.context, "score", session.model, session.adapter->max_padded_rank,
+                          engine::PolicyPass::Keep::kOneLayer);
+  for (const data::Sequence& sequence : sequences) {
+    const std::span<const int32_t> ids(sequence.ids);
+    const std::vector<std::span<const int32_t>> rest = {ids.subspan(1)};
+    const engine::ValueGroup group{ids.first(1), rest, engine::last_state(rest)};
+    const float reward = pass.values(session.role(), *session.head, {&group, 1})[0];
+    fmt::print("{}\n", files::json_line({{"input_ids", sequence.ids}, {"reward", reward}}));
+  }
+  return {};
+}
+
 Result<int> run_score(const ModelOptions& model, const std::string& path) {
   HeldMeter meter;
   const data::Rows rows = TRY(data::read_rows(path));
@@ -71,7 +88,11 @@ Result<int> run_score(const ModelOptions& model, const std::string& path) {
     return static_cast<int>(kUsage);
   }
   TRY(load_weights(*session, model.dtype, model.activations));
-  TRY(load_adapter(*session, model.adapter));
+  TRY(load_adapter(*session, model.adapter, true));
+  if (session->head) {
+    TRY(print_rewards(*session, sequences));
+    return static_cast<int>(kOk);
+  }
   engine::score_sequences(session->context, session->model, session->role(), ids,
                           [&](size_t i, const engine::SequenceScore& score) {
                             fmt::print("{}\n", files::json_line(output_row(sequences[i], score)));
@@ -83,7 +104,9 @@ Result<int> run_score(const ModelOptions& model, const std::string& path) {
 }  // namespace
 
 int score(const Words& words) {
-  Options options("score", "Prints, for each row, the log-probability and entropy of every token, as JSON lines.");
+  Options options("score",
+                  "Prints, for each row, the log-probability and entropy of every token, as JSON lines; with a reward "
+                  "model's adapter (candor reward) its reward.");
   ModelOptions model;
   std::string rows;
   model.add_model(options.app);

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "cli/terminal.h"
+#include "engine/roles.h"
 #include "files/peft_adapter.h"
 
 namespace candor::cli {
@@ -28,9 +29,10 @@ Result<void> load_weights(Session& session, const std::string& dtype, const std:
   return {};
 }
 
-Result<void> load_adapter(Session& session, const std::string& adapter) {
+Result<void> load_adapter(Session& session, const std::string& adapter, bool head_too) {
   if (adapter.empty()) return {};
-  const files::PeftAdapter saved = TRY(files::read_peft_adapter(adapter));
+  files::PeftAdapter saved = TRY(files::read_peft_adapter(adapter));
+  if (head_too) session.head = TRY(engine::take_scalar_head(session.context, session.model, saved));
   session.adapter = TRY(engine::adapter_from_peft(session.context, session.model, saved));
   if (const auto same = engine::check_base(session.model, saved); !same)
     print_note(fmt::format("{} The answers are those of this base with that adapter.", same.error().message));

@@ -9,6 +9,7 @@
 #include "base/thread_pool.h"
 #include "engine/adapter.h"
 #include "engine/model.h"
+#include "engine/scalar_head.h"
 #include "files/model_files.h"
 
 namespace candor::cli {
@@ -22,6 +23,7 @@ struct Session {
   files::ModelFiles files;  // with a tokenizer
   engine::Model model;
   std::optional<engine::Adapter> adapter;
+  std::optional<engine::ScalarHead> head;  // that the adapter holds: a reward model's
 
   const text::Tokenizer& tokenizer() const { return *files.tokenizer; }
   const text::ChatTemplate* chat_template() const { return files.chat_template ? &*files.chat_template : nullptr; }
@@ -38,8 +40,8 @@ Result<std::unique_ptr<Session>> open_files(const std::string& model, int thread
 // Then the weights. dtype and activations: as engine::choose_dtype takes them, empty = what the model's file holds.
 Result<void> load_weights(Session& session, const std::string& dtype, const std::string& activations);
 
-// Then `adapter`, a PEFT folder or empty.
-Result<void> load_adapter(Session& session, const std::string& adapter);
+// Then `adapter`, a PEFT folder or empty. head_too: it may hold a scalar head.
+Result<void> load_adapter(Session& session, const std::string& adapter, bool head_too = false);
 
 // All of them.
 Result<std::unique_ptr<Session>> open_session(const std::string& model, const std::string& adapter, int threads,

@@ -65,6 +65,17 @@ class Preference(Case):
             mean = -sum(row["nll"] for row in scored) / len(scored)
             self.assertAlmostEqual(summary["evaluations"]["preference"]["chosen"][when], mean, places=4)  # float32's digits
 
+    def test_a_reward_model_scores_rows(self):
+        run = self.root / "run"
+        summary = json.loads(self.ok(*self.words("reward", run), "--json").out)
+        for side in ("chosen", "rejected"):
+            given = "".join(json.dumps({"messages": row["prompt"] + row[side]}) + "\n" for row in pairs(range(20, 28)))
+            scored = self.ok("score", self.model, "-", "--adapter", run / "final", stdin=given).rows()
+            mean = sum(row["reward"] for row in scored) / len(scored)
+            self.assertAlmostEqual(summary["evaluations"]["preference"][side]["after"], mean, places=6)  # float32's digits
+        self.refused(1, r"\[adapter\] the adapter holds a trained copy of score\.weight .*", "generate", self.model, "-",
+                     "--adapter", run / "final", stdin='{"prompt": "a"}\n')
+
     def test_killed_and_taken_up_again(self):
         for verb in VERBS:
             with self.subTest(verb):
