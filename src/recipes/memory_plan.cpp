@@ -185,21 +185,21 @@ Result<engine::MemoryPlan> plan_grpo(const GrpoConfig& config, const PlanBase& b
       policy.plan(kept_whole(policy, worst), &adapter, &trainable);
       policy.plan(worst, &adapter, &trainable);
     };
-    const BatchShape whole = worst_batch({.groups = config.groups_per_generation(),
-                                          .group_size = config.num_generations,
-                                          .longest_prompt = workload.longest_prompt,
-                                          .longest_completion = config.max_completion_length,
-                                          .budget = micro_batch_tokens(config)});
+    const auto worst_of = [&](int64_t groups) {
+      return worst_batch({.groups = groups,
+                          .group_size = config.num_generations,
+                          .longest_prompt = workload.longest_prompt,
+                          .longest_completion = config.max_completion_length,
+                          .budget = micro_batch_tokens(config)});
+    };
     const auto refer = [&] {
-      if (config.needs_reference()) reference.plan(whole, nullptr, nullptr);
+      if (config.needs_reference()) reference.plan(worst_of(config.groups_per_generation()), nullptr, nullptr);
     };
     // The exact KL takes a group at a time.
     const bool measures = config.measures_exact_kl(config.exact_kl_steps) &&
                           (config.max_steps < 0 || config.max_steps >= config.exact_kl_steps);
     const auto measure = [&] {
-      const std::vector<int64_t> longest(static_cast<size_t>(config.num_generations), config.max_completion_length);
-      BatchShape group;
-      group.add(workload.longest_prompt, longest);
+      const BatchShape group = worst_of(1);
       reference.plan(group, nullptr, nullptr);
       policy.plan(group, &adapter, nullptr, &model.head_matrix());
     };
