@@ -128,7 +128,6 @@ void print_table(const Json& summary) {
     fmt::print("  {:<16}{:>9.1f}%{:>9.1f}%{:>+13.1f}%   same likeliest token\n", "agreement", 100 * was, 100 * is,
                100 * (is - was));
   }
-  fmt::print("\n  {}\n", cost_line(summary));
 }
 
 // The run itself. Its exit code, once everything is set up.
@@ -182,10 +181,7 @@ Result<int> run(const DistillJob& job, Progress& progress, const std::atomic<boo
 
   DistillConfig copy = job.config;
   Json summary = summary_head(job.command, recipes::distill_fields(copy), config.seed, session, clock);
-  summary["steps"] = result.steps;
-  summary["num_tokens"] = result.num_tokens;
-  summary["step_time_s"] = result.median_step_s;
-  summary["best_step"] = result.best_step;
+  add_steps(summary, result);
   add_plan(summary, planned.plan, planned.limit, config);
   summary["rows"] = {{"train", account_json(inputs.student_rows)}};
   summary["verdict"] = fmt::format(
@@ -209,14 +205,8 @@ Result<int> run(const DistillJob& job, Progress& progress, const std::atomic<boo
   const auto split = data::completion_rows({inputs.rows.name, {inputs.rows.rows.front()}}, "distill");
   const Json& example = split ? split->rows.front().columns : columns;
   summary["talk_to_it"] = how_to_talk(config, final_folder, example.value("prompt", Json("Hello")));
-  const fs::path page = TRY(finish_summary(summary, config.output_dir, session, clock));
-  if (job.json) {
-    fmt::print("{}\n", files::json_line(summary));
-    return static_cast<int>(kOk);
-  }
-  print_table(summary);
-  print_ending(summary, page, config.use_peft ? "adapter" : "model", final_folder);
-  return static_cast<int>(kOk);
+  return end_job(std::move(summary), job.json, config, config.use_peft ? "adapter" : "model", session, clock,
+                 print_table);
 }
 
 }  // namespace

@@ -35,6 +35,13 @@ std::string program() {
   return relative.empty() || *relative.begin() == ".." ? self.string() : relative.string();
 }
 
+// "20 steps in 3m 02s, median step 4.10 s, peak memory 812 MiB".
+std::string cost_line(const Json& summary) {
+  return fmt::format("{} steps in {}, median step {:.2f} s, peak memory {}", summary["steps"].get<int64_t>(),
+                     duration_text(summary["seconds"].get<double>()), summary["step_time_s"].get<double>(),
+                     bytes_text(summary["peak_bytes"].get<int64_t>()));
+}
+
 }  // namespace
 
 recipes::RunDirectory run_directory(const recipes::TrainingConfig& config) {
@@ -136,13 +143,32 @@ Json summary_head(const std::string& command, const recipes::FieldList& fields, 
           {"started", clock.started}};
 }
 
-Result<fs::path> finish_summary(Json& summary, const fs::path& folder, const Session& session, const JobClock& clock) {
+void add_steps(Json& summary, const recipes::SupervisedResult& result) {
+  summary["steps"] = result.steps;
+  summary["num_tokens"] = result.num_tokens;
+  summary["step_time_s"] = result.median_step_s;
+  summary["best_step"] = result.best_step;
+}
+
+Result<int> end_job(Json summary, bool json, const recipes::TrainingConfig& config, std::string_view trained,
+                    const Session& session, const JobClock& clock, void (*table)(const Json&)) {
+  const fs::path folder = config.output_dir;
   summary["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - clock.clock).count();
   summary["peak_bytes"] = peak_resident_bytes();
   summary["peak_anonymous_bytes"] = peak_anonymous_bytes();
   summary["buffers"] = buffers(session.ledger);
   TRY(files::write_json_atomically(folder / "summary.json", summary));
-  return write_report(folder);
+  const fs::path page = TRY(write_report(folder));
+  if (json) {
+    fmt::print("{}\n", files::json_line(summary));
+    return static_cast<int>(kOk);
+  }
+  table(summary);
+  const bool talks = summary.contains("talk_to_it");
+  fmt::print("\n  {}\n\n  page     {}\n  {:<9}{}\n  {:<9}{}\n", cost_line(summary), printable(page.string()), trained,
+             printable((folder / "final").string()), talks ? "try it" : "use it",
+             printable(summary[talks ? "talk_to_it" : "use_it"].get<std::string>()));
+  return static_cast<int>(kOk);
 }
 
 Result<std::unique_ptr<Session>> open_job_files(const recipes::TrainingConfig& config) {
@@ -155,19 +181,6 @@ Result<void> load_job_weights(const recipes::TrainingConfig& config, Session& se
       TRY(with_head == recipes::WithHead::kScore ? engine::load_body(session.context, session.files, dtype)
                                                  : engine::load_model(session.context, session.files, dtype));
   return {};
-}
-
-void print_ending(const Json& summary, const fs::path& page, std::string_view trained, const fs::path& final_folder) {
-  const bool talks = summary.contains("talk_to_it");
-  fmt::print("\n  page     {}\n  {:<9}{}\n  {:<9}{}\n", printable(page.string()), trained,
-             printable(final_folder.string()), talks ? "try it" : "use it",
-             printable(summary[talks ? "talk_to_it" : "use_it"].get<std::string>()));
-}
-
-std::string cost_line(const Json& summary) {
-  return fmt::format("{} steps in {}, median step {:.2f} s, peak memory {}", summary["steps"].get<int64_t>(),
-                     duration_text(summary["seconds"].get<double>()), summary["step_time_s"].get<double>(),
-                     bytes_text(summary["peak_bytes"].get<int64_t>()));
 }
 
 int run_job(const recipes::TrainingConfig& config, const std::function<Result<void>()>& check,

@@ -82,9 +82,14 @@ double metric(const algorithms::Metrics& metrics, std::string_view name);
 files::Json summary_head(const std::string& command, const recipes::FieldList& fields, int64_t seed,
                          const Session& session, const JobClock& clock);
 
-// Adds how long the run took and its memory, and writes summary.json and report.html into the folder. Returns the page.
-Result<std::filesystem::path> finish_summary(files::Json& summary, const std::filesystem::path& folder,
-                                             const Session& session, const JobClock& clock);
+// What a recipe on given rows has done: steps, num_tokens, step_time_s, best_step.
+void add_steps(files::Json& summary, const recipes::SupervisedResult& result);
+
+// The end of a run: adds how long it took and its memory, writes summary.json and report.html into its folder and
+// prints them, as one JSON object or as `table`, what it cost, the page, what final/ holds (`trained`: "adapter" or
+// "model") and the command to talk to it or (of a reward model) to use it. The exit code.
+Result<int> end_job(files::Json summary, bool json, const recipes::TrainingConfig& config, std::string_view trained,
+                    const Session& session, const JobClock& clock, void (*table)(const files::Json&));
 
 // The model that the recipe names: its files, and once the plan fits, its weights in the recipe's dtype.
 Result<std::unique_ptr<Session>> open_job_files(const recipes::TrainingConfig& config);
@@ -92,14 +97,6 @@ using OpenFiles = std::function<Result<std::unique_ptr<Session>>(const recipes::
 // with_head: a sequence classifier will do.
 Result<void> load_job_weights(const recipes::TrainingConfig& config, Session& session,
                               recipes::WithHead with_head = recipes::WithHead::kNo);
-
-// The last lines that a user reads: the page, what final/ holds ("adapter" or "model"), the command to talk to it or
-// (of a reward model) to use it.
-void print_ending(const files::Json& summary, const std::filesystem::path& page, std::string_view trained,
-                  const std::filesystem::path& final_folder);
-
-// "20 steps in 3m 02s, median step 4.10 s, peak memory 812 MiB".
-std::string cost_line(const files::Json& summary);
 
 // Checks the run's folder (`check`), prepares what the recipe names, catches Ctrl-C and runs. Returns the exit code;
 // every error is printed. Of a run that is refused (`run` returns kUsage) nothing stays in a folder that was not there

@@ -26,7 +26,6 @@ Json example_prompt(const Json& row) {
 void print_table(const Json& summary) {
   fmt::print("\n{}\n\n", printable(summary["verdict"].get<std::string>()));
   if (summary.contains("evaluations")) print_preference_report(summary["evaluations"]);
-  fmt::print("\n  {}\n", cost_line(summary));
 }
 
 // The run itself. Its exit code, once everything is set up.
@@ -69,10 +68,7 @@ Result<int> run(const PreferenceJob& job, Progress& progress, const std::atomic<
   }
 
   Json summary = summary_head(job.command, job.fields, config.seed, session, clock);
-  summary["steps"] = result.steps;
-  summary["num_tokens"] = result.num_tokens;
-  summary["step_time_s"] = result.median_step_s;
-  summary["best_step"] = result.best_step;
+  add_steps(summary, result);
   add_plan(summary, planned.plan, planned.limit, config);
   summary["rows"] = work.accounts();
   summary["verdict"] =
@@ -96,14 +92,8 @@ Result<int> run(const PreferenceJob& job, Progress& progress, const std::atomic<
     summary["talk_to_it"] = how_to_talk(config, final_folder, example_prompt(inputs.rows.rows.front().columns));
   else
     summary["use_it"] = use;
-  const fs::path page = TRY(finish_summary(summary, config.output_dir, session, clock));
-  if (job.json) {
-    fmt::print("{}\n", files::json_line(summary));
-    return static_cast<int>(kOk);
-  }
-  print_table(summary);
-  print_ending(summary, page, config.use_peft ? "adapter" : "model", final_folder);
-  return static_cast<int>(kOk);
+  return end_job(std::move(summary), job.json, config, config.use_peft ? "adapter" : "model", session, clock,
+                 print_table);
 }
 
 }  // namespace

@@ -78,7 +78,6 @@ void print_table(const Json& summary) {
         prose["difference"].get<double>(),
         fmt::format("{:+.4f} to {:+.4f}", prose["interval"][0].get<double>(), prose["interval"][1].get<double>()));
   }
-  fmt::print("\n  {}\n", cost_line(summary));
 }
 
 // The run itself. Its exit code, once everything is set up.
@@ -171,14 +170,7 @@ Result<int> run(const RolloutRecipe<Config>& recipe, const RolloutJob<Config>& j
     summary["verdict"] = verdict(summary["evaluations"]);
   }
   summary["talk_to_it"] = how_to_talk(config, final_folder, example);
-  const fs::path page = TRY(finish_summary(summary, config.output_dir, *session, clock));
-  if (job.json) {
-    fmt::print("{}\n", files::json_line(summary));
-    return static_cast<int>(kOk);
-  }
-  print_table(summary);
-  print_ending(summary, page, "adapter", final_folder);
-  return static_cast<int>(kOk);
+  return end_job(std::move(summary), job.json, config, "adapter", *session, clock, print_table);
 }
 
 }  // namespace

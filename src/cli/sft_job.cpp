@@ -62,7 +62,6 @@ void print_table(const Json& summary) {
     const double was = accuracy["before"].get<double>(), is = accuracy["after"].get<double>();
     fmt::print("  {:<16}{:>9.1f}%{:>9.1f}%{:>+13.1f}%\n", "tokens right", 100 * was, 100 * is, 100 * (is - was));
   }
-  fmt::print("\n  {}\n", cost_line(summary));
 }
 
 // The run itself. Its exit code, once everything is set up.
@@ -114,10 +113,7 @@ Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& 
 
   SftConfig copy = job.config;
   Json summary = summary_head(job.command, recipes::sft_fields(copy), config.seed, *session, clock);
-  summary["steps"] = result.steps;
-  summary["num_tokens"] = result.num_tokens;
-  summary["step_time_s"] = result.median_step_s;
-  summary["best_step"] = result.best_step;
+  add_steps(summary, result);
   add_plan(summary, planned.plan, planned.limit, config);
   summary["rows"] = {{"train", account_json(train)}};
   summary["verdict"] =
@@ -137,14 +133,8 @@ Result<int> run(const SftJob& job, Progress& progress, const std::atomic<bool>& 
   }
   const Json example = example_prompt(inputs.rows.rows.front().columns, config.dataset_text_field);
   summary["talk_to_it"] = how_to_talk(config, final_folder, example);
-  const fs::path page = TRY(finish_summary(summary, config.output_dir, *session, clock));
-  if (job.json) {
-    fmt::print("{}\n", files::json_line(summary));
-    return static_cast<int>(kOk);
-  }
-  print_table(summary);
-  print_ending(summary, page, config.use_peft ? "adapter" : "model", final_folder);
-  return static_cast<int>(kOk);
+  return end_job(std::move(summary), job.json, config, config.use_peft ? "adapter" : "model", *session, clock,
+                 print_table);
 }
 
 }  // namespace
