@@ -1,0 +1,24 @@
+// The validator of a proposition file: which row breaks which rule (docs/propositions.md has the rules and why).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "belief/propositions.h"
+
+namespace candor::belief {
+
+struct PropositionFault {
+  int64_t row = 0;   // 0: the file as a whole
+  std::string rule;  // its short name: "leak", "balance", …
+  std::string what;  // what was found and what to do
+};
+
+// Every fault of every row, in the order of the rows. Empty: the file may be used in an audit.
+std::vector<PropositionFault> check_propositions(const Propositions& propositions);
+
+// What is worth knowing and no fault: the interval that fewer than 400 propositions allow.
+std::vector<std::string> notes_on(const Propositions& propositions);
+
+}  // namespace candor::belief
