@@ -48,12 +48,24 @@ void store_keys(const Context& context, const files::ModelConfig& c, const Token
   });
   const auto straddles = [](const Segment& segment) { return segment.straddled_page >= 0; };
   if (std::none_of(batch.segments.begin(), batch.segments.end(), straddles)) return;
-  for_rows(context.pool, static_cast<int64_t>(batch.segments.size()), [&](int64_t i) {
-    const Segment& segment = batch.segments[i];
+  const auto own_page = [](const Segment& segment) { return segment.pages[segment.position / kPageTokens]; };
+  const auto copy = [&](const Segment& segment) {
     if (!straddles(segment)) return;
-    const int32_t own = segment.pages[segment.position / kPageTokens];
-    kv.copy_slots(segment.straddled_page, own, layer, segment.position % kPageTokens);
+    kv.copy_slots(segment.straddled_page, own_page(segment), layer, segment.position % kPageTokens);
+  };
+  // A copy of a copy waits for it: branches of branches (continuations.h) stand behind what they branch off.
+  std::vector<int32_t> copies;
+  for (const Segment& segment : batch.segments)
+    if (straddles(segment)) copies.push_back(own_page(segment));
+  std::sort(copies.begin(), copies.end());
+  const bool chained = std::any_of(batch.segments.begin(), batch.segments.end(), [&](const Segment& segment) {
+    return straddles(segment) && std::binary_search(copies.begin(), copies.end(), segment.straddled_page);
   });
+  if (chained) {
+    for (const Segment& segment : batch.segments) copy(segment);
+    return;
+  }
+  for_rows(context.pool, static_cast<int64_t>(batch.segments.size()), [&](int64_t i) { copy(batch.segments[i]); });
 }
 
 // A norm of every token: from `x` by `weights` to `y`, and 1/rms.
