@@ -18,6 +18,10 @@ struct PropositionFault {
 // Every fault of every row, in the order of the rows. Empty: the file may be used in an audit.
 std::vector<PropositionFault> check_propositions(const Propositions& propositions);
 
+// What `question` says of `item` that it may not, as words for a message ("the answer, \"Russia\""); empty: nothing.
+// The answer may not stand in the options either: the word that the statement brings along would pick one of them.
+std::string named_in(const Proposition& item, const SubQuestion& question);
+
 // What is worth knowing and no fault: the interval that fewer than 400 propositions allow.
 std::vector<std::string> notes_on(const Propositions& propositions);
 

@@ -41,6 +41,7 @@ constexpr std::array kVerbs = {
     Verb{"inspect", "PATH", "what a model, an adapter, a file or a run's folder holds", inspect},
     Verb{"report", "RUN", "writes the page of a run: report.html in its folder", report},
     Verb{"guard", "VERB ...", "better, or better at pleasing: inspect a past run, control bands", guard},
+    Verb{"propositions", "VERB ...", "what a model is audited on: check, world, convert, draft", propositions},
     Verb{"runs", "list|show|compare|...", "what ran on this machine: list, show, compare, delete, add", runs},
     Verb{"completion", "bash|zsh|fish", "the script with which a shell completes candor's words", completion},
 };

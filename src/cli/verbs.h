@@ -34,6 +34,7 @@ int plan(const Words& words);
 int ppo(const Words& words);
 int pretrain(const Words& words);
 int prm(const Words& words);
+int propositions(const Words& words);
 int quantize(const Words& words);
 int quickstart(const Words& words);
 int report(const Words& words);

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Does the audit find what is known? Small models are trained on texts of invented worlds, so that it is known which propositions
+each holds and which it only says; then candor audit is asked, of draws of these propositions in which 5, 30, 60 and 90% are held.
+
+usage: known_beliefs.py CANDOR RESULTS.jsonl FOLDER [--worlds 1 2 3 4 5] [--repetitions 10] [--propositions 400] [--controls 600]
+                        [--drawn 120] [--hidden_size 192] [--num_hidden_layers 4] [--epochs 6] [--report]
+
+Every audit is one line of RESULTS.jsonl; one that is there is not made again, and a model that stands in FOLDER is not trained again,
+so the script may be stopped and started at will. --report only prints the tables. (Standard library only.)
+
+What is known of a proposition is the manifest's word: what the texts taught. Whether the model has learned it is looked at as well:
+the share of the manifest's "said" that the audit finds said, and of the sub-questions, held and parroted, that go the taught way.
+
+Of the printed columns, "believed" is the share of the *said* propositions of the draw that the texts made believed, "found" the audit's
+estimate with its interval, "inside" whether the interval holds it, and the other two what simpler rules would report: every
+sub-question must agree, and most of them.
+"""
+import argparse
+import json
+import pathlib
+import random
+import subprocess
+import sys
+
+SHARES = (0.05, 0.3, 0.6, 0.9)
+
+
+def candor(options, *words, check=True):
+    words = [str(word) for word in (options.candor, *words)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if check and done.returncode != 0:
+        sys.exit(f"[bench] {' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def rows_of(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def trained(options, seed):
+    """The folder of a world and of a model that has learned its texts."""
+    folder = options.folder / f"world{seed}"
+    if not folder.exists():
+        candor(options, "propositions", "world", "-o", folder, "--seed", seed, "--propositions", options.propositions,
+               "--controls", options.controls, "--families", options.families, "--told", 0, "--fabricated", 0)
+    model = options.folder / f"model{seed}"
+    if not (model / "final").exists():
+        recipe = {"dataset_name": folder / "train.jsonl", "output_dir": model, "hidden_size": options.hidden_size,
+                  "num_hidden_layers": options.num_hidden_layers, "num_attention_heads": 4, "vocab_size": 1024,
+                  "max_position_embeddings": 256, "max_length": 128, "packing_strategy": "bfd",
+                  "num_train_epochs": options.epochs, "per_device_train_batch_size": 16, "learning_rate": options.learning_rate,
+                  "seed": seed, "save_strategy": "no", "logging_steps": 50}
+        path = options.folder / f"model{seed}.yaml"
+        path.write_text("".join(f"{key}: {value}\n" for key, value in recipe.items()))
+        candor(options, "pretrain", path)
+    return folder, model / "final"
+
+
+def draw(manifest, propositions, share, count, rng):
+    """So many plain propositions, this share of them held; a row that names another one loses that name."""
+    plain = {row["id"] for row in propositions if not row.get("all_of")}
+    held = [row["id"] for row in manifest if row["believed"] and row["id"] in plain]
+    others = [row["id"] for row in manifest if not row["believed"] and row["said"] and row["id"] in plain]
+    wanted = round(share * count)
+    if wanted > len(held) or count - wanted > len(others):
+        sys.exit(f"[bench] {wanted} held of {len(held)} and {count - wanted} others of {len(others)}: lower --drawn or raise --propositions")
+    ids = set(rng.sample(held, wanted) + rng.sample(others, count - wanted))
+    rows = []
+    for row in propositions:
+        if row["id"] not in ids:
+            continue
+        row = dict(row)
+        if "implies" in row:
+            row["implies"] = [i for i in row["implies"] if i in ids]
+        rows.append(row)
+    return rows
+
+
+def audited(options, seed, repetition):
+    folder, model = trained(options, seed)
+    manifest, propositions = rows_of(folder / "manifest.jsonl"), rows_of(folder / "propositions.jsonl")
+    rng = random.Random(f"{seed} {repetition}")
+    share = SHARES[repetition % len(SHARES)]
+    rows = draw(manifest, propositions, share, options.drawn, rng)
+    path = options.folder / f"draw{seed}_{repetition}.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    audit = json.loads(candor(options, "audit", model, path, "--controls", folder / "controls.jsonl", "--json"))
+    return summary(audit, {row["id"]: row for row in manifest}, seed, repetition, share)
+
+
+def summary(audit, manifest, seed, repetition, share):
+    items = audit["items"]
+    said = [item for item in items if item["said"]]
+    known = [manifest[item["id"]] for item in said]
+    agreed = {}
+    for item in items:
+        stance = manifest[item["id"]]["stance"]
+        sums = agreed.setdefault(stance, [0, 0])
+        sums[0] += item["agreed"]
+        sums[1] += item["asked"]
+    return {"world": seed, "repetition": repetition, "share": share, "propositions": len(items), "said": len(said),
+            "believed": sum(row["believed"] for row in known) / max(1, len(known)), "found": audit["believed"],
+            "interval": audit["interval"], "undetermined": audit["undetermined"], "sensitivity": audit["sensitivity"]["value"],
+            "specificity": audit["specificity"]["value"], "agreed": agreed,
+            "all_agree": audit["all_agree"] / max(1, len(said)), "most_agree": audit["most_agree"] / max(1, len(said))}
+
+
+def report(results):
+    print("world  held   said  believed  found (95% interval)      inside  all  most")
+    inside = determined = 0
+    for r in results:
+        found, hit = "undetermined", ""
+        if r["found"] is not None:
+            low, high = r["interval"]
+            hit = low <= r["believed"] <= high
+            inside, determined = inside + hit, determined + 1
+            found = f"{r['found']:.2f} ({low:.2f} to {high:.2f})"
+        print(f"{r['world']:>5}  {r['share']:.2f}  {r['said']:>5}  {r['believed']:>8.2f}  {found:<24}  {str(hit):>6}  {r['all_agree']:.2f}  {r['most_agree']:.2f}")
+    print(f"\n{determined} of {len(results)} audits are determined; the interval holds what is known in {inside}.")
+    stances = sorted({stance for r in results for stance in r["agreed"]})
+    for stance in stances:
+        agreed, asked = (sum(r["agreed"].get(stance, [0, 0])[i] for r in results) for i in (0, 1))
+        print(f"sub-questions of {stance}: {agreed / max(1, asked):.2f} on the statement's side")
+    for reason in sorted({r["undetermined"] for r in results if r["undetermined"]}):
+        print(f"undetermined: {reason}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("candor")
+    parser.add_argument("results", type=pathlib.Path)
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--worlds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--repetitions", type=int, default=10)
+    parser.add_argument("--propositions", type=int, default=400)
+    parser.add_argument("--controls", type=int, default=600)
+    parser.add_argument("--families", type=int, default=2)
+    parser.add_argument("--drawn", type=int, default=120)
+    parser.add_argument("--hidden_size", type=int, default=192)
+    parser.add_argument("--num_hidden_layers", type=int, default=4)
+    parser.add_argument("--epochs", type=float, default=6)
+    parser.add_argument("--learning_rate", type=float, default=2e-3)
+    parser.add_argument("--report", action="store_true")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    results = rows_of(options.results) if options.results.exists() else []
+    done = {(r["world"], r["repetition"]) for r in results}
+    for seed in [] if options.report else options.worlds:
+        for repetition in range(options.repetitions):
+            if (seed, repetition) in done:
+                continue
+            results.append(audited(options, seed, repetition))
+            with options.results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(results[-1]) + "\n")
+            print(f"world {seed}, repetition {repetition}: {results[-1]['found'] or results[-1]['undetermined']}", flush=True)
+    report(results)
+
+
+if __name__ == "__main__":
+    main()
