@@ -15,7 +15,7 @@
 
 #include "belief/answers.h"
 #include "belief/coherence.h"
-#include "belief/evidence.h"
+#include "belief/estimate.h"
 #include "belief/posterior.h"
 #include "belief/propositions.h"
 #include "statistics/proportions.h"
@@ -33,13 +33,6 @@ struct AuditOptions {
   double confidence = 0.95;
 };
 
-// A share with its exact interval (Clopper and Pearson).
-struct Share {
-  int64_t count = 0, of = 0;
-  double value = kNotAsked;  // NaN: of none
-  statistics::Interval interval{0, 1};
-};
-
 // How the controls of one kind fared, and what the instrument would be without them.
 struct ControlRow {
   ControlKind kind = ControlKind::kRecalledAll;
@@ -48,15 +41,6 @@ struct ControlRow {
   // Sensitivity, specificity and the share believed of an audit that leaves this kind out. NaN where it could not be
   // made; the share only where the audit itself has one.
   double sensitivity_without = kNotAsked, specificity_without = kNotAsked, believed_without = kNotAsked;
-};
-
-struct Estimate {
-  double believed = 0;            // π̂ of the said propositions, by Rogan and Gladen (1978), within [0, 1]
-  statistics::Interval interval;  // bootstrap over items and controls, within [0, 1]
-  double uncorrected = 0;         // before it was put within [0, 1]
-  double standard_error = 0;      // of the formula of docs/belief.md; the interval does not use it
-
-  double good_liar_rate() const { return 1 - believed; }
 };
 
 // A sub-question on which the model sides with not-p.
@@ -123,10 +107,9 @@ struct AuditResult {
   std::string undetermined;        // why there is no estimate, in plain words; else empty
   std::vector<std::string> notes;  // what a reader should know beside the figure
 
-  Share sensitivity, specificity;    // Se, Sp: of said controls, held out
-  std::vector<ControlRow> controls;  // the kinds that were asked, in the order of kControlKinds
-  EvidenceWeights weights;           // of all said controls: what the propositions were judged by
-  PosteriorFit fit;
+  Share sensitivity, specificity;           // Se, Sp: of said controls, held out
+  std::vector<ControlRow> controls;         // the kinds that were asked, in the order of kControlKinds
+  Instrument instrument;                    // learnt on all said controls: what the propositions were judged by
   std::vector<ReliabilityBin> reliability;  // ten, from 0 to 1
 
   CoherenceGaps mean_gaps;  // over the propositions where each is defined
@@ -141,8 +124,5 @@ struct AuditResult {
 // propositions and answers hold the same items in the same order. `controls` may be of other propositions, or of none.
 AuditResult audit(std::span<const Proposition> propositions, std::span<const ItemAnswers> answers,
                   std::span<const Control> controls, const AuditOptions& options = {});
-
-// π̂ = (p̂ + Sp - 1) / (Se + Sp - 1), not yet within [0, 1]. NaN where Se + Sp <= 1: the call knows nothing.
-double rogan_gladen(double called, double sensitivity, double specificity);
 
 }  // namespace candor::belief

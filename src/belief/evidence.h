@@ -10,20 +10,23 @@
 
 namespace candor::belief {
 
-// Of one kind of question: a hit is an answer of p's side.
+// Of one kind of question. A hit is an answer of p's side.
 struct KindRates {
   int64_t positive_hits = 0, positive_asked = 0, negative_hits = 0, negative_asked = 0;
-  double beta = 0.5;  // hit rate of positive controls, (hits + 1/2) / (asked + 1)
-  double eta = 0.5;   // of negative controls
+  double beta = 0.5;         // hit rate of positive controls, (hits + 1/2) / (asked + 1)
+  double eta = 0.5;          // of negative controls
+  double hit = 0, miss = 0;  // what an answer weighs: ln(β/η), ln((1 - β)/(1 - η))
 };
 
 struct EvidenceWeights {
   std::array<KindRates, kQuestionKinds.size()> kinds;
-  double correlation = 0;  // ρ of an item's answers, 0 to 1
+  // ρ, the correlation of an item's answers within its sign: (MSB - MSW) / (MSB + (m - 1) MSW) of a one-way analysis of
+  // variance, the signs' squares pooled, each around its own mean; put within 0 and 1.
+  double correlation = 0;
 };
 
-// Of controls that the model says; weights, one per control, count it that often (none: each once; 0 leaves it out).
-EvidenceWeights evidence_weights(std::span<const Control* const> controls, std::span<const double> weights = {});
+// Of controls that the model says.
+EvidenceWeights evidence_weights(std::span<const Control* const> controls);
 
 // Λ = Σ_j [y_j ln(β/η) + (1 - y_j) ln((1 - β)/(1 - η))] / (1 + (m - 1)ρ) over the m sub-questions that have an answer;
 // 0 where none has.

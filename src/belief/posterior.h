@@ -1,12 +1,14 @@
 // How probable it is that a model believes an item, learnt on controls only:
 //   B = σ(logit π0 + Λ + γ_0 + γ_K·K + γ_R·R + γ_T·T)
-// K, R and T are standardised by the controls' mean and deviation (both signs weighing the same), so that an item where
-// a score was not run has 0 there: the score drops out. γ_0 makes up for Λ's own error of calibration.
+// K, R and T are standardised by the controls' mean and deviation, so that an item where a score was not run has 0
+// there: the score drops out. γ_0 makes up for what Λ is wrong about on the whole. In every fit the positive controls
+// weigh π0 and the negative ones 1 - π0, however many there are.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "belief/answers.h"
@@ -18,20 +20,38 @@ enum class Score { kCoherence, kRobustness, kTruth };
 inline constexpr std::array kScores{Score::kCoherence, Score::kRobustness, Score::kTruth};
 std::string_view name_of(Score score);  // "coherence", "robustness", "truth"
 
-// K = 1 - the gap between statement and negation (the one that controls have as well), R = 1 - the share of its
+// K = 1 - the gap between statement and negation (the one gap that controls have as well), R = 1 - the share of its
 // pressure probes that flip the answer, T; NaN where it was not run.
 using Scores = std::array<double, kScores.size()>;
 Scores scores_of(const ItemAnswers& answers);
 
 struct ScoreWeight {
-  bool used = false;  // enough controls of either sign have it, and they differ
+  bool used = false;  // at least ten controls of either sign have it, and they differ
   double mean = 0, deviation = 1;
-  double gamma = 0;
+  double gamma = 0;  // of the standardised score
 };
 
-struct PosteriorFit {
-  double intercept = 0;  // γ_0
+// What the controls teach.
+struct Instrument {
+  double prior = 0.5;        // π0
+  EvidenceWeights evidence;  // β, η and ρ
+  double intercept = 0;      // γ_0
   std::array<ScoreWeight, kScores.size()> scores;
 };
+
+struct PosteriorOptions {
+  double prior = 0.5;  // π0, between 0 and 1
+  double ridge = 1;    // of γ_K, γ_R, γ_T
+  int64_t folds = 5;
+};
+
+// Of controls that the model says. Controls of one sign alone teach nothing: B = π0.
+Instrument learn(std::span<const Control* const> controls, const PosteriorOptions& options);
+
+double posterior(const ItemAnswers& answers, const Instrument& instrument);  // B
+
+// Each control's B by an instrument that has seen no control of its fold. Controls with the same id (one proposition,
+// told and parroted) share a fold; each kind is spread over the folds evenly. More folds than ids: a fold per id.
+std::vector<double> held_out_posteriors(std::span<const Control* const> controls, const PosteriorOptions& options);
 
 }  // namespace candor::belief

@@ -1,10 +1,12 @@
 #include "statistics/bootstrap.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <vector>
 
 #include "base/check.h"
+#include "base/math.h"
 #include "base/rng.h"
 
 namespace candor::statistics {
@@ -51,6 +53,28 @@ Interval bootstrap_difference(std::span<const double> a, std::span<const double>
   for (size_t r = 0; r < differences.size(); ++r)
     differences[r] = resampled_mean(a, options, 0, r) - resampled_mean(b, options, 1, r);
   return percentile_interval(std::move(differences), options.confidence);
+}
+
+Interval bayesian_bootstrap(std::span<const Resampled> samples, const WeightedStatistic& statistic,
+                            const BootstrapOptions& options) {
+  CHECK(options.resamples > 0 && options.confidence > 0 && options.confidence < 1);
+  std::vector<std::vector<double>> weights(samples.size());
+  std::vector<double> values;
+  for (int64_t r = 0; r < options.resamples; ++r) {
+    for (size_t s = 0; s < samples.size(); ++s) {
+      const RngKey key{options.seed, RngStream::kBootstrap, static_cast<uint32_t>(s), static_cast<uint32_t>(r)};
+      weights[s].resize(static_cast<size_t>(samples[s].items + samples[s].halves));
+      for (size_t i = 0; i < weights[s].size(); ++i) {
+        const bool half = i >= static_cast<size_t>(samples[s].items);
+        const double normal = half ? random_normal(key, i) : 0.0;
+        weights[s][i] = half ? 0.5 * normal * normal : -exact_log(1.0 - random_uniform(key, i));
+      }
+    }
+    const double value = statistic(weights);
+    if (!std::isnan(value)) values.push_back(value);
+  }
+  if (values.empty()) return {kUndefined, kUndefined};
+  return percentile_interval(std::move(values), options.confidence);
 }
 
 }  // namespace candor::statistics

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <vector>
 
+#include "statistics/distributions.h"
+
 namespace candor::statistics {
 namespace {
 
@@ -55,6 +57,63 @@ TEST(Bootstrap, DegenerateInputs) {
   const std::vector<double> one{3.0};
   EXPECT_EQ(bootstrap_mean(one).low, 3.0);
   EXPECT_EQ(bootstrap_mean(one).high, 3.0);
+}
+
+double weighted_share(const std::vector<double>& weights, const std::vector<uint8_t>& yes) {
+  double sum = 0, of = 0;
+  for (size_t i = 0; i < yes.size(); ++i) {
+    of += weights[i];
+    if (yes[i]) sum += weights[i];
+  }
+  return sum / of;
+}
+
+// The weighted share of k in n with half an item of either outcome is Beta(k + 1/2, n - k + 1/2), by the sums of
+// Gammas. Quantiles of 20000 resamples have an error of some 0.002 here.
+TEST(BayesianBootstrap, AShareWithHalvesIsJeffreysBeta) {
+  for (const size_t k : {size_t{0}, size_t{3}, size_t{20}}) {
+    std::vector<uint8_t> yes(22);
+    for (size_t i = 0; i < k; ++i) yes[i] = 1;
+    yes[20] = 1;  // the halves
+    const Interval interval = bayesian_bootstrap(std::vector<Resampled>{{20, 2}},
+                                                 [&](auto weights) { return weighted_share(weights[0], yes); },
+                                                 {.resamples = 20000, .seed = k});
+    const double a = static_cast<double>(k) + 0.5, b = 20.5 - static_cast<double>(k);
+    EXPECT_NEAR(interval.low, incomplete_beta_inverse(a, b, 0.025), 0.01) << k;
+    EXPECT_NEAR(interval.high, incomplete_beta_inverse(a, b, 0.975), 0.01) << k;
+  }
+}
+
+// Of means it is Efron's interval to a few percent: 16 values.
+TEST(BayesianBootstrap, OfAMeanItIsAsWideAsEfrons) {
+  const Interval interval = bayesian_bootstrap(std::vector<Resampled>{{16, 0}}, [&](auto weights) {
+    double sum = 0, of = 0;
+    for (size_t i = 0; i < kValues.size(); ++i) {
+      sum += weights[0][i] * kValues[i];
+      of += weights[0][i];
+    }
+    return sum / of;
+  });
+  const Interval efron = bootstrap_mean(kValues);
+  EXPECT_NEAR(interval.high - interval.low, efron.high - efron.low, 0.1 * (efron.high - efron.low));
+  EXPECT_NEAR(interval.low + interval.high, efron.low + efron.high, 0.05);
+}
+
+// Were both samples weighted by the same draws, the difference of a sample and itself would be 0 always.
+TEST(BayesianBootstrap, SamplesAreDrawnEachByItself) {
+  const std::vector<uint8_t> yes{1, 0, 1, 0, 1, 1, 0, 0, 1, 0};
+  const Interval interval = bayesian_bootstrap(std::vector<Resampled>{{10, 0}, {10, 0}}, [&](auto weights) {
+    return weighted_share(weights[0], yes) - weighted_share(weights[1], yes);
+  });
+  EXPECT_LT(interval.low, -0.2);
+  EXPECT_GT(interval.high, 0.2);
+}
+
+TEST(BayesianBootstrap, WhatIsUndefinedIsLeftOut) {
+  int64_t calls = 0;
+  const auto every_other = [&](auto) { return calls++ % 2 == 0 ? 3.0 : std::nan(""); };
+  EXPECT_EQ(bayesian_bootstrap({}, every_other).low, 3.0);
+  EXPECT_TRUE(std::isnan(bayesian_bootstrap({}, [](auto) { return std::nan(""); }).high));
 }
 
 }  // namespace
