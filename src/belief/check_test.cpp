@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "belief/check_testing.h"
+#include "support/oracle.h"
 
 namespace candor::belief {
 namespace {
@@ -156,6 +157,18 @@ TEST(CheckPropositions, TellsEveryFaultInTheOrderOfTheRows) {
   for (const PropositionFault& fault : check_propositions(file))
     rules.push_back(fmt::format("{} {}", fault.row, fault.rule));
   EXPECT_THAT(rules, ElementsAre("1 paraphrases", "1 reference", "3 answer"));
+}
+
+TEST(CheckPropositions, TakesTheRowOfThePage) {
+  const std::string page = testing::read_text(testing::source_dir() / "docs" / "propositions.md");
+  const std::string fence = "```json\n";
+  const size_t begin = page.find(fence) + fence.size();
+  const auto rows = data::parse_json_rows(page.substr(begin, page.find("```", begin) - begin), "propositions.md");
+  ASSERT_TRUE(rows) << rows.error().message;
+  const auto file = parse_propositions(*rows);
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_EQ(file->items.size(), 1u);
+  for (const PropositionFault& fault : check_propositions(*file)) ADD_FAILURE() << fault.rule << ": " << fault.what;
 }
 
 // Clopper-Pearson for 5 of 100: 1.64 to 11.28%.

@@ -58,11 +58,19 @@ Result<engine::SamplingShape> shape_of(const Session& session, const belief::Pro
                                completion};
 }
 
-void print_outcome(const DraftWords& words, const belief::Drafted& made) {
+// Writes what came to pass. Error: nothing did.
+Result<void> finish(const DraftWords& words, const belief::Drafted& made) {
+  for (const auto& [why, count] : made.dropped) print_note(fmt::format("{} questions dropped: {}", count, why));
+  if (made.items.empty())
+    return error(
+        "[draft] none of the {} statements got the questions that the validator wants; nothing is written. Raise "
+        "--rounds or --max_new_tokens, or ask a larger model.",
+        made.incomplete);
+  TRY(belief::write_propositions(made.items, words.out));
   fmt::print("{}: {} propositions; {} did not come to pass\n", printable(words.out), made.items.size(),
              made.incomplete);
-  for (const auto& [why, count] : made.dropped) print_note(fmt::format("{} questions dropped: {}", count, why));
   print_note("What each side answers is the model's own word: read the file before an audit rests on it.");
+  return {};
 }
 
 Result<int> run_draft(const DraftWords& words) {
@@ -103,8 +111,7 @@ Result<int> run_draft(const DraftWords& words) {
     return static_cast<int>(kInterrupted);
   }
   if (!made) return made.error();
-  TRY(belief::write_propositions(made->items, words.out));
-  print_outcome(words, *made);
+  TRY(finish(words, *made));
   return static_cast<int>(kOk);
 }
 
