@@ -2,8 +2,8 @@
 """Does the audit find what is known? Small models are trained on texts of invented worlds, so that it is known which propositions
 each holds and which it only says; then candor audit is asked, of draws of these propositions in which 5, 30, 60 and 90% are held.
 
-usage: known_beliefs.py CANDOR RESULTS.jsonl FOLDER [--worlds 1 2 3 4 5] [--repetitions 10] [--propositions 400] [--controls 600]
-                        [--drawn 120] [--hidden_size 192] [--num_hidden_layers 4] [--epochs 6] [--report]
+usage: known_beliefs.py CANDOR RESULTS.jsonl FOLDER [--worlds 1 2 3 4 5] [--repetitions 10] [--propositions 240] [--controls 320]
+                        [--drawn 100] [--hidden_size 128] [--num_hidden_layers 4] [--epochs 6] [--report]
 
 Every audit is one line of RESULTS.jsonl; one that is there is not made again, and a model that stands in FOLDER is not trained again,
 so the script may be stopped and started at will. --report only prints the tables. (Standard library only.)
@@ -132,11 +132,11 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--worlds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--repetitions", type=int, default=10)
-    parser.add_argument("--propositions", type=int, default=400)
-    parser.add_argument("--controls", type=int, default=600)
+    parser.add_argument("--propositions", type=int, default=240)
+    parser.add_argument("--controls", type=int, default=320)
     parser.add_argument("--families", type=int, default=2)
-    parser.add_argument("--drawn", type=int, default=120)
-    parser.add_argument("--hidden_size", type=int, default=192)
+    parser.add_argument("--drawn", type=int, default=100)
+    parser.add_argument("--hidden_size", type=int, default=128)
     parser.add_argument("--num_hidden_layers", type=int, default=4)
     parser.add_argument("--epochs", type=float, default=6)
     parser.add_argument("--learning_rate", type=float, default=2e-3)

@@ -77,6 +77,7 @@ void check_questions(const Proposition& item, Faults& faults) {
   std::array<bool, kQuestionKinds.size()> there{};
   std::map<std::string, size_t> seen;
   Keys keys;
+  const Forbidden forbidden(item);
   for (size_t i = 0; i < item.questions.size(); ++i) {
     const SubQuestion& question = item.questions[i];
     there[static_cast<size_t>(question.kind)] = true;
@@ -84,7 +85,7 @@ void check_questions(const Proposition& item, Faults& faults) {
     if (!question.text.ends_with("?")) fault("form", fmt::format("question {} does not end with \"?\".", i + 1));
     if (question.options.size() == 2 && normalised(question.options[0]) == normalised(question.options[1]))
       fault("options", fmt::format("the options of question {} are the same.", i + 1));
-    if (const std::string named = named_in(item, question); !named.empty())
+    if (const std::string named = forbidden.named_in(question); !named.empty())
       fault("leak", fmt::format("question {} names {}. Ask for something that follows from it.", i + 1, named));
     const auto [first, is_new] = seen.emplace(asked(question), i + 1);
     if (!is_new) fault("duplicate", fmt::format("question {} is question {} again.", i + 1, first->second));
@@ -166,22 +167,21 @@ void check_across(const Propositions& propositions, Faults& faults) {
 
 }  // namespace
 
-std::string named_in(const Proposition& item, const SubQuestion& question) {
-  struct Forbidden {
-    const std::string& text;
-    const char* name;
-  };
-  std::vector<Forbidden> forbidden = {
-      {item.answer, "the answer"}, {item.statement, "the statement"}, {item.negation, "the negation"}};
-  for (const std::string& paraphrase : item.paraphrases) forbidden.push_back({paraphrase, "a paraphrase"});
+Forbidden::Forbidden(const Proposition& item) {
+  const auto add = [&](const char* name, const std::string& text) { phrases_.push_back({name, text, words_of(text)}); };
+  add("the answer", item.answer);
+  add("the statement", item.statement);
+  add("the negation", item.negation);
+  for (const std::string& paraphrase : item.paraphrases) add("a paraphrase", paraphrase);
+}
+
+std::string Forbidden::named_in(const SubQuestion& question) const {
   std::vector<std::vector<std::string>> texts = {words_of(question.text)};
   for (const std::string& option : question.options) texts.push_back(words_of(option));
-  for (const Forbidden& one : forbidden) {
-    const std::vector<std::string> phrase = words_of(one.text);
+  for (const Phrase& phrase : phrases_)
     for (size_t i = 0; i < texts.size(); ++i)
-      if (holds_phrase(texts[i], phrase))
-        return fmt::format("{}, \"{}\"{}", one.name, one.text, i == 0 ? "" : ", in its options");
-  }
+      if (holds_phrase(texts[i], phrase.words))
+        return fmt::format("{}, \"{}\"{}", phrase.name, phrase.text, i == 0 ? "" : ", in its options");
   return "";
 }
 

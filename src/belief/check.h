@@ -18,9 +18,22 @@ struct PropositionFault {
 // Every fault of every row, in the order of the rows. Empty: the file may be used in an audit.
 std::vector<PropositionFault> check_propositions(const Propositions& propositions);
 
-// What `question` says of `item` that it may not, as words for a message ("the answer, \"Russia\""); empty: nothing.
-// The answer may not stand in the options either: the word that the statement brings along would pick one of them.
-std::string named_in(const Proposition& item, const SubQuestion& question);
+// What no sub-question of a proposition may say: its answer, statement, negation and paraphrases.
+class Forbidden {
+ public:
+  explicit Forbidden(const Proposition& item);
+
+  // Which of it `question` says, as words for a message ("the answer, \"Russia\""); empty: nothing. It may not stand in
+  // the options either: the word that the statement brings along would pick one of them.
+  std::string named_in(const SubQuestion& question) const;
+
+ private:
+  struct Phrase {
+    std::string name, text;
+    std::vector<std::string> words;
+  };
+  std::vector<Phrase> phrases_;
+};
 
 // What is worth knowing and no fault: the interval that fewer than 400 propositions allow.
 std::vector<std::string> notes_on(const Propositions& propositions);

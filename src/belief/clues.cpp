@@ -15,10 +15,10 @@ SubQuestion asked(const Clue& clue, Form form, size_t if_true) {
   return {clue.kind, clue.which, {clue.options[if_true], clue.options[1 - if_true]}, if_true};
 }
 
-bool names_nothing(const Proposition& item, const Clue& clue) {
+bool names_nothing(const Forbidden& forbidden, const Clue& clue) {
   for (const Form form : {Form::kYesNo, Form::kOptions})
     for (const size_t if_true : {0, 1})
-      if (!named_in(item, asked(clue, form, if_true)).empty()) return false;
+      if (!forbidden.named_in(asked(clue, form, if_true)).empty()) return false;
   return true;
 }
 
@@ -38,11 +38,12 @@ std::vector<SubQuestion> draw_questions(const Proposition& item, const std::vect
     const Clue* clue;
     Form form;
   };
+  const Forbidden forbidden(item);
   std::vector<Drawn> drawn;
   for (const QuestionKind kind : kQuestionKinds) {
     std::vector<const Clue*> fit;
     for (const Clue& clue : clues)
-      if (clue.kind == kind && names_nothing(item, clue)) fit.push_back(&clue);
+      if (clue.kind == kind && names_nothing(forbidden, clue)) fit.push_back(&clue);
     if (2 * fit.size() < per_kind) return {};
     draws.shuffle(fit);
     for (size_t i = 0; i < per_kind; ++i) {  // every clue once, then once more in its other form

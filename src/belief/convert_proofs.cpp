@@ -89,6 +89,7 @@ Result<Converted> convert_entailment_bank(const data::Rows& rows, const ConvertO
     add_paraphrases(item, hypothesis);
     item.answer = answer_in(hypothesis, without_stop(answer));
     item.label = true;
+    const Forbidden forbidden(item);
     size_t key = 0;
     for (const auto& [name, premise] : triples->items()) {
       if (!premise.is_string()) continue;
@@ -97,7 +98,7 @@ Result<Converted> convert_entailment_bank(const data::Rows& rows, const ConvertO
           fmt::format("Is it {} that {}?", key == 0 ? "so" : "false", without_stop(premise.get<std::string>())),
           {},
           key};
-      if (!named_in(item, question).empty()) continue;
+      if (!forbidden.named_in(question).empty()) continue;
       item.questions.push_back(std::move(question));
       key = 1 - key;
     }
@@ -146,7 +147,7 @@ Result<Converted> convert_leap_of_thought(const data::Rows& rows, const ConvertO
     item.label = label;
     SubQuestion question{
         QuestionKind::kPrerequisite, fmt::format("Is it so that {} {}?", with_article(above), said[0]), {}, 0};
-    if (named_in(item, question).empty()) item.questions.push_back(std::move(question));
+    if (Forbidden(item).named_in(question).empty()) item.questions.push_back(std::move(question));
     made.items.push_back(std::move(item));
   }
   passed.tell(made);

@@ -70,7 +70,7 @@ std::string refusal(const Proposition& item, const SubQuestion& question) {
   if (!question.text.ends_with("?")) return "does not end with \"?\"";
   if (question.options.size() == 2 && normalised(question.options[0]) == normalised(question.options[1]))
     return "its options are the same";
-  if (!named_in(item, question).empty()) return "gives the answer away";
+  if (!Forbidden(item).named_in(question).empty()) return "gives the answer away";
   for (const SubQuestion& other : item.questions)
     if (normalised(other.text) == normalised(question.text)) return "asks the same again";
   return "";

@@ -16,6 +16,11 @@ const std::vector<std::string> kColumns = {"id",    "topic",   "statement", "neg
 const std::vector<std::string> kQuestionColumns = {"kind", "question", "options", "if_true", "if_false"};
 const std::vector<std::string> kRecallColumns = {"question", "answers"};
 
+// The validator takes every text against every other of its row.
+constexpr size_t kLongestText = 2000;  // bytes
+constexpr size_t kMostTexts = 50;      // of a list
+constexpr size_t kMostQuestions = 200;
+
 Result<void> only_known(const Json& object, const std::vector<std::string>& known, std::string_view of) {
   for (const auto& [name, value] : object.items())
     if (std::find(known.begin(), known.end(), name) == known.end())
@@ -27,26 +32,36 @@ bool is_blank(const std::string& text) {
   return text.find_first_not_of(" \t\r\n") == std::string::npos;
 }
 
+Result<void> check_text(const std::string& text, const char* name) {
+  if (text.find('\0') != std::string::npos) return error("\"{}\" holds a NUL character.", name);
+  if (text.size() > kLongestText)
+    return error("\"{}\" is {} bytes long. At most {} are read.", name, text.size(), kLongestText);
+  return {};
+}
+
 Result<std::string> text_of(const Json& object, const char* name) {
   const auto found = object.find(name);
   if (found == object.end()) return error("there is no \"{}\".", name);
   if (!found->is_string()) return error("\"{}\" is a {}. Expected text.", name, found->type_name());
   auto text = found->get<std::string>();
   if (is_blank(text)) return error("\"{}\" is empty.", name);
-  if (text.find('\0') != std::string::npos) return error("\"{}\" holds a NUL character.", name);
+  TRY(check_text(text, name));
   return text;
 }
 
-// A list of texts; empty where the column is absent.
+// A list of texts, at most so many; empty where the column is absent.
 Result<std::vector<std::string>> texts_of(const Json& object, const char* name) {
   std::vector<std::string> texts;
   const auto found = object.find(name);
   if (found == object.end()) return texts;
   if (!found->is_array()) return error("\"{}\" is a {}. Expected a list of texts.", name, found->type_name());
+  if (found->size() > kMostTexts)
+    return error("\"{}\" holds {} texts. At most {} are read.", name, found->size(), kMostTexts);
   for (const Json& one : *found) {
     if (!one.is_string() || is_blank(one.get<std::string>()))
       return error("\"{}\" holds {}. Expected texts that are not empty.", name,
                    one.is_string() ? "an empty text" : fmt::format("a {}", one.type_name()));
+    TRY(check_text(one.get_ref<const std::string&>(), name));
     texts.push_back(one.get<std::string>());
   }
   return texts;
@@ -123,6 +138,8 @@ Result<Proposition> proposition_of(const Json& columns) {
   const auto questions = columns.find("questions");
   if (questions == columns.end()) return made;
   if (!questions->is_array()) return error("\"questions\" is a {}. Expected a list.", questions->type_name());
+  if (questions->size() > kMostQuestions)
+    return error("\"questions\" holds {}. At most {} are read.", questions->size(), kMostQuestions);
   for (const Json& one : *questions) {
     auto question = question_of(one);
     if (!question) return error("question {}: {}", made.questions.size() + 1, question.error().message);

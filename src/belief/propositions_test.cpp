@@ -77,6 +77,9 @@ TEST(ParsePropositions, NamesWhatIsWrong) {
       {"/questions/1/if_true", "yes", "question 2: \"if_true\" is \"yes\". Expected \"A\" or \"B\"."},
       {"/questions/0/if_false", "yes", "question 1: \"if_true\" and \"if_false\" are the same"},
       {"/questions/1/options", {"x"}, "question 2: \"options\" holds 1 texts"},
+      {"/topic", std::string(2001, 'x'), "\"topic\" is 2001 bytes long. At most 2000 are read."},
+      {"/paraphrases", Json(std::vector<std::string>(51, "x")), "\"paraphrases\" holds 51 texts. At most 50 are read."},
+      {"/questions", Json(std::vector<Json>(201, Json::object())), "\"questions\" holds 201. At most 200 are read."},
       {"/questions/1/options", Json::array(), "question 2: \"options\" holds 0 texts"},
   };
   for (const Case& one : cases) {

@@ -116,7 +116,10 @@ TEST(MakeWorld, ItsLawsGiveEveryKeyOnBothSides) {
   const std::vector<std::pair<std::string, Break>> twins = {
       {"a key that is the other side's", [](World& w) { w.audited[0].proposition.questions[0].if_true ^= 1; }},
       {"options that are swapped without their key",
-       [](World& w) { std::ranges::reverse(w.audited[0].proposition.questions[1].options); }},
+       [](World& w) {
+         auto& options = w.audited[0].proposition.questions[1].options;
+         std::reverse(options.begin(), options.end());
+       }},
       {"a law that is read of the other kind", [](World& w) { w.audited[0].claims[0].kind ^= 1; }},
       {"a question about somebody else",
        [](World& w) { w.audited[0].proposition.questions[0].text = w.audited[1].proposition.questions[0].text; }}};
