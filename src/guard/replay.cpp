@@ -31,6 +31,11 @@ double first_number(const Json& row, std::initializer_list<const char*> names) {
   return kUnknown;
 }
 
+// Whether the guard looked at a generation in this step. Completions have tokens, so the second is always defined.
+bool has_rollout_signals(const Json& row) {
+  return row.contains("guard/length_correlation") || row.contains("guard/repeated_ngram");
+}
+
 bool has_guard_columns(const Json& row) {
   for (const auto& item : row.items())
     if (item.key().starts_with("guard/")) return true;
@@ -45,7 +50,8 @@ void add_rollouts(const Json& row, RowNumbers& read) {
     if (name.starts_with("rewards/") && name.ends_with("/mean")) read.step_row.push_back({name, value.get<double>()});
   }
   const double length = first_number(row, {"completions/mean_length", "completion_length"});
-  const double reward = first_number(row, {"reward", "objective/scores"});
+  double reward = first_number(row, {"reward", "objective/scores"});
+  if (std::isnan(reward)) reward = -number(row, "divergence");  // of distillation, which has none
   read.step_row.insert(read.step_row.end(), {{"reward", reward},
                                              {"frac_reward_zero_std", number(row, "frac_reward_zero_std")},
                                              {"completions/mean_length", length},
@@ -73,8 +79,8 @@ RowNumbers row_numbers(const Json& row, bool foreign) {
   RowNumbers read;
   const bool samples = !std::isnan(first_number(row, {"reward", "objective/scores"}));
   read.update = row.contains("loss");
-  read.rollouts = foreign ? samples : row.contains("guard/length_correlation");
-  read.preference = !samples && !row.contains("guard/length_correlation") &&
+  read.rollouts = foreign ? samples : has_rollout_signals(row);
+  read.preference = !samples && !has_rollout_signals(row) &&
                     (row.contains("logps/chosen") || row.contains("rewards/margins") || row.contains("margin"));
   if (read.rollouts) add_rollouts(row, read);
   if (read.rollouts && foreign) add_foreign_rollouts(row, read);

@@ -76,6 +76,7 @@ std::vector<double> part(const RolloutView& view, size_t k) {
 }
 
 // The format parts together (the least of them) against what they should dress: the accuracy, else the held-out reward.
+// NaN where one of the two is not there.
 double hollow_format(const RolloutView& view) {
   std::vector<double> format(view.rewards.size(), kUndefined);
   std::vector<double> substance(view.gold.begin(), view.gold.end());
@@ -174,7 +175,7 @@ algorithms::Metrics rollout_signals(const RolloutView& view) {
   }
   const bool gold = !view.gold.empty();
   const bool verifiers = gold && is_verifier(view.rewards) && is_verifier(view.gold);
-  return {
+  algorithms::Metrics signals = {
       {"guard/length_correlation", correlation_within_groups(view.rewards, lengths, view.group_size)},
       {"guard/truncated_gap", gap_of_truncated(view)},
       {"guard/distinct_1", distinct_1.value()},
@@ -195,6 +196,10 @@ algorithms::Metrics rollout_signals(const RolloutView& view) {
       {"gold/std", deviation_of(view.gold)},
       {"gold/standard_error", gold ? standard_error(view.gold, view.group_size) : kUndefined},
   };
+  std::erase_if(signals, [gold](const algorithms::Metric& signal) {
+    return std::isnan(signal.value) && !(gold && signal.name == "gold");
+  });
+  return signals;
 }
 
 }  // namespace candor::guard

@@ -26,9 +26,10 @@ struct RolloutView {
   std::span<const double> disagreement;       // [N] standard deviation over a reward ensemble's members; may be empty
 };
 
-// Rows of metrics.jsonl as docs/metrics.md, "Guard", defines them, always the same names in the same order; NaN where
-// one is not defined at this step. A reward is read as a verifier's where all its values lie within [-2, 2]: it accepts
-// at ½ or more.
+// Rows of metrics.jsonl as docs/metrics.md, "Guard", defines them, in that order. One that is not defined at this step
+// is not there: so a run has no column for what it cannot measure. Only `gold` is NaN where the held-out reward was
+// asked and abstained on everything. A reward is read as a verifier's where all its values lie within [-2, 2]: it
+// accepts at ½ or more.
 algorithms::Metrics rollout_signals(const RolloutView& view);
 
 // Pearson's correlation of a and b about the means of their groups, pooled over the groups; rows with a NaN are left

@@ -47,8 +47,13 @@ struct Rollouts {
 double value(const algorithms::Metrics& metrics, const std::string& name) {
   for (const auto& metric : metrics)
     if (metric.name == name) return metric.value;
-  ADD_FAILURE() << name << " is absent";
-  return kNaN;
+  return kNaN;  // absent: not defined
+}
+
+bool has(const algorithms::Metrics& metrics, const std::string& name) {
+  for (const auto& metric : metrics)
+    if (metric.name == name) return true;
+  return false;
 }
 
 // Lengths 6 2 1 | 3 4 2, rewards 1 0 0 | 1 1 0. About the means of the groups, 3 and 3, 1/3 and 2/3:
@@ -108,7 +113,7 @@ TEST(RolloutSignals, AWorkedExampleAndItsTwins) {
   }
 }
 
-TEST(RolloutSignals, WhatIsNotThereIsNotDefined) {
+TEST(RolloutSignals, WhatIsNotDefinedIsNotThere) {
   Rollouts rollouts;
   RolloutView view = rollouts.view();
   const std::vector<std::string> no_names;
@@ -122,14 +127,24 @@ TEST(RolloutSignals, WhatIsNotThereIsNotDefined) {
   for (const char* name : {"guard/length_correlation", "guard/truncated_gap", "guard/entropy", "guard/hollow_format",
                            "guard/accept_wrong", "guard/paid_wrong", "guard/gold_correlation", "guard/kl",
                            "guard/kl_exact", "gold", "gold/std", "gold/standard_error"})
-    EXPECT_TRUE(std::isnan(value(signals, name))) << name;
-  EXPECT_EQ(signals.size(), rollout_signals(rollouts.view()).size());  // always the same names
-  EXPECT_EQ(rollout_signals({}).size(), signals.size());               // even of nothing
+    EXPECT_FALSE(has(signals, name)) << name;
+  for (const char* name : {"guard/distinct_2", "guard/compression_ratio", "guard/repeated_ngram"})
+    EXPECT_TRUE(has(signals, name)) << name;
+  EXPECT_TRUE(rollout_signals({}).empty());
+  // A held-out reward that was asked and abstained has a column.
+  view.gold = unscored;
+  const auto asked = rollout_signals(view);
+  EXPECT_TRUE(has(asked, "gold") && std::isnan(value(asked, "gold")));
+  EXPECT_FALSE(has(asked, "gold/standard_error") || has(asked, "guard/paid_wrong"));
 }
 
 TEST(RolloutSignals, ThePageOfMetricsHasThemAll) {
   const std::string page = candor::testing::read_text(candor::testing::source_dir() / "docs" / "metrics.md");
-  algorithms::Metrics all = rollout_signals({});
+  const Rollouts rollouts;
+  RolloutView view = rollouts.view();
+  view.disagreement = rollouts.kl;
+  algorithms::Metrics all = rollout_signals(view);
+  EXPECT_EQ(all.size(), 18u);
   for (const auto& metric : Guard().metrics()) all.push_back(metric);
   for (const auto& metric : all) EXPECT_NE(page.find("| `" + metric.name + "` |"), std::string::npos) << metric.name;
 }
