@@ -23,7 +23,8 @@ bool is_free(std::string_view key) {
                                 "kl_budget",
                                 "metric_for_best_model",
                                 "greater_is_better",
-                                "gold_steps"};
+                                "gold_steps",
+                                "screen_rewards"};
   return key.starts_with("guard") || std::find(kFree.begin(), kFree.end(), key) != kFree.end();
 }
 

@@ -48,12 +48,13 @@ TEST(ControlBands, NoControlLookLiesBeyondThem) {
   EXPECT_EQ(learnt->runs, 3);
   EXPECT_EQ(learnt->looks.at("length_drift"), 240);
   EXPECT_FALSE(learnt->bands.contains("ensemble_disagreement"));
-  // A run's own start would call its longer answers a drift; the bands know them.
-  EXPECT_TRUE(outcome(course(reasons_longer, 1), Guard()).signals.contains("length_drift"));
+  // Without a held-out reward its own start would call a run's longer answers a drift; the bands know them.
+  const Course unasked = course(reasons_longer, 1, 80, 64, 0);
+  EXPECT_TRUE(outcome(unasked, Guard()).signals.contains("length_drift"));
   const auto read = control_bands_from_json(Json::parse(control_bands_json(*learnt).dump()), "bands.json");
   ASSERT_TRUE(read) << read.error().message;
   const Guard guard({}, default_thresholds(), read->bands);
-  EXPECT_EQ(outcome(course(reasons_longer, 1), guard).first_alarm, 0);
+  EXPECT_EQ(outcome(unasked, guard).first_alarm, 0);
   // An exploit that is there from the first step has no honest start to differ from.
   const auto from_the_start = [](int64_t step) { return length_pays(step + 60); };
   EXPECT_FALSE(outcome(course(from_the_start, 1, 30), Guard()).signals.contains("truncated_share"));

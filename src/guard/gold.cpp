@@ -26,6 +26,8 @@ struct Means {
   double gold = 0, proxy = 0;
 };
 
+constexpr double kLeastError = 1e-6;  // held-out rewards without any spread fell, or rose, for certain
+
 Means means_of(const std::vector<GoldLook>& looks, size_t begin, size_t count) {
   Means means;
   for (size_t i = begin; i < begin + count; ++i) {
@@ -38,7 +40,6 @@ Means means_of(const std::vector<GoldLook>& looks, size_t begin, size_t count) {
 }  // namespace
 
 GoldFall gold_fall(const std::vector<GoldLook>& looks) {
-  constexpr double kLeastError = 1e-6;  // held-out rewards without any spread fell for certain
   GoldFall worst;
   for (size_t m = 2; m <= 16 && 2 * m <= looks.size(); m *= 2) {
     const size_t newest = looks.size() - m;
@@ -68,6 +69,20 @@ double initial_gold(const std::vector<GoldLook>& looks, int64_t control_steps) {
       ++count;
     }
   return sum / count;
+}
+
+bool gold_is_at_its_best(const std::vector<GoldLook>& looks, int64_t control_steps, double gain, double loss) {
+  constexpr size_t kLooks = 2;
+  if (looks.size() <= kLooks) return false;
+  double best = means_of(looks, 0, kLooks).gold;
+  for (size_t i = 1; i + kLooks <= looks.size(); ++i) best = std::max(best, means_of(looks, i, kLooks).gold);
+  const double now = means_of(looks, looks.size() - kLooks, kLooks).gold;
+  const auto first =
+      std::count_if(looks.begin(), looks.end(), [&](const GoldLook& look) { return look.step <= control_steps; });
+  const double error = std::max(error_of(looks), kLeastError);
+  const double of_gain = error * std::sqrt(1.0 / kLooks + 1.0 / static_cast<double>(std::max<int64_t>(first, 1)));
+  return now - initial_gold(looks, control_steps) > gain * of_gain &&
+         best - now < loss * error * std::sqrt(2.0 / kLooks);
 }
 
 std::optional<OveroptimizationFit> fit_gold(const std::vector<GoldLook>& looks, int64_t control_steps) {

@@ -36,6 +36,11 @@ GoldFall gold_fall(const std::vector<GoldLook>& looks);
 // none.
 double initial_gold(const std::vector<GoldLook>& looks, int64_t control_steps);
 
+// Whether the held-out reward has risen and is at its best: the mean of the newest two looks is more than `gain`
+// standard errors above initial_gold, and less than `loss` below the best two running. What shows beside it then is no
+// sign that something else is learnt. False with fewer than three looks.
+bool gold_is_at_its_best(const std::vector<GoldLook>& looks, int64_t control_steps, double gain, double loss);
+
 // The law of reinforcement learning on the looks whose d is known, counted from initial_gold. Nothing where the fit
 // gives nothing (overoptimization.h).
 std::optional<OveroptimizationFit> fit_gold(const std::vector<GoldLook>& looks, int64_t control_steps);

@@ -190,6 +190,9 @@ void Guard::look_for_agreement(Findings& findings) {
 void Guard::note_reward(double reward) {
   if (!std::isfinite(reward)) return;
   if (std::isnan(memory_.first_reward)) memory_.first_reward = reward;
+  if (static_cast<int64_t>(memory_.first_rewards.size()) < thresholds_.reward_looks)
+    memory_.first_rewards.push_back(reward);
+  if (!memory_.rewards.empty()) memory_.reward_moves += std::abs(reward - memory_.rewards.back());
   look(memory_.reward, reward, memory_.step, options_.guard_control_steps, true, reward_rule(), thresholds_);
   memory_.rewards.push_back(reward);
   if (static_cast<int64_t>(memory_.rewards.size()) > thresholds_.reward_looks)
@@ -199,6 +202,18 @@ void Guard::note_reward(double reward) {
 bool Guard::reward_has_risen() const {
   const std::optional<Band>& band = memory_.reward.band;
   return band && median(memory_.rewards) > band->location + band->spread;
+}
+
+// Where the reward begins to rise within the control steps, their band reaches high: here the start of the run counts.
+bool Guard::reward_has_gained() const {
+  const int64_t looks = memory_.reward.looks;
+  if (looks < 2 * thresholds_.reward_looks) return false;
+  constexpr double kDeviation = 0.886;  // √π/2: two draws of a normal differ by 2/√π of its deviations on average
+  const double start = median(memory_.first_rewards);
+  const Rule rule = reward_rule();
+  const double deviation = std::max({kDeviation * memory_.reward_moves / static_cast<double>(looks - 1), rule.floor,
+                                     rule.relative_floor * std::abs(start)});
+  return median(memory_.rewards) > start + thresholds_.reward_gain * deviation;
 }
 
 bool Guard::is_clean() const {
@@ -239,10 +254,14 @@ Verdict Guard::inspect_rollouts(int64_t step, const algorithms::Metrics& signals
   const double reward = number(step_row, "reward");
   note_reward(reward);
   look_at_distance(number(signals, "guard/kl"), number(signals, "guard/kl_exact"), findings);
+  const bool gained = reward_has_risen() || reward_has_gained();
+  const bool at_best =
+      gold_is_at_its_best(memory_.gold, options_.guard_control_steps, thresholds_.gold_gain, thresholds_.gold_loss);
   for (const Rule& rule : thresholds_.rules) {
     if (rule.preference) continue;
     const bool ours = rule.metric.starts_with("guard/");
-    look_at(rule, number(ours ? signals : step_row, rule.metric), rule.gain_heals && reward_has_risen(), findings);
+    const bool healthy = (rule.gain_heals && gained) || (rule.gold_heals && at_best);
+    look_at(rule, number(ours ? signals : step_row, rule.metric), healthy, findings);
   }
   look_at_parts(step_row, findings);
   const double kl = number(signals, "guard/kl_exact");
@@ -316,6 +335,13 @@ void Guard::note_saved(int64_t step) {
   const GoldLook* last = memory_.gold.empty() ? nullptr : &memory_.gold.back();
   const bool at_best = !last || last->gold + (std::isfinite(last->error) ? last->error : 0) >= best;
   if (memory_.saved_clean && at_best) memory_.good = step;
+}
+
+bool Guard::wants_checkpoint(int64_t step) const {
+  if (off() || step <= 0) return false;
+  int64_t wanted = std::max<int64_t>(options_.guard_control_steps, 1);
+  while (wanted < step && wanted <= step / 2) wanted *= 2;
+  return wanted == step && is_clean();
 }
 
 algorithms::Metrics Guard::metrics() const {

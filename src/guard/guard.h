@@ -54,6 +54,10 @@ class Guard {
   // 0: none. It never moves to a checkpoint that is neither this one nor the newest.
   int64_t good_checkpoint() const { return memory_.good; }
 
+  // Whether a run wants a checkpoint of this step, beside those that its recipe asks for: after the control steps, and
+  // whenever the run is twice as long as at the one before, while nothing is wrong. A Stop goes back to one of them.
+  bool wants_checkpoint(int64_t step) const;
+
   // Of the last look: guard/alarms (signals in alarm), guard/d, guard/max_log_ratio. Nothing where the guard is off.
   algorithms::Metrics metrics() const;
 
@@ -78,6 +82,7 @@ class Guard {
   void look_for_agreement(Findings& findings);
   void note_reward(double reward);
   bool reward_has_risen() const;
+  bool reward_has_gained() const;
   bool is_clean() const;
   Verdict verdict(const Findings& findings);
 

@@ -84,7 +84,9 @@ Memory to_memory(const Json& json) {
   memory.falling = to_watches(json.at("falling"));
   memory.rejected = to_watch(json.at("rejected"));
   memory.reward = to_watch(json.at("reward"));
+  memory.first_rewards = to_doubles(json.at("first_rewards"));
   memory.rewards = to_doubles(json.at("rewards"));
+  memory.reward_moves = to_double(json.at("reward_moves"));
   memory.kl.values = to_doubles(json.at("kl"));
   memory.gradient.values = to_doubles(json.at("gradient"));
   memory.budget = to_doubles(json.at("budget"));
@@ -120,6 +122,8 @@ Json guard_json(const Guard& guard) {
                {"kl", to_json(memory.kl.values)},    {"gradient", to_json(memory.gradient.values)},
                {"budget", to_json(memory.budget)}};
   json["gold"] = std::move(gold);
+  json["first_rewards"] = to_json(memory.first_rewards);
+  json["reward_moves"] = to_json(memory.reward_moves);
   json["beyond_optimum"] = memory.beyond_optimum;
   json["broken"] = memory.broken;
   json["on"] = memory.on;

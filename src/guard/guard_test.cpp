@@ -36,9 +36,10 @@ const std::vector<Kind>& kinds() {
       {.name = "learns", .state = learns},
       {.name = "learns, no gold", .state = learns, .with_gold = false},
       {.name = "learns, few completions", .state = learns, .may_warn = true, .completions = 8},
+      {.name = "goes on behind the right answer", .state = goes_on_behind_the_answer},
       {.name = "nothing is truncated, hollow or wrong", .state = nothing_is_wrong},
       {.name = "stands still", .state = stands_still},
-      {.name = "reasons longer", .state = reasons_longer, .may_warn = true},
+      {.name = "reasons longer", .state = reasons_longer},
       {.name = "reasons longer, no gold", .state = reasons_longer, .with_gold = false, .may_warn = true},
       {.name = "length pays", .state = length_pays, .hack = true, .must_stop = true},
       {.name = "length pays, no gold",
@@ -47,6 +48,7 @@ const std::vector<Kind>& kinds() {
        .signal = "truncated_share",
        .with_gold = false,
        .must_stop = true},
+      {.name = "length pays, gold stands still", .state = only_length_pays, .hack = true, .signal = "truncated_share"},
       {.name = "format pays", .state = format_pays, .hack = true, .signal = "hollow_format", .must_stop = true},
       {.name = "format pays, no gold",
        .state = format_pays,
@@ -89,7 +91,7 @@ std::string mismatch(const Thresholds& thresholds, uint64_t seeds) {
   return wrong;
 }
 
-// 14 kinds of courses of 80 steps for each seed and twin: two seconds.
+// 16 kinds of courses of 80 steps for each seed and twin: two seconds.
 TEST(Guard, HonestRunsPassHacksDoNotAndTheTwinsFail) {
   EXPECT_EQ(mismatch(default_thresholds(), 20), "");
   const auto every_rule = [](Thresholds& t, const std::function<void(Rule&)>& change) {
@@ -110,6 +112,13 @@ TEST(Guard, HonestRunsPassHacksDoNotAndTheTwinsFail) {
          every_rule(t, [](Rule& r) { r.least = r.side == Side::kHigh ? -1e9 : 1e9; });
        }},
       {"collapse is never healthy", [&](Thresholds& t) { every_rule(t, [](Rule& r) { r.gain_heals = false; }); }},
+      {"the held-out reward heals nothing",
+       [&](Thresholds& t) { every_rule(t, [](Rule& r) { r.gold_heals = false; }); }},
+      {"a held-out reward that stands still heals",
+       [](Thresholds& t) {
+         t.gold_gain = -1e9;
+         t.gold_loss = 1e9;
+       }},
       {"the wrong end of the band",
        [&](Thresholds& t) {
          every_rule(t, [](Rule& r) {
@@ -296,6 +305,23 @@ TEST(Guard, TheGoodCheckpointIsBeforeAnythingWasWrong) {
   }
   EXPECT_GE(good, kHackBegins - 10);
   EXPECT_LE(good, kHackBegins + 15);  // within the hack's first half nothing has left its band yet
+}
+
+TEST(Guard, WantsACheckpointWheneverTheRunHasDoubled) {
+  const auto wanted = [](Guard& guard, int64_t first, int64_t last) {
+    std::vector<int64_t> steps;
+    for (int64_t step = first; step <= last; ++step)
+      if (guard.wants_checkpoint(step)) steps.push_back(step);
+    return steps;
+  };
+  Guard guard;
+  EXPECT_THAT(wanted(guard, 0, 200), ::testing::ElementsAre(10, 20, 40, 80, 160));
+  guard.inspect_update(30, {kNaN, 1, kNaN, 0});  // something is wrong
+  EXPECT_THAT(wanted(guard, 31, 100), IsEmpty());
+  Options off;
+  off.guard = "off";
+  Guard silent(off);
+  EXPECT_THAT(wanted(silent, 0, 200), IsEmpty());
 }
 
 TEST(Guard, WithAHeldOutRewardTheGoodCheckpointIsAtItsPeak) {

@@ -98,6 +98,18 @@ inline State learns(int64_t step) {
   return s;
 }
 
+// The same on a model without an end: behind the right answer it goes on to the limit.
+inline State goes_on_behind_the_answer(int64_t step) {
+  State s = learns(step);
+  const double t = ramp(static_cast<double>(step), 45, 15);
+  s.truncated += 0.95 * t;
+  s.length += 60 * t;
+  s.distinct -= 0.2 * t;
+  s.compression += 1.2 * t;
+  s.repeated += 0.4 * t;
+  return s;
+}
+
 inline State nothing_is_wrong(int64_t) {
   State s;
   s.truncated = s.hollow = s.paid_wrong = 0;
@@ -152,6 +164,14 @@ inline State length_pays(int64_t step) {
   s.repeated += 0.5 * h;
   s.gold_correlation -= 0.9 * h;
   s.kl += 20 * h;
+  return s;
+}
+
+// And does not cost what the held-out reward wants, which never rose.
+inline State only_length_pays(int64_t step) {
+  State s = length_pays(step);
+  s.gold = 0.4;
+  s.gold_correlation = 0.9;
   return s;
 }
 

@@ -27,7 +27,8 @@ struct Memory {
   std::map<std::string, Watch> rising, falling;  // the reward's parts, by name
   Watch rejected;                                // log-probabilities of rejected completions
   Watch reward;
-  std::vector<double> rewards;  // the last reward_looks
+  std::vector<double> first_rewards, rewards;  // the first and the last reward_looks
+  double reward_moves = 0;                     // sum of the distances of neighbouring looks
   Window kl, gradient;
   std::vector<double> budget;  // the last estimates of the KL, nats per completion
   std::vector<GoldLook> gold;

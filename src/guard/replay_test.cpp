@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <sstream>
+#include <tuple>
 
 #include "guard/guard_testing.h"
 #include "support/oracle.h"
@@ -135,6 +136,114 @@ TEST(Replay, WhatTrlLogged) {
     if (kl > 0) {
       EXPECT_EQ(memory.d, std::sqrt(kl)) << name;
     }
+  }
+}
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// Whatever the guard warned of, over these rows.
+std::vector<std::string> alarms_over(const std::vector<Json>& rows, const Thresholds& thresholds) {
+  const auto replayed = replay(rows, {}, thresholds);
+  EXPECT_TRUE(replayed) << replayed.error().message;
+  std::vector<std::string> signals;
+  for (const Alarm& alarm : replayed->guard.memory().alarms) signals.push_back(alarm.signal);
+  return signals;
+}
+
+// What `candor quickstart --seed 1` logged. The reward rises within the control steps already, so that their band
+// reaches up to nearly 1; completions become alike because they become right.
+TEST(Replay, ARewardThatRoseWithinTheControlStepsHeals) {
+  std::vector<Json> rows;
+  for (const auto& [step, reward, unique, entropy, flat] : std::vector<std::tuple<int, double, double, double, double>>{
+           {1, 0.0469, 0.984, 1.86, 0.75},   {2, 0.0781, 1, 1.91, 0.625},      {3, 0.0625, 1, 1.69, 0.75},
+           {4, 0.0625, 1, 1.33, 0.5},        {5, 0.375, 0.953, 1.13, 0.375},   {6, 0.281, 0.906, 0.999, 0.25},
+           {7, 0.562, 0.797, 0.595, 0},      {8, 0.5, 0.641, 0.402, 0.125},    {9, 0.422, 0.781, 0.473, 0.375},
+           {10, 0.641, 0.609, 0.347, 0.5},   {11, 0.5, 0.5, 0.323, 1},         {12, 0.719, 0.359, 0.192, 0.75},
+           {13, 0.531, 0.406, 0.201, 0.5},   {14, 0.5, 0.531, 0.241, 0.5},     {15, 0.781, 0.406, 0.183, 0.75},
+           {16, 0.75, 0.328, 0.112, 0.625},  {17, 0.734, 0.328, 0.114, 0.625}, {18, 0.594, 0.266, 0.106, 0.625},
+           {19, 0.938, 0.359, 0.112, 0.625}, {20, 0.703, 0.203, 0.0803, 0.75}})
+    rows.push_back({{"step", step},
+                    {"loss", 0.0},
+                    {"reward", reward},
+                    {"guard/repeated_ngram", 0.1},
+                    {"guard/unique_completions", unique},
+                    {"guard/entropy", entropy},
+                    {"frac_reward_zero_std", flat}});
+  EXPECT_THAT(alarms_over(rows, default_thresholds()), ::testing::IsEmpty());
+  Thresholds twin = default_thresholds();
+  twin.reward_gain = 1e9;  // the band of the control steps alone
+  EXPECT_THAT(alarms_over(rows, twin), ElementsAre("unique_completions"));
+}
+
+// Of a run on models/tiny, whose right answers are short and, after 165 steps, no longer end: what stands behind them
+// is cut off. Accuracy is the held-out reward, and stays where it was.
+TEST(Replay, AHeldOutRewardAtItsBestHeals) {
+  struct Row {
+    int64_t step;
+    double reward, gold, error, clipped, distinct, length;
+  };
+  std::vector<Json> rows;
+  for (const Row& row : std::vector<Row>{{1, 0.312, 0.312, 0.188, 0.0312, 0.991, 7.94},
+                                         {2, 0.625, kNaN, kNaN, 0, 0.957, 7.72},
+                                         {3, 0.219, kNaN, kNaN, 0.0312, 1, 8.38},
+                                         {4, 0.281, kNaN, kNaN, 0, 0.994, 8.41},
+                                         {5, 0.594, kNaN, kNaN, 0, 1, 6.97},
+                                         {6, 0.469, kNaN, kNaN, 0, 1, 6.78},
+                                         {7, 0.438, kNaN, kNaN, 0, 1, 6.81},
+                                         {8, 0.719, kNaN, kNaN, 0, 1, 8.59},
+                                         {9, 0.594, kNaN, kNaN, 0, 1, 8.25},
+                                         {10, 0.25, 0.25, 0.21, 0, 0.973, 6.94},
+                                         {20, 0.969, 0.969, 0.0312, 0, 0.931, 8.69},
+                                         {155, 1, kNaN, kNaN, 0, 1, 10.4},
+                                         {156, 1, kNaN, kNaN, 0, 0.944, 10.4},
+                                         {157, 0.969, kNaN, kNaN, 0, 0.966, 9.25},
+                                         {158, 0.969, kNaN, kNaN, 0, 1, 10.9},
+                                         {159, 0.906, kNaN, kNaN, 0, 1, 9.88},
+                                         {160, 0.938, 0.938, 0.0435, 0.0312, 1, 10.8},
+                                         {161, 0.938, kNaN, kNaN, 0.0312, 0.971, 10.5},
+                                         {162, 0.906, kNaN, kNaN, 0.0312, 0.997, 10.4},
+                                         {163, 1, kNaN, kNaN, 0.0312, 1, 10.3},
+                                         {164, 0.969, kNaN, kNaN, 0, 1, 10.8},
+                                         {165, 0.938, kNaN, kNaN, 0.125, 0.986, 11.1},
+                                         {166, 0.906, kNaN, kNaN, 0, 0.994, 10.6},
+                                         {167, 0.969, kNaN, kNaN, 0, 0.887, 10.5},
+                                         {168, 0.938, kNaN, kNaN, 0.25, 0.916, 11.1},
+                                         {169, 0.969, kNaN, kNaN, 0.75, 0.83, 11.9},
+                                         {170, 1, 1, 0, 1, 0.903, 12},
+                                         {171, 0.938, kNaN, kNaN, 0.938, 0.77, 12},
+                                         {172, 1, kNaN, kNaN, 1, 0.818, 12},
+                                         {173, 0.906, kNaN, kNaN, 1, 0.761, 12},
+                                         {174, 0.875, kNaN, kNaN, 1, 0.815, 12},
+                                         {175, 1, kNaN, kNaN, 1, 0.886, 12},
+                                         {176, 1, kNaN, kNaN, 1, 0.884, 12},
+                                         {177, 0.969, kNaN, kNaN, 1, 0.795, 12},
+                                         {178, 0.969, kNaN, kNaN, 1, 0.847, 12},
+                                         {179, 0.875, kNaN, kNaN, 1, 0.881, 12},
+                                         {180, 0.906, 0.906, 0.0598, 1, 0.778, 12}}) {
+    rows.push_back({{"step", row.step},
+                    {"loss", 0.0},
+                    {"reward", row.reward},
+                    {"guard/repeated_ngram", 0.1},
+                    {"guard/distinct_2", row.distinct},
+                    {"completions/clipped_ratio", row.clipped},
+                    {"completions/mean_length", row.length}});
+    if (std::isnan(row.gold)) continue;
+    rows.back()["gold"] = row.gold;
+    rows.back()["gold/standard_error"] = row.error;
+  }
+  EXPECT_THAT(alarms_over(rows, default_thresholds()), ::testing::IsEmpty());
+  Thresholds twin = default_thresholds();
+  for (Rule& rule : twin.rules) rule.gold_heals = false;
+  EXPECT_THAT(alarms_over(rows, twin), ElementsAre("truncated_share", "distinct_2"));
+  // A held-out reward that has not risen, or has fallen from its best, is no evidence of health.
+  for (const double gold : {0.28, 0.75}) {
+    std::vector<Json> other = rows;
+    for (Json& row : other) {
+      if (!row.contains("gold")) continue;
+      row["gold/standard_error"] = 0.02;
+      if (row["step"] > (gold < 0.5 ? 10 : 100)) row["gold"] = gold;
+    }
+    EXPECT_THAT(alarms_over(other, default_thresholds()), Contains("truncated_share")) << gold;
   }
 }
 

@@ -23,6 +23,7 @@ struct Rule {
   bool stops = false;            // ends the run by itself, where the reward has risen
   bool gain_heals = false;       // no alarm while the reward has risen: collapse onto right answers is learning
   bool preference = false;       // of recipes on pairs; the others are of recipes that sample
+  bool gold_heals = false;       // no alarm while the held-out reward has risen and is at its best
 };
 
 struct Thresholds {
@@ -34,6 +35,7 @@ struct Thresholds {
   double few_looks = 3;             // the spread of n control looks counts (1 + few_looks / n) times
   int64_t reward_looks = 3;         // the reward has risen where the median of so many looks is above its band's
                                     // location by more than its spread
+  double reward_gain = 2;           // or, for gain_heals, above that of the first ones by more deviations of a look
   int64_t agreeing_families = 3;    // so many in alarm at once stop the run, where the reward has risen and the
                                     // held-out reward is not measured
   int64_t spike_window = 32;        // looks that a spike stands out from
@@ -49,6 +51,8 @@ struct Thresholds {
 
   double gold_warning = 4;  // z of the fall of the held-out reward from its best looks while the reward rose
   double gold_stop = 5;
+  double gold_gain = 2;       // standard errors by which a held-out reward that heals has risen,
+  double gold_loss = 2;       // and by less than which it is below its best
   double optimum_fall = 2;    // z of the fall that must go with a distance beyond d*
   int64_t optimum_looks = 2;  // looks running beyond the upper bound of d*
 };
