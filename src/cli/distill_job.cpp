@@ -164,6 +164,7 @@ Result<int> run(const DistillJob& job, Progress& progress, const std::atomic<boo
     }
     progress.say(fmt::format("before: held out, {:.4f} nats per token from the teacher", before->losses.loss()));
   }
+  TRY(recipes::first_watch(config.guard, kept_yaml(job.config, recipes::distill_fields)));
   recipes::SupervisedStart start =
       TRY(recipes::start_distill(config, session.context, session.model, session.files, inputs.train));
   TRY(with_run_directory(job.config, recipes::distill_fields, recipes::prepare_run_directory));
@@ -179,6 +180,8 @@ Result<int> run(const DistillJob& job, Progress& progress, const std::atomic<boo
     return static_cast<int>(kInterrupted);
   }
 
+  const bool stopped = !result.guard.stopped.empty(), has_final = !stopped || result.guard.good_step > 0;
+  if (stopped) progress.say(stop_text(result.guard, config, result.steps, how_to_go_on("distill", config, "true")));
   DistillConfig copy = job.config;
   Json summary = summary_head(job.command, recipes::distill_fields(copy), config.seed, session, clock);
   add_steps(summary, result);
@@ -188,8 +191,8 @@ Result<int> run(const DistillJob& job, Progress& progress, const std::atomic<boo
       "{} steps of distillation; no eval_dataset, so nothing says whether the student has come nearer to its teacher.",
       result.steps);
   const fs::path final_folder = fs::path(config.output_dir) / "final";
-  if (inputs.held_out) {
-    summary["rows"]["eval"] = account_json(*inputs.held_out_rows);
+  if (inputs.held_out) summary["rows"]["eval"] = account_json(*inputs.held_out_rows);
+  if (inputs.held_out && has_final) {
     const auto after = measured(result.trained.adapter.get(), "after");
     if (!after) {
       progress.say(fmt::format("interrupted in the evaluation after training; the result is in {}. Go on with: {}",
@@ -204,7 +207,8 @@ Result<int> run(const DistillJob& job, Progress& progress, const std::atomic<boo
   const Json& columns = inputs.rows.rows.front().columns;
   const auto split = data::completion_rows({inputs.rows.name, {inputs.rows.rows.front()}}, "distill");
   const Json& example = split ? split->rows.front().columns : columns;
-  summary["talk_to_it"] = how_to_talk(config, final_folder, example.value("prompt", Json("Hello")));
+  add_guard(summary, result.guard);
+  if (has_final) summary["talk_to_it"] = how_to_talk(config, final_folder, example.value("prompt", Json("Hello")));
   return end_job(std::move(summary), job.json, config, config.use_peft ? "adapter" : "model", session, clock,
                  print_table);
 }

@@ -11,10 +11,8 @@ using recipes::GrpoConfig;
 Result<Train> start(const GrpoConfig& config, const Session& session, const data::PromptSet& prompts) {
   const auto begun =
       std::make_shared<recipes::GrpoStart>(TRY(recipes::start_grpo(config, session.context, session.model, prompts)));
-  return Train([begun, &config](recipes::RolloutParts parts) -> Result<TrainedPolicy> {
-    recipes::GrpoResult result = TRY(recipes::run_grpo(config, std::move(parts), std::move(*begun)));
-    return TrainedPolicy{std::move(result.adapter), result.steps,       result.num_tokens,
-                         result.median_step_s,      result.interrupted, std::move(result.guard)};
+  return Train([begun, &config](recipes::RolloutParts parts) {
+    return recipes::run_grpo(config, std::move(parts), std::move(*begun));
   });
 }
 

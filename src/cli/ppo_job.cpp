@@ -12,10 +12,8 @@ using recipes::PpoConfig;
 Result<Train> start(const PpoConfig& config, const Session& session, const data::PromptSet& prompts) {
   const auto begun = std::make_shared<recipes::PpoStart>(
       TRY(recipes::start_ppo(config, session.context, session.model, session.files, prompts)));
-  return Train([begun, &config](recipes::RolloutParts parts) -> Result<TrainedPolicy> {
-    recipes::PpoResult result = TRY(recipes::run_ppo(config, std::move(parts), std::move(*begun)));
-    return TrainedPolicy{std::move(result.adapter), result.steps,       result.num_tokens,
-                         result.median_step_s,      result.interrupted, std::move(result.guard)};
+  return Train([begun, &config](recipes::RolloutParts parts) {
+    return recipes::run_ppo(config, std::move(parts), std::move(*begun));
   });
 }
 

@@ -18,7 +18,7 @@
 #include "recipes/memory_plan.h"
 #include "recipes/reward_models.h"
 #include "recipes/rollout_parts.h"
-#include "recipes/watch.h"
+#include "recipes/rollout_progress.h"
 
 namespace candor::cli {
 
@@ -30,15 +30,7 @@ struct RolloutJob {
   std::function<Result<void>()> prepare;  // writes files that the recipe names, once its folder is found free; or empty
 };
 
-// What training gives.
-struct TrainedPolicy {
-  engine::Adapter adapter;
-  int64_t steps = 0, num_tokens = 0;
-  double median_step_s = 0;
-  bool interrupted = false;
-  recipes::GuardReport guard;
-};
-using Train = std::function<Result<TrainedPolicy>(recipes::RolloutParts)>;
+using Train = std::function<Result<recipes::RolloutResult>(recipes::RolloutParts)>;
 
 // A recipe, as the job sees it.
 template <typename Config>

@@ -18,6 +18,7 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "engine/sampler.h"
+#include "guard/rollout_signals.h"
 #include "recipes/micro_batches.h"
 #include "recipes/sft_pass.h"
 
@@ -117,11 +118,31 @@ class DistillStep {
       const algorithms::Metrics lengths = algorithms::completion_metrics(lengths_, finished_);
       step.metrics.insert(step.metrics.end(), lengths.begin(), lengths.end());
     }
-    if (source_ == CompletionsOf::kStudent) step.metrics.push_back({"sampling/max_abs_logprob_gap", gap_});
+    if (source_ == CompletionsOf::kStudent) {
+      step.metrics.push_back({"sampling/max_abs_logprob_gap", gap_});
+      step.samples = seen(step.metrics);
+    }
     return step;
   }
 
  private:
+  // What the guard sees of the student's own completions. Nothing rewards them; what rises where they become better is
+  // the divergence, taken negative.
+  SeenSamples seen(const algorithms::Metrics& metrics) const {
+    const std::vector<double> unrewarded(rows_.size(), std::nan(""));
+    const std::vector<std::string> texts(rows_.size());  // are not decoded here
+    guard::RolloutView view;
+    view.rewards = unrewarded;
+    view.texts = texts;
+    for (const DistillRow& row : rows_) view.ids.emplace_back(row.completion);
+    view.finished = finished_;
+    view.entropies = entropies_;
+    SeenSamples seen{guard::rollout_signals(view), metrics};
+    for (const algorithms::Metric& metric : metrics)
+      if (metric.name == "divergence") seen.known.push_back({"reward", -metric.value});
+    return seen;
+  }
+
   const engine::Model& sampling_model() const {
     return source_ == CompletionsOf::kStudent ? parts_.run.model : *parts_.teacher.model;
   }
@@ -159,6 +180,7 @@ class DistillStep {
       engine::Completion& completion = sampled[i][0];
       lengths_.push_back(static_cast<int64_t>(completion.ids.size()));
       finished_.push_back(completion.finished ? 1 : 0);
+      entropies_.insert(entropies_.end(), completion.entropy.begin(), completion.entropy.end());
       // Of the two temperatures at which the sampler knows its log-probabilities, the one of the comparison.
       if (own && config_.kd_temperature == config_.temperature)
         sampled_logprobs_.push_back(std::move(completion.policy_logprobs));
@@ -240,6 +262,7 @@ class DistillStep {
   int64_t counted_ = 0;
   std::vector<int64_t> lengths_;  // of sampled completions
   std::vector<uint8_t> finished_;
+  std::vector<double> entropies_;  // of the sampler
   std::vector<std::vector<float>>
       sampled_logprobs_;  // of the student's; empty: not at the temperature of the comparison
   std::vector<DistilledRow> done_;

@@ -92,6 +92,7 @@ FieldList distill_fields(DistillConfig& c) {
   add_optimizer(list, c);
   add_adapter(list, c);
   add_best_model(list, c, {"eval_loss", "eval_agreement"});
+  add_guard(list, c, false);
   add_speed(list, c);
   add_record(list, c);
   return list;

@@ -192,6 +192,26 @@ TEST(Distill, NoSplitAndNoThreadChangesABit) {
   }
 }
 
+TEST(Distill, TheGuardSeesTheStudentsOwnCompletionsAndMovesNoWeight) {
+  for (size_t road = 0; road < 4; ++road) {
+    const ScratchFolder scratch;
+    const auto guarded = [&](const std::string& guard) {
+      DistillConfig config = roads(scratch / guard)[road];
+      config.guard.guard = guard;
+      return run(config, Teacher::kBase, 6);
+    };
+    const Record off = guarded("off"), warn = guarded("warn"), stop = guarded("stop");
+    EXPECT_EQ(warn.adapter, off.adapter) << road;
+    EXPECT_EQ(stop.adapter, off.adapter) << road;
+    for (size_t i = 0; i < warn.metrics.size(); ++i) {
+      const nlohmann::json& row = warn.metrics[i];
+      EXPECT_EQ(row.contains("guard/repeated_ngram"), row.at("on_policy") == 1) << road << ' ' << i;
+      EXPECT_TRUE(row.contains("guard/alarms"));
+      EXPECT_FALSE(off.metrics[i].contains("guard/alarms"));
+    }
+  }
+}
+
 TEST(Distill, AResumedRunHasTheSameBytes) {
   for (size_t road = 0; road < 4; ++road) {
     const ScratchFolder scratch;

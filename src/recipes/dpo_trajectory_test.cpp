@@ -110,6 +110,22 @@ TEST_P(DpoRun, ComputedInAnyWayItHasTheSameBits) {
 
 INSTANTIATE_TEST_SUITE_P(Dpo, DpoRun, ::testing::Values("sigmoid", "ipo", "aot"));
 
+TEST(GuardedDpo, MovesNoWeight) {
+  CANDOR_REQUIRE_FILE(golden("trajectories/sensitivity.json"));
+  std::map<std::string, std::string> adapters;
+  for (const char* guard : {"off", "warn", "stop"}) {
+    const ScratchFolder scratch;
+    const auto training = plain(scratch.path() / "run");
+    training->config.guard.guard = guard;
+    training->config.guard.guard_control_steps = 2;
+    EXPECT_EQ(training->run().guard.stopped, "") << guard;
+    EXPECT_EQ(training->metrics().back().contains("guard/alarms"), std::string_view(guard) != "off") << guard;
+    adapters[guard] = candor::testing::read_text(scratch.path() / "run/final/adapter_model.safetensors");
+  }
+  EXPECT_EQ(adapters["warn"], adapters["off"]);
+  EXPECT_EQ(adapters["stop"], adapters["off"]);
+}
+
 // Every weight trains; the reference is the model as it was.
 TEST(DpoOfEveryWeight, HasTheSameBitsComputedInAnyWayAndLearns) {
   CANDOR_REQUIRE_FILE(golden("trajectories/sensitivity.json"));

@@ -82,8 +82,7 @@ Result<std::optional<Generation>> next_generation(const engine::Context& context
     sampled_groups += sampled->groups;
     generation.tokens += sampled->tokens();
     Scored round{std::move(*sampled), {}};
-    if (parts.doing) parts.doing("scoring");
-    auto scores = rewards::score_all(parts.rewards, round.rollouts.for_rewards(parts.prompts));
+    auto scores = score_rollouts(parts, round.rollouts);
     if (!scores) {
       prompts = before;
       return scores.error();

@@ -182,10 +182,7 @@ Result<GrpoStart> start_grpo(const GrpoConfig& config, const engine::Context& co
                              const data::PromptSet& prompts) {
   engine::Adapter adapter = TRY(first_adapter(config, context, model));
   engine::AdamwState optimizer = engine::make_adamw(context, engine::trainable_of(adapter));
-  TrainingState state;
-  state.kernels = context.kernels.name;
-  state.dtype = engine::dtype_name(model.dtype);
-  state.rows_sha256 = digest_of(prompts);
+  TrainingState state = first_state(context, model, prompts);
   GrpoProgress progress = first_progress(config);
   if (config.resume_from_checkpoint != "false")
     if (const auto newest = TRY(files::newest_complete(config.output_dir))) {
@@ -193,10 +190,9 @@ Result<GrpoStart> start_grpo(const GrpoConfig& config, const engine::Context& co
       progress = TRY(read_progress(newest->path, config, prompts));
       TRY(go_on(progress.watch, config, config.name(), state.step));
     }
-  data::PromptStream stream =
-      TRY(data::open_prompt_stream(static_cast<int64_t>(prompts.prompts.size()), static_cast<uint64_t>(config.seed),
-                                   config.shuffle_dataset, state.cursor));
-  return GrpoStart{std::move(adapter), std::move(optimizer), std::move(state), std::move(stream), std::move(progress)};
+  data::PromptStream stream = TRY(open_prompts(config, prompts, state));
+  return GrpoStart{{std::move(adapter), std::move(optimizer), std::move(state), std::move(stream)},
+                   std::move(progress)};
 }
 
 int64_t grpo_steps(const GrpoConfig& config, int64_t prompts) {
@@ -204,7 +200,7 @@ int64_t grpo_steps(const GrpoConfig& config, int64_t prompts) {
   return config.max_steps > 0 ? config.max_steps : generations * config.steps_of_a_generation();
 }
 
-Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart start) {
+Result<RolloutResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart start) {
   const engine::Context& context = parts.context;
   const std::filesystem::path folder = config.output_dir;
   const int64_t done = start.state.step;  // where the logs end
@@ -282,19 +278,13 @@ Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart
     interrupted = !TRY(finish_row(run, step.row, parts.evaluate && evaluates_at(config, run.state.step, last), last));
     if (parts.report) parts.report({run.state.step, steps, &step.row, tokens / step_times.back()});
     interrupted = interrupted || (parts.interrupted && parts.interrupted());
-    if (saves_at(config, run.state.step, last)) TRY(save_due(run));
+    if (saves_at(config, run.state.step, last) || guard_saves_at(run)) TRY(save_due(run));
   }
 
   if (interrupted) TRY(save(run));
   const bool finished = !stopped && run.state.step == steps && run.progress.unfinished_row.empty();
   if (finished) TRY(write_policy(run, config.load_best_model_at_end ? run.state.best_step : run.state.step));
-  return GrpoResult{std::move(run.adapter),
-                    run.state.step,
-                    run.state.num_tokens,
-                    median(step_times),
-                    run.state.seconds,
-                    interrupted && !finished,
-                    stopped ? std::move(*stopped) : report_of(run.progress.watch.guard, config)};
+  return rollout_result(run, median(step_times), interrupted && !finished, std::move(stopped));
 }
 
 }  // namespace candor::recipes

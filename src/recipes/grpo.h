@@ -12,13 +12,7 @@ namespace candor::recipes {
 
 using GrpoParts = RolloutParts;
 
-// Where a run begins: at step 0 with a new adapter or that of adapter_name_or_path, or at the newest complete
-// checkpoint.
-struct GrpoStart {
-  engine::Adapter adapter;
-  engine::AdamwState optimizer;
-  TrainingState state;
-  data::PromptStream prompts;
+struct GrpoStart : RolloutStart {
   GrpoProgress progress;
 };
 
@@ -27,16 +21,6 @@ struct GrpoStart {
 Result<GrpoStart> start_grpo(const GrpoConfig& config, const engine::Context& context, const engine::Model& model,
                              const data::PromptSet& prompts);
 
-struct GrpoResult {
-  engine::Adapter adapter;
-  int64_t steps = 0;  // done
-  int64_t num_tokens = 0;
-  double median_step_s = 0;  // of the steps of this process
-  double seconds = 0;        // on steps, over all processes of the run
-  bool interrupted = false;  // a checkpoint was saved; resume goes on from it
-  GuardReport guard;
-};
-
 // Optimizer steps of the whole run over `prompts` prompts.
 int64_t grpo_steps(const GrpoConfig& config, int64_t prompts);
 
@@ -44,6 +28,6 @@ int64_t grpo_steps(const GrpoConfig& config, int64_t prompts);
 // which prepare_run_directory (run_directory.h) has made ready; or until the guard stops it (watch.h). Errors: a reward
 // failed, a number is not finite, the sampler's and the trainer's log-probabilities differ, the disk is full. After an
 // error the last checkpoint stands; where a reward failed, one of the steps before it is written.
-Result<GrpoResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart start);
+Result<RolloutResult> run_grpo(const GrpoConfig& config, GrpoParts parts, GrpoStart start);
 
 }  // namespace candor::recipes

@@ -185,8 +185,8 @@ Result<Step> take_step(Run& run, const algorithms::Schedule& schedule, PpoPasses
   const double critic_norm = engine::gradient_norm(context, run.critic_trainable, of_critic);
   numbers.grad_norm = std::sqrt(policy_norm * policy_norm + critic_norm * critic_norm);
   numbers.learning_rate = algorithms::learning_rate(schedule, run.state.step);
-  look_at_update(run.progress.watch.guard, run.config, {numbers.loss, numbers.grad_norm, std::nan(""), numbers.max_gap},
-                 number, look);
+  look_at_update(run.progress.watch.guard, run.config,
+                 {numbers.loss, numbers.grad_norm, numbers.max_log_ratio, numbers.max_gap}, number, look);
   if (look.verdict.answer == guard::Answer::kProceed) {
     TRY(check_step(run, numbers));
     const engine::AdamwOptions adamw = adamw_options(run.config);
@@ -231,10 +231,7 @@ Result<PpoStart> start_ppo(const PpoConfig& config, const engine::Context& conte
   engine::AdamwState optimizer = engine::make_adamw(context, engine::trainable_of(adapter));
   std::unique_ptr<engine::Role> critic = TRY(first_critic(config, context, model, files));
   engine::AdamwState critic_optimizer = engine::make_adamw(critic->in(context), engine::trainable_of(*critic));
-  TrainingState state;
-  state.kernels = context.kernels.name;
-  state.dtype = engine::dtype_name(model.dtype);
-  state.rows_sha256 = digest_of(prompts);
+  TrainingState state = first_state(context, model, prompts);
   PpoProgress progress = first_progress(config);
   if (config.resume_from_checkpoint != "false")
     if (const auto newest = TRY(files::newest_complete(config.output_dir))) {
@@ -244,11 +241,11 @@ Result<PpoStart> start_ppo(const PpoConfig& config, const engine::Context& conte
       progress = TRY(read_ppo_progress(newest->path, config, prompts));
       TRY(go_on(progress.watch, config, "ppo", state.step));
     }
-  data::PromptStream stream =
-      TRY(data::open_prompt_stream(static_cast<int64_t>(prompts.prompts.size()), static_cast<uint64_t>(config.seed),
-                                   config.shuffle_dataset, state.cursor));
-  return PpoStart{std::move(adapter), std::move(optimizer), std::move(critic),  std::move(critic_optimizer),
-                  std::move(state),   std::move(stream),    std::move(progress)};
+  data::PromptStream stream = TRY(open_prompts(config, prompts, state));
+  return PpoStart{{std::move(adapter), std::move(optimizer), std::move(state), std::move(stream)},
+                  std::move(critic),
+                  std::move(critic_optimizer),
+                  std::move(progress)};
 }
 
 int64_t ppo_steps(const PpoConfig& config, int64_t prompts) {
@@ -260,7 +257,7 @@ int64_t ppo_steps(const PpoConfig& config, int64_t prompts) {
   return std::max<int64_t>(1, static_cast<int64_t>(generations)) * config.steps_of_a_generation();
 }
 
-Result<PpoResult> run_ppo(const PpoConfig& config, RolloutParts parts, PpoStart start) {
+Result<RolloutResult> run_ppo(const PpoConfig& config, RolloutParts parts, PpoStart start) {
   const engine::Context& context = parts.context;
   const std::filesystem::path folder = config.output_dir;
   const int64_t done = start.state.step;  // where the logs end
@@ -334,19 +331,13 @@ Result<PpoResult> run_ppo(const PpoConfig& config, RolloutParts parts, PpoStart 
     interrupted = !TRY(finish_row(run, step.row, evaluation_due, last));
     if (parts.report) parts.report({run.state.step, steps, &step.row, tokens / step_times.back()});
     interrupted = interrupted || (parts.interrupted && parts.interrupted());
-    if (saves_at(config, run.state.step, last)) TRY(save_due(run));
+    if (saves_at(config, run.state.step, last) || guard_saves_at(run)) TRY(save_due(run));
   }
 
   if (interrupted) TRY(save(run));
   const bool finished = !stopped && run.state.step == steps && run.progress.unfinished_row.empty();
   if (finished) TRY(write_final(run));
-  return PpoResult{std::move(run.adapter),
-                   run.state.step,
-                   run.state.num_tokens,
-                   median(step_times),
-                   run.state.seconds,
-                   interrupted && !finished,
-                   stopped ? std::move(*stopped) : report_of(run.progress.watch.guard, config)};
+  return rollout_result(run, median(step_times), interrupted && !finished, std::move(stopped));
 }
 
 }  // namespace candor::recipes

@@ -13,14 +13,9 @@
 
 namespace candor::recipes {
 
-// Where a run begins: at step 0 with new adapters or those that the recipe names, or at the newest complete checkpoint.
-struct PpoStart {
-  engine::Adapter adapter;
-  engine::AdamwState optimizer;
-  std::unique_ptr<engine::Role> critic;
+struct PpoStart : RolloutStart {
+  std::unique_ptr<engine::Role> critic;  // a new one, the one that the recipe names, or the checkpoint's
   engine::AdamwState critic_optimizer;
-  TrainingState state;
-  data::PromptStream prompts;
   PpoProgress progress;
 };
 
@@ -30,16 +25,6 @@ struct PpoStart {
 Result<PpoStart> start_ppo(const PpoConfig& config, const engine::Context& context, const engine::Model& model,
                            const files::ModelFiles& files, const data::PromptSet& prompts);
 
-struct PpoResult {
-  engine::Adapter adapter;  // the policy's
-  int64_t steps = 0;        // done
-  int64_t num_tokens = 0;
-  double median_step_s = 0;  // of the steps of this process
-  double seconds = 0;        // on steps, over all processes of the run
-  bool interrupted = false;  // a checkpoint was saved; resume goes on from it
-  GuardReport guard;
-};
-
 // Optimizer steps of the whole run over `prompts` prompts.
 int64_t ppo_steps(const PpoConfig& config, int64_t prompts);
 
@@ -48,6 +33,6 @@ int64_t ppo_steps(const PpoConfig& config, int64_t prompts);
 // writes no critic/ (watch.h). Errors: a reward failed, a number is
 // not finite, the sampler's and the trainer's log-probabilities (or the critic's values) differ, the disk is full.
 // After an error the last checkpoint stands; where a reward failed, one of the steps before it is written.
-Result<PpoResult> run_ppo(const PpoConfig& config, RolloutParts parts, PpoStart start);
+Result<RolloutResult> run_ppo(const PpoConfig& config, RolloutParts parts, PpoStart start);
 
 }  // namespace candor::recipes

@@ -107,8 +107,7 @@ Result<std::optional<PpoGeneration>> next_ppo_generation(const engine::Context& 
   }
   PpoGeneration generation;
   generation.rollouts = std::move(*sampled);
-  if (parts.doing) parts.doing("scoring");
-  auto scores = rewards::score_all(parts.rewards, generation.rollouts.for_rewards(parts.prompts));
+  auto scores = score_rollouts(parts, generation.rollouts);
   if (!scores) {
     prompts = before;
     return scores.error();

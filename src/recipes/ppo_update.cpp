@@ -134,6 +134,7 @@ PpoNumbers accumulate_gradients(const engine::Context& context, const PpoConfig&
       for (const int64_t group : together) {
         const std::span<const double> old = batch.tokens_of(group, rollouts.logprobs);
         const auto found = std::span(out.logprobs).subspan(entry, old.size());
+        numbers.max_log_ratio = wider_gap(numbers.max_log_ratio, found, old);
         if (unmoved) numbers.max_gap = wider_gap(numbers.max_gap, found, old);
         const algorithms::PpoLoss loss = batch.loss(group, as_doubles(found), {});
         d_logprobs.insert(d_logprobs.end(), loss.d_logprobs.begin(), loss.d_logprobs.end());

@@ -17,6 +17,7 @@ struct PpoNumbers {
   // Where both are still those that sampled: between the sampler's and the trainer's log-probabilities, between old
   // values that had a pass of their own and those in training.
   double max_gap = 0, max_value_gap = 0;
+  double max_log_ratio = 0;  // the largest |log-ratio| of a token to the policy that sampled it
   double grad_norm = 0, learning_rate = 0;
 };
 

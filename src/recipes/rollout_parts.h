@@ -24,7 +24,9 @@ struct RolloutParts {
   data::PromptSet prompts;
   std::vector<rewards::Reward> rewards;
   std::vector<rewards::Reward> gold = {};  // the held-out reward
-  std::string recipe_yaml;                 // resolved, for the run folder
+  // Of the completions that the rewards scored last: how far the members of an ensemble are apart. Empty: no ensemble.
+  std::function<std::vector<double>()> disagreement = {};
+  std::string recipe_yaml;  // resolved, for the run folder
   // When an evaluation is due; nothing if it was interrupted.
   std::function<Result<std::optional<algorithms::Metrics>>(const engine::Adapter&, int64_t step)> evaluate;
   std::function<void(const StepReport&)> report;

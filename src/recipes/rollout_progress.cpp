@@ -1,5 +1,6 @@
 #include "recipes/rollout_progress.h"
 
+#include "engine/model.h"
 #include "recipes/metrics_log.h"
 
 namespace candor::recipes {
@@ -13,6 +14,20 @@ Result<void> read_rollout_progress(const files::Json& json, const RolloutConfig&
   for (const auto& [name, value] : json.at("unfinished_row").items())
     progress.unfinished_row.push_back({name, number_of(value)});
   return {};
+}
+
+TrainingState first_state(const engine::Context& context, const engine::Model& model, const data::PromptSet& prompts) {
+  TrainingState state;
+  state.kernels = context.kernels.name;
+  state.dtype = engine::dtype_name(model.dtype);
+  state.rows_sha256 = digest_of(prompts);
+  return state;
+}
+
+Result<data::PromptStream> open_prompts(const RolloutConfig& config, const data::PromptSet& prompts,
+                                        const TrainingState& state) {
+  return data::open_prompt_stream(static_cast<int64_t>(prompts.prompts.size()), static_cast<uint64_t>(config.seed),
+                                  config.shuffle_dataset, state.cursor);
 }
 
 }  // namespace candor::recipes

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,6 +39,11 @@ template <typename Run>
 Result<void> save_due(Run& run) {
   run.progress.watch.guard.note_saved(run.state.step);
   return save(run);
+}
+
+template <typename Run>
+bool guard_saves_at(const Run& run) {
+  return guard_saves_at(run.progress.watch.guard, run.config, run.state.step);
 }
 
 // A reward that failed loses no step: those before it are saved. The failure itself is what the user is told.
@@ -90,6 +96,18 @@ Result<GuardReport> end_by_guard(Run& run, const Look& look, const algorithms::M
   if (run.state.step > 0) TRY(save(run, {report.good_step}));
   if (report.good_step > 0) TRY(write_policy(run, report.good_step));
   return report;
+}
+
+// What the run gives, `stopped` where the guard ended it.
+template <typename Run>
+RolloutResult rollout_result(Run& run, double median_step_s, bool interrupted, std::optional<GuardReport> stopped) {
+  return {std::move(run.adapter),
+          run.state.step,
+          run.state.num_tokens,
+          median_step_s,
+          run.state.seconds,
+          interrupted,
+          stopped ? std::move(*stopped) : report_of(run.progress.watch.guard, run.config)};
 }
 
 }  // namespace candor::recipes

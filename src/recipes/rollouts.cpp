@@ -32,6 +32,9 @@ void Rollouts::append(const Rollouts& from, int64_t g) {
   const int64_t begin = from.offsets[g * group_size], end = from.offsets[(g + 1) * group_size];
   logprobs.insert(logprobs.end(), from.logprobs.begin() + begin, from.logprobs.begin() + end);
   entropies.insert(entropies.end(), from.entropies.begin() + begin, from.entropies.begin() + end);
+  if (!from.disagreement.empty())
+    disagreement.insert(disagreement.end(), from.disagreement.begin() + g * group_size,
+                        from.disagreement.begin() + (g + 1) * group_size);
 }
 
 std::vector<std::vector<int64_t>> micro_batches(const std::vector<int64_t>& groups, const Rollouts& rollouts,
@@ -121,6 +124,13 @@ std::optional<Rollouts> sample_rollouts(const engine::Context& context, const Ro
     }
   decode_texts(parts.tokenizer, r);
   return r;
+}
+
+Result<std::vector<double>> score_rollouts(const RolloutParts& parts, Rollouts& rollouts) {
+  if (parts.doing) parts.doing("scoring");
+  std::vector<double> scores = TRY(rewards::score_all(parts.rewards, rollouts.for_rewards(parts.prompts)));
+  if (parts.disagreement) rollouts.disagreement = parts.disagreement();
+  return scores;
 }
 
 Result<void> measure_gold(const RolloutConfig& config, const RolloutParts& parts, int64_t first_step, int64_t steps,
@@ -222,7 +232,10 @@ files::Json rollouts_json(const Rollouts& r) {
                            {"logprobs", std::vector<double>(r.logprobs.begin() + begin, r.logprobs.begin() + end)},
                            {"entropies", std::vector<double>(r.entropies.begin() + begin, r.entropies.begin() + end)}});
   }
-  return {{"prompts", r.prompt_numbers}, {"completions", std::move(completions)}, {"gold", r.gold}};
+  return {{"prompts", r.prompt_numbers},
+          {"completions", std::move(completions)},
+          {"gold", r.gold},
+          {"disagreement", r.disagreement}};
 }
 
 Result<Rollouts> rollouts_from_json(const files::Json& json, const data::PromptSet& prompts, int64_t groups,
@@ -245,6 +258,11 @@ Result<Rollouts> rollouts_from_json(const files::Json& json, const data::PromptS
   if (!gold.empty() && gold.size() != rows)
     return error("the generation has {} completions and {} held-out rewards.", rows, gold.size());
   for (const files::Json& value : gold) r.gold.push_back(number_of(value));
+  const files::Json& disagreement = json.at("disagreement");
+  if (!disagreement.empty() && disagreement.size() != rows)
+    return error("the generation has {} completions, and the disagreement of an ensemble on {}.", rows,
+                 disagreement.size());
+  for (const files::Json& value : disagreement) r.disagreement.push_back(number_of(value));
   for (const files::Json& completion : json.at("completions")) {
     r.completions.emplace_back();
     r.completions.back().ids = completion.at("ids").get<std::vector<int32_t>>();

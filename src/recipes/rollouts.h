@@ -33,6 +33,7 @@ struct Rollouts {
   std::vector<int64_t> lengths;   // [N] tokens
   std::vector<uint8_t> finished;  // [N] 1 = ended by a stop token or string
   std::vector<double> gold;       // [N] the held-out reward, NaN where it abstained; empty: not asked. Trains nothing
+  std::vector<double> disagreement;  // [N] of a reward ensemble's members; empty: there is none. Trains nothing
 
   engine::RolloutGroup group(int64_t g) const;
   void append(const Rollouts& from, int64_t g);  // its group g
@@ -62,6 +63,10 @@ std::optional<Rollouts> sample_rollouts(const engine::Context& context, const Ro
 std::vector<std::vector<int64_t>> micro_batches(const std::vector<int64_t>& groups, const Rollouts& rollouts,
                                                 int64_t budget);
 std::vector<engine::RolloutGroup> groups_of(const Rollouts& rollouts, const std::vector<int64_t>& numbers);
+
+// The rewards of all completions, [N,K], NaN where one abstained; notes how far apart an ensemble's members are. Error:
+// a reward failed.
+Result<std::vector<double>> score_rollouts(const RolloutParts& parts, Rollouts& rollouts);
 
 // Asks the held-out reward about all completions, where it is due in the steps (from 1) that they serve. Error: it
 // failed; what the other rewards have said is in their cache.

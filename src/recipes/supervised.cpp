@@ -59,6 +59,7 @@ Result<void> write_final(Run& run, int64_t step) {
 // The guard's look at a step before it is taken.
 Look look_at_step(Run& run, int64_t number, const SupervisedStep& step, double grad_norm) {
   Look look;
+  if (step.samples) look = look_at_samples(run.watch.guard, run.config, *step.samples, number);
   if (step.preferences) look = look_at_preferences(run.watch.guard, run.config, *step.preferences, number);
   look_at_update(run.watch.guard, run.config, {step.loss, grad_norm, std::nan(""), 0}, number, look);
   return look;
@@ -179,7 +180,7 @@ Result<SupervisedResult> run_supervised(const TrainingConfig& config, const Supe
       break;
     }
     const bool last = run.state.step == steps;
-    const bool saves = last || (config.save_strategy == "steps" && run.state.step % config.save_steps == 0);
+    const bool saves = saves_at(config, run.state.step, last);
     if (config.eval_strategy == "steps" && (run.state.step % *config.eval_steps == 0 || last)) {
       const algorithms::Metrics evaluated = TRY(evaluate(run, saves));
       metrics.insert(metrics.end(), evaluated.begin(), evaluated.end());
@@ -187,7 +188,7 @@ Result<SupervisedResult> run_supervised(const TrainingConfig& config, const Supe
     TRY(run.metrics.write(metrics, last));
     if (parts.report) parts.report({run.state.step, steps, &metrics, static_cast<double>(step.tokens) / step_time});
     interrupted = parts.interrupted && parts.interrupted();
-    if (saves) {
+    if (saves || guard_saves_at(run.watch.guard, config, run.state.step)) {
       run.watch.guard.note_saved(run.state.step);
       TRY(save(run));
     }

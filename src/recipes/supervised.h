@@ -62,7 +62,8 @@ struct SupervisedStep {
   double loss = 0;
   int64_t tokens = 0;  // that pass through the model, as TRL counts them
   algorithms::Metrics metrics;
-  std::optional<guard::PreferenceNumbers> preferences = {};  // what the guard sees of it
+  std::optional<guard::PreferenceNumbers> preferences = {};  // what the guard sees of it:
+  std::optional<SeenSamples> samples = {};                   // of pairs, or of completions
 };
 
 // A step at work: what its rows are trained with.

@@ -102,6 +102,7 @@ Look look_at_rollouts(guard::Guard& guard, const TrainingConfig& config, const S
   for (const algorithms::Metric& metric : seen.known)
     if (metric.name == "kl_exact") view.kl_exact = metric.value * static_cast<double>(rollouts.offsets.back()) / rows;
   view.gold = rollouts.gold;
+  view.disagreement = rollouts.disagreement;
   Look look{guard::rollout_signals(view), {}};
   if (!is_watched(config)) {
     std::erase_if(look.row, [](const algorithms::Metric& metric) { return !metric.name.starts_with("gold"); });
@@ -109,6 +110,11 @@ Look look_at_rollouts(guard::Guard& guard, const TrainingConfig& config, const S
   }
   look.verdict = guard.inspect_rollouts(step, look.row, seen.known);
   return look;
+}
+
+Look look_at_samples(guard::Guard& guard, const TrainingConfig& config, const SeenSamples& seen, int64_t step) {
+  if (!is_watched(config)) return {};
+  return {seen.signals, guard.inspect_rollouts(step, seen.signals, seen.known)};
 }
 
 Look look_at_preferences(guard::Guard& guard, const TrainingConfig& config, const guard::PreferenceNumbers& numbers,
@@ -130,6 +136,10 @@ void look_at_update(guard::Guard& guard, const TrainingConfig& config, const gua
     if (!std::isnan(metric.value)) look.row.push_back(metric);
   look.row.push_back({"guard/skipped", look.verdict.answer == Answer::kSkip ? 1.0 : 0.0});
   if (look.verdict.answer == Answer::kStop) look.row.push_back({"guard/stopped", 1});
+}
+
+bool guard_saves_at(const guard::Guard& guard, const TrainingConfig& config, int64_t step) {
+  return config.save_strategy != "no" && config.use_peft && guard.wants_checkpoint(step);
 }
 
 double widest_log_ratio(const algorithms::RaggedRows& rows, std::span<const double> logprobs,

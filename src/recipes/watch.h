@@ -65,6 +65,13 @@ struct SeenRollouts {
 // Where the guard is off: of the signals, those of the held-out reward alone.
 Look look_at_rollouts(guard::Guard& guard, const TrainingConfig& config, const SeenRollouts& seen, int64_t step);
 
+// What a step has sampled and not rewarded: rollout_signals of its completions, and numbers of its row under the names
+// that inspect_rollouts reads.
+struct SeenSamples {
+  algorithms::Metrics signals, known;
+};
+Look look_at_samples(guard::Guard& guard, const TrainingConfig& config, const SeenSamples& seen, int64_t step);
+
 // A step on preferences, with the numbers that the recipe's own metrics lack.
 Look look_at_preferences(guard::Guard& guard, const TrainingConfig& config, const guard::PreferenceNumbers& numbers,
                          int64_t step);
@@ -73,6 +80,10 @@ Look look_at_preferences(guard::Guard& guard, const TrainingConfig& config, cons
 // guard/stopped where it is so.
 void look_at_update(guard::Guard& guard, const TrainingConfig& config, const guard::UpdateNumbers& numbers,
                     int64_t step, Look& look);
+
+// Whether this step ends with a checkpoint for the guard's sake, to which a Stop can go back where save_steps asks for
+// none. Not where every weight trains, whose checkpoints are large.
+bool guard_saves_at(const guard::Guard& guard, const TrainingConfig& config, int64_t step);
 
 // The largest |log-ratio| of the counted tokens; NaN where one of the two is not known or not finite.
 double widest_log_ratio(const algorithms::RaggedRows& rows, std::span<const double> logprobs,

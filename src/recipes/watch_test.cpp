@@ -115,7 +115,8 @@ struct Ended {
 
 // A run, or what is left of one, with everything loaded anew. stop: it is interrupted after so many steps.
 template <typename Config>
-Result<Ended> run(Config config, const rewards::Reward& gold = high_ids(), int64_t stop = 1000) {
+Result<Ended> run(Config config, const rewards::Reward& gold = high_ids(), int64_t stop = 1000,
+                  std::function<std::vector<double>()> disagreement = {}) {
   Bench bench(2);
   const files::ModelFiles files = testing::rollout_model_files(stops());
   const engine::Model model = bench.load(files);
@@ -130,6 +131,7 @@ Result<Ended> run(Config config, const rewards::Reward& gold = high_ids(), int64
                      .prompts = prompts,
                      .rewards = {testing::low_ids()},
                      .gold = {gold},
+                     .disagreement = std::move(disagreement),
                      .recipe_yaml = "",
                      .evaluate = {},
                      .report = [&](const StepReport& report) { done = report.step; },
@@ -213,6 +215,11 @@ TYPED_TEST(Guarded, MovesNoWeight) {
     EXPECT_EQ(stripped, without[i]) << i;
     EXPECT_EQ(with[i].at("guard/skipped"), 0);
     EXPECT_EQ(with[i].contains("guard/distinct_2"), i % 2 == 0) << i;  // at a generation's first use
+    // Half of the steps use a generation that another policy sampled.
+    EXPECT_EQ(with[i].at("guard/max_log_ratio").template get<double>() > 0, i % 2 == 1) << i;
+    for (const char* unmeasured : {"gold", "guard/paid_wrong", "guard/gold_correlation", "guard/hollow_format",
+                                   "guard/ensemble_disagreement", "guard/kl_exact"})
+      EXPECT_FALSE(with[i].contains(unmeasured)) << unmeasured;
     // Generations serve steps 1 and 2, 3 and 4, …: the first, and those of steps 4 and 8.
     const bool due = i == 0 || i == 2 || i == 6;
     EXPECT_EQ(measured[i].contains("gold") && !measured[i]["gold"].is_null(), due) << i;
@@ -237,6 +244,43 @@ TYPED_TEST(Guarded, AnInterruptedRunEndsInTheSameBytes) {
     EXPECT_FALSE(value_of(run(config)).interrupted);
     EXPECT_EQ(left_by(config), left_by(whole)) << stop;
   }
+}
+
+// Of a reward ensemble's members, as the rewards' own parts show it; part of a checkpoint between two uses.
+TYPED_TEST(Guarded, SeesHowFarAnEnsembleIsApart) {
+  auto whole = this->config("whole"), config = this->config("stopped");
+  int64_t scored = 0;
+  const auto apart = [&scored] {
+    std::vector<double> rows(8, 0.5);
+    rows[0] = static_cast<double>(++scored);
+    return rows;
+  };
+  value_of(run(whole, high_ids(), 1000, apart));
+  const std::vector<json> rows = rows_of(whole);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    ASSERT_EQ(rows[i].contains("guard/ensemble_disagreement"), i % 2 == 0) << i;
+    if (i % 2 == 0) {
+      EXPECT_EQ(rows[i]["guard/ensemble_disagreement"], (7 * 0.5 + static_cast<double>(i) / 2 + 1) / 8) << i;
+    }
+  }
+  scored = 0;
+  EXPECT_TRUE(value_of(run(config, high_ids(), 3, apart)).interrupted);
+  config.resume_from_checkpoint = "true";
+  value_of(run(config, high_ids(), 1000, apart));
+  EXPECT_EQ(left_by(config), left_by(whole));
+}
+
+// Where save_steps asks for none, the guard's own checkpoints are what a Stop goes back to.
+TYPED_TEST(Guarded, AStopOfAShortRunHasAGoodCheckpoint) {
+  auto config = this->config("run");
+  config.save_steps = 500;
+  config.guard.guard_control_steps = 2;
+  config.guard.kl_budget = 0.05;  // which this learning rate passes in a few steps
+  const Ended ended = value_of(run(config));
+  ASSERT_THAT(ended.guard.stopped, HasSubstr("kl_budget"));
+  EXPECT_GE(ended.guard.good_step, 2);
+  EXPECT_EQ(ended.guard.good_step % 2, 0);
+  EXPECT_EQ(adapter_of(config), adapter_of(config, fmt::format("checkpoint-{}", ended.guard.good_step)));
 }
 
 TYPED_TEST(Guarded, AStopKeepsTheGoodCheckpointAndCanGoOn) {
