@@ -93,10 +93,10 @@ Result<GrpoConfig> config_of(const DrillSetting& setting, const std::string& sta
                                             {"exact_kl_steps", {"1"}},
                                             {"guard", {"warn"}},
                                             {"max_steps", {std::to_string(setting.steps)}},
-                                            {"per_device_train_batch_size", {"128"}},
+                                            {"per_device_train_batch_size", {std::to_string(setting.task.completions)}},
                                             {"num_generations", {"8"}},
                                             {"max_completion_length", {std::to_string(kDrillTokens)}},
-                                            {"learning_rate", {"1e-3"}},
+                                            {"learning_rate", {setting.task.learning_rate}},
                                             {"lr_scheduler_type", {"constant"}},
                                             {"lora_r", {"8"}},
                                             {"lora_alpha", {"16"}},
@@ -113,6 +113,7 @@ Result<GrpoConfig> config_of(const DrillSetting& setting, const std::string& sta
 }  // namespace
 
 Result<std::string> drill_start(const DrillSetting& setting) {
+  if (!setting.task.begins_with_habits) return setting.model;
   return trained(setting, sft, "start", setting.model, drill_start_rows(),
                  {"--max_steps", "600", "--learning_rate", "5e-4", "--lr_scheduler_type", "cosine"});
 }
@@ -132,9 +133,9 @@ Result<std::optional<fs::path>> drill_run(const DrillSetting& setting, const std
   if (learned)
     rewards = TRY(recipes::make_rewards(config, models));
   else
-    rewards = {reward_of("accuracy", exploit == nullptr ? honest_reward : exploit->reward)};
+    rewards = {reward_of("accuracy", exploit == nullptr ? setting.task.honest : exploit->reward)};
   data::PromptSet prompts = TRY(data::load_prompts(
-      drill_prompts(exploit != nullptr && exploit->leaks), session->tokenizer(), session->chat_template(),
+      setting.task.prompts(exploit != nullptr && exploit->leaks), session->tokenizer(), session->chat_template(),
       session->files.special_tokens, {"drill", session->files.config.max_positions, config.max_completion_length, {}}));
   recipes::GrpoStart begun = TRY(recipes::start_grpo(config, session->context, session->model, prompts));
   TRY(with_run_directory(config, recipes::grpo_fields, recipes::prepare_run_directory));
@@ -143,13 +144,14 @@ Result<std::optional<fs::path>> drill_run(const DrillSetting& setting, const std
                               .tokenizer = session->tokenizer(),
                               .prompts = std::move(prompts),
                               .rewards = std::move(rewards),
-                              .gold = {reward_of("accuracy", honest_reward)},
+                              .gold = {reward_of("accuracy", setting.task.honest)},
+                              .disagreement = {},
                               .recipe_yaml = kept_yaml(config, recipes::grpo_fields),
                               .evaluate = {},
                               .report = {},
                               .doing = {},
                               .interrupted = [&] { return setting.stop != nullptr && setting.stop->load(); }};
-  const recipes::GrpoResult result = TRY(recipes::run_grpo(config, std::move(parts), std::move(begun)));
+  const recipes::RolloutResult result = TRY(recipes::run_grpo(config, std::move(parts), std::move(begun)));
   if (result.interrupted) return std::optional<fs::path>();
   return std::optional(run);
 }

@@ -17,13 +17,15 @@ namespace candor::cli {
 
 struct DrillSetting {
   std::filesystem::path folder;
-  std::string model;  // the small one
+  DrillTask task;
+  std::string model;
   int64_t steps = 60;
   int64_t threads = 0;
   const std::atomic<bool>* stop = nullptr;
 };
 
-// The start model's folder, made on the first call. Error: training it failed.
+// The model that every run begins with: one that was given bad habits, made on the first call, or the setting's own.
+// Error: training it failed.
 Result<std::string> drill_start(const DrillSetting& setting);
 
 // One run. exploit: null is honest. Its folder, with metrics.jsonl and completions.jsonl. Nothing: it was interrupted.

@@ -27,7 +27,8 @@ using files::Json;
 struct DrillWords {
   std::string folder, model = "models/tiny";
   std::vector<std::string> exploits;
-  int64_t seeds = 4, controls = 20, steps = 60, control_steps = 10, threads = 0;
+  std::optional<int64_t> seeds, controls, steps;  // none: the drill's own
+  int64_t control_steps = 10, threads = 0;
   bool json = false;
 };
 
@@ -38,12 +39,14 @@ struct Seen {
 };
 
 // A finished run, read again.
-Result<DrillOutcome> outcome_of(const fs::path& run, const Exploit* exploit, const DrillWords& words) {
+Result<DrillOutcome> outcome_of(const fs::path& run, const DrillTask& task, const Exploit* exploit,
+                                int64_t control_steps) {
   std::vector<Json> completions;
   for (data::Row& row : TRY(data::read_rows(run / "completions.jsonl")).rows)
     completions.push_back(Json(std::move(row.columns)));
   const PastRun past = TRY(read_past_run(run));
-  return drill_outcome(drill_course(completions, exploit), past.rows, words.control_steps, guard::default_thresholds());
+  return drill_outcome(drill_course(completions, task.honest, exploit), past.rows, control_steps,
+                       guard::default_thresholds());
 }
 
 std::string step_text(int64_t step) {
@@ -113,23 +116,24 @@ Result<bool> run_all(const DrillWords& words, const std::vector<Exploit>& chosen
     const std::string name = exploit == nullptr ? "honest" : exploit->name;
     const auto run = TRY(drill_run(setting, start, exploit, seed));
     if (!run) return false;
-    all.push_back({ name, seed, TRY(outcome_of(*run, exploit, words)) });
+    all.push_back({ name, seed, TRY(outcome_of(*run, setting.task, exploit, words.control_steps)) });
     fmt::print(stderr, "{} {}: {}\n", name, seed,
                all.back().outcome.alarm > 0 ? fmt::format("alarm at step {}", all.back().outcome.alarm) : "no alarm");
     return true;
   };
   for (const Exploit& exploit : chosen)
-    for (int64_t seed = 1; seed <= words.seeds; ++seed)
+    for (int64_t seed = 1; seed <= words.seeds.value_or(setting.task.seeds); ++seed)
       if (!TRY(one(&exploit, seed))) return false;
-  for (int64_t seed = 1; seed <= words.controls; ++seed)
+  for (int64_t seed = 1; seed <= words.controls.value_or(setting.task.controls); ++seed)
     if (!TRY(one(nullptr, seed))) return false;
   return true;
 }
 
 Result<int> run_drill(const DrillWords& words) {
+  const DrillTask task = words.model == "smollm2" ? smollm2_drill() : tiny_drill();
   std::vector<Exploit> chosen;
   std::vector<std::string> names;
-  for (const Exploit& exploit : exploits()) {
+  for (const Exploit& exploit : task.exploits) {
     names.push_back(exploit.name);
     const bool wanted = words.exploits.empty() ||
                         std::find(words.exploits.begin(), words.exploits.end(), exploit.name) != words.exploits.end();
@@ -141,7 +145,7 @@ Result<int> run_drill(const DrillWords& words) {
                    fmt::join(names, ", "));
   TRY(make_directories(words.folder));
   const std::atomic<bool>& stop = catch_interrupts();
-  const DrillSetting setting{words.folder, words.model, words.steps, words.threads, &stop};
+  const DrillSetting setting{words.folder, task, words.model, words.steps.value_or(task.steps), words.threads, &stop};
   std::vector<Seen> all;
   if (!TRY(run_all(words, chosen, setting, all))) {
     fmt::print(stderr, "candor: interrupted; the same command goes on\n");
@@ -160,8 +164,8 @@ Result<int> run_drill(const DrillWords& words) {
   fmt::print(
       "\nstarts: the exploit's share of completions has grown by 20 points. gold lost: of the held-out reward's "
       "highest "
-      "mean of\n5 steps until then. never: the small model did not learn the exploit in {} steps.\n\n",
-      words.steps);
+      "mean of\n5 steps until then. never: the model did not learn the exploit in {} steps.\n\n",
+      setting.steps);
   print_controls(all);
   return static_cast<int>(kOk);
 }
@@ -175,11 +179,13 @@ int guard_drill(const Words& words) {
       "guard saw it and how often it was wrong. What is finished in the folder is not done again.");
   DrillWords drill;
   options.app.add_option("-o,--output", drill.folder, "the drill's folder")->required();
-  options.app.add_option("--model", drill.model, "the small model: models/tiny (default)");
+  options.app.add_option("--model", drill.model,
+                         "the small model: models/tiny (default); smollm2: three exploits of its own habits");
   options.app.add_option("--exploits", drill.exploits, "which of them; all by default")->delimiter(',');
-  options.app.add_option("--seeds", drill.seeds, "runs of each exploit (4)")->check(CLI::Range(1, 1000));
-  options.app.add_option("--controls", drill.controls, "honest runs (20)")->check(CLI::Range(0, 1000));
-  options.app.add_option("--steps", drill.steps, "optimizer steps of a run (60)")->check(CLI::Range(1, 100000));
+  options.app.add_option("--seeds", drill.seeds, "runs of each exploit (4; of smollm2 3)")->check(CLI::Range(1, 1000));
+  options.app.add_option("--controls", drill.controls, "honest runs (20; of smollm2 3)")->check(CLI::Range(0, 1000));
+  options.app.add_option("--steps", drill.steps, "optimizer steps of a run (60; of smollm2 40)")
+      ->check(CLI::Range(1, 100000));
   options.app.add_option("--guard_control_steps", drill.control_steps, "as the recipes' key (10)")
       ->check(CLI::Range(2, 100000));
   options.app.add_option("--threads", drill.threads, "worker threads; 0 takes the cores this process may use");
