@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/recipe_command.h"
+#include "cli/exit_code.h"
 #include "cli/terminal.h"
 
 namespace candor::cli {
@@ -70,6 +70,24 @@ Result<void> consent(const recipes::RolloutConfig& config, const recipes::Given&
   if (allowed) return {};
   TRY(consent_to(config, given, ""));
   return consent_to(recipes::gold_recipe(config), given, "gold_");
+}
+
+RecipeStart start_with_consent(const RecipeVerb& verb, const recipes::FieldList& fields,
+                               const recipes::RolloutConfig& config,
+                               const std::function<Result<void>(const recipes::Given&)>& resolve, Words words) {
+  const bool allowed = std::erase(words, "--allow_programs") > 0;
+  const std::string summary = fmt::format(
+      "{}\n--allow_programs lets a recipe file start its reward_program and call its reward_endpoint without being "
+      "asked.",
+      verb.summary);
+  RecipeStart start = start_recipe({verb.name, summary}, fields, words);
+  if (start.exit_code) return start;
+  const auto resolved = resolve(start.given);
+  const auto allowed_outside = resolved ? consent(config, start.given, allowed) : resolved;
+  if (allowed_outside) return start;
+  print_error(allowed_outside.error().message);
+  start.exit_code = kUsage;
+  return start;
 }
 
 }  // namespace candor::cli

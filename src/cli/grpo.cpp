@@ -1,11 +1,7 @@
 // candor grpo RECIPE.yaml, and the verbs that are the same recipe with other keys and defaults.
-#include <algorithm>
-
 #include "cli/consent.h"
-#include "cli/exit_code.h"
 #include "cli/grpo_job.h"
 #include "cli/recipe_command.h"
-#include "cli/terminal.h"
 
 namespace candor::cli {
 
@@ -14,20 +10,10 @@ namespace {
 int train(recipes::GroupRecipe recipe, const std::string& summary, const Words& words) {
   GrpoJob job{.config = recipes::GrpoConfig(recipe), .command = {}, .json = false, .prepare = {}};
   const recipes::FieldList fields = recipes::grpo_fields(job.config);
-  // No key of the recipe: a file must not be able to allow itself.
-  Words rest = words;
-  const bool allowed = std::erase(rest, "--allow_programs") > 0;
-  const std::string help = summary +
-                           "\n--allow_programs lets a recipe file start its reward_program and call its "
-                           "reward_endpoint without being asked.";
-  const RecipeStart start = start_recipe({job.config.name(), help}, fields, rest);
+  const RecipeStart start = start_with_consent(
+      {job.config.name(), summary}, fields, job.config,
+      [&](const recipes::Given& given) { return recipes::resolve_grpo(job.config, given); }, words);
   if (start.exit_code) return *start.exit_code;
-  const auto resolved = recipes::resolve_grpo(job.config, start.given);
-  const auto allowed_outside = resolved ? consent(job.config, start.given, allowed) : resolved;
-  if (!allowed_outside) {
-    print_error(allowed_outside.error().message);
-    return kUsage;
-  }
   job.json = start.json;
   job.command = command_line(job.config.name(), words);
   return run_grpo_job(job);

@@ -11,14 +11,14 @@
 #include "cli/options.h"
 #include "cli/ppo_job.h"
 #include "cli/recipe_command.h"
+#include "cli/screening.h"
 #include "cli/terminal.h"
 #include "files/run_log.h"
-#include "rewards/screening.h"
+#include "recipes/training_run.h"
 
 namespace candor::cli {
 namespace {
 
-using files::Json;
 using recipes::RolloutConfig;
 namespace fs = std::filesystem;
 
@@ -54,19 +54,18 @@ struct ScratchFolder {
   explicit ScratchFolder(fs::path made) : path(std::move(made)) {}
 };
 
-Json as_json(const rewards::Screening& screening) {
-  Json rewards = Json::array(), accepted = Json::array();
-  for (const rewards::ScreenedReward& reward : screening.rewards)
-    rewards.push_back({{"reward", reward.name},
-                       {"judged", reward.acceptance != rewards::Acceptance::kReported},
-                       {"threshold", reward.threshold},
-                       {"highest", reward.highest},
-                       {"scored", reward.scored},
-                       {"accepted", reward.accepted}});
-  for (const rewards::ScreenedKey& key : screening.keys)
-    if (key.accepted)
-      accepted.push_back({{"reward", key.reward}, {"key", key.key}, {"prompt", key.prompt}, {"score", key.score}});
-  return {{"rewards", std::move(rewards)}, {"accepted", std::move(accepted)}};
+// What the weights and a pass of each reward model take. Error: the recipe does not fit the model.
+Result<engine::MemoryPlan> plan_screening(const RolloutConfig& config, const RolloutInputs& inputs) {
+  Session& session = *inputs.session;
+  engine::Planner planner(session.context.kernels, session.pool);
+  const engine::Context& context = planner.context();
+  for (const recipes::HeldBytes& held : inputs.meter.held()) planner.hold(held.role, held.name, held.bytes);
+  const engine::Dtype dtype = TRY(recipes::training_dtype(config, session.files, session.context.kernels));
+  const engine::Model model = TRY(engine::load_model(context, session.files, dtype));
+  recipes::RewardModels models;
+  TRY(models.load(config, context, model, session.files));
+  planner.phase("rewards", [&] { models.plan(1, longest_prompt(inputs.prompts)); });
+  return planner.take();
 }
 
 Result<int> screen(std::string_view verb, RolloutConfig config, bool json) {
@@ -76,21 +75,18 @@ Result<int> screen(std::string_view verb, RolloutConfig config, bool json) {
   RolloutInputs inputs = TRY(read_rollout_inputs(verb, config));
   Session& session = *inputs.session;
   if (recipes::names_reward_models(config)) {
+    const MemoryLimit limit = TRY(limit_of(config.max_memory));
+    const engine::MemoryPlan plan = TRY(plan_screening(config, inputs));
+    if (plan.peak_bytes() > limit.bytes) {
+      print_error(refusal("guard screen", plan, limit, {}).message);
+      return static_cast<int>(kUsage);
+    }
     TRY(load_job_weights(config, session));
     TRY(inputs.reward_models->load(config, session.context, session.model, session.files));
   }
-  std::vector<rewards::ScreeningPrompt> prompts;
-  for (const data::Prompt& prompt : inputs.prompts.prompts)
-    if (prompts.size() < kPrompts) prompts.push_back({&prompt.row.columns, prompt.ids});
-  const std::vector<int32_t>& ends = session.files.config.eos_ids;
-  const auto screening =
-      TRY(rewards::screen_rewards(inputs.rewards, prompts, [&](std::string_view text) -> Result<std::vector<int32_t>> {
-        std::vector<int32_t> ids = TRY(session.tokenizer().encode(text, {.add_special_tokens = false}));
-        if (!ends.empty()) ids.push_back(ends.front());
-        return ids;
-      }));
+  const auto screening = TRY(screen_recipe(config, inputs.rewards, inputs.prompts, kPrompts, session));
   if (json) {
-    fmt::print("{}\n", files::json_line(as_json(screening)));
+    fmt::print("{}\n", files::json_line(screening_json(screening)));
   } else {
     for (const rewards::ScreenedReward& reward : screening.rewards)
       fmt::print("{}\n", printable(rewards::in_words(reward, screening)));
@@ -99,18 +95,13 @@ Result<int> screen(std::string_view verb, RolloutConfig config, bool json) {
 }
 
 // Keys, consent, and the check itself.
-template <typename Config, typename Resolve>
-int screen_recipe(std::string_view verb, Config config, recipes::FieldList (*fields_of)(Config&), Resolve resolve,
-                  Words words) {
-  const bool allowed = std::erase(words, "--allow_programs") > 0;
-  const RecipeStart start = start_recipe({"guard screen", kHelp}, fields_of(config), words);
+template <typename Config>
+int screen_by_recipe(std::string_view verb, Config config, recipes::FieldList (*fields_of)(Config&),
+                     Result<void> (*resolve)(Config&, const recipes::Given&), const Words& words) {
+  const RecipeStart start = start_with_consent(
+      {"guard screen", kHelp}, fields_of(config), config,
+      [&](const recipes::Given& given) { return resolve(config, given); }, words);
   if (start.exit_code) return *start.exit_code;
-  const auto resolved = resolve(config, start.given);
-  const auto allowed_outside = resolved ? consent(config, start.given, allowed) : resolved;
-  if (!allowed_outside) {
-    print_error(allowed_outside.error().message);
-    return kUsage;
-  }
   const auto code = screen(verb, config, start.json);
   return code ? *code : fail(code.error());
 }
@@ -121,8 +112,8 @@ int guard_screen(const Words& words) {
   Words rest = words;
   const std::string verb = rest.empty() ? "" : rest.front();
   const auto group = [&](recipes::GroupRecipe recipe) {
-    return screen_recipe(recipes::GrpoConfig(recipe).name(), recipes::GrpoConfig(recipe), recipes::grpo_fields,
-                         recipes::resolve_grpo, rest);
+    return screen_by_recipe(recipes::GrpoConfig(recipe).name(), recipes::GrpoConfig(recipe), recipes::grpo_fields,
+                            recipes::resolve_grpo, rest);
   };
   using recipes::GroupRecipe;
   for (const GroupRecipe recipe :
@@ -133,7 +124,7 @@ int guard_screen(const Words& words) {
     }
   if (verb == "ppo") {
     rest.erase(rest.begin());
-    return screen_recipe("ppo", recipes::PpoConfig(), recipes::ppo_fields, recipes::resolve_ppo, rest);
+    return screen_by_recipe("ppo", recipes::PpoConfig(), recipes::ppo_fields, recipes::resolve_ppo, rest);
   }
   return group(GroupRecipe::kGrpo);
 }

@@ -4,6 +4,7 @@
 
 #include "cli/consent.h"
 #include "cli/exit_code.h"
+#include "cli/screening.h"
 #include "cli/summary.h"
 #include "cli/terminal.h"
 #include "files/run_log.h"
@@ -52,6 +53,12 @@ Result<data::PromptSet> load_prompts(std::string_view verb, const RolloutConfig&
                                     length_key(verb), config.max_prompt_length};
   return data::load_prompts(std::move(rows), session.tokenizer(), session.chat_template(), session.files.special_tokens,
                             options);
+}
+
+// How far apart the members of the recipe's ensemble are, if it has one. `models` must outlive the answer.
+std::function<std::vector<double>()> disagreement_of(const RolloutConfig& config, const recipes::RewardModels& models) {
+  if (config.reward_model_path.size() < 2) return {};
+  return [&models] { return models.disagreement(recipes::kRewardModel); };
 }
 
 StepStatus status_of(const recipes::StepReport& report, std::string_view kl) {
@@ -131,12 +138,16 @@ Result<int> run(const RolloutRecipe<Config>& recipe, const RolloutJob<Config>& j
         fmt::format("before: greedy {}, sampled {}", eval::in_words(before->greedy), eval::in_words(before->sampled)));
   }
 
+  const Json screening = TRY(screen_before_run(recipe.name, config, inputs.rewards, inputs.prompts, *session,
+                                               [&](const std::string& line) { progress.say(line); }));
+
   recipes::RolloutParts parts{.context = session->context,
                               .model = session->model,
                               .tokenizer = session->tokenizer(),
                               .prompts = std::move(inputs.prompts),
                               .rewards = std::move(inputs.rewards),
                               .gold = std::move(inputs.gold),
+                              .disagreement = disagreement_of(config, *inputs.reward_models),
                               .recipe_yaml = recipe_yaml(recipe, job.config),
                               .evaluate = {},
                               .report = [&](const recipes::StepReport& r) { progress.step(status_of(r, recipe.kl)); },
@@ -156,7 +167,7 @@ Result<int> run(const RolloutRecipe<Config>& recipe, const RolloutJob<Config>& j
       return std::optional(algorithms::Metrics{{"eval/accuracy_greedy", greedy->accuracy},
                                                {"eval/accuracy_sampled", sampled->accuracy}});
     };
-  const TrainedPolicy result = TRY(train(std::move(parts)));
+  const recipes::RolloutResult result = TRY(train(std::move(parts)));
   if (result.interrupted) {
     progress.say(fmt::format("interrupted after step {}; saved. Go on with: {}", result.steps, goes_on("true")));
     return static_cast<int>(kInterrupted);
@@ -185,6 +196,7 @@ Result<int> run(const RolloutRecipe<Config>& recipe, const RolloutJob<Config>& j
     summary["verdict"] = verdict(summary["evaluations"]);
   }
   add_guard(summary, result.guard);
+  if (!screening.is_null()) summary["screening"] = screening;
   if (has_final) summary["talk_to_it"] = how_to_talk(config, final_folder, example);
   return end_job(std::move(summary), job.json, config, "adapter", *session, clock, print_table);
 }

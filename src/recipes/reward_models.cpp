@@ -167,8 +167,8 @@ Result<void> RewardModels::load(const RolloutConfig& config, const engine::Conte
   int64_t rank = 0, number = 0;
   bool any_on_base = false;
   for (const std::string& entry : config.reward_funcs) {
+    if (!is_reward_model(entry)) continue;
     const bool listed = entry == kRewardModel;
-    if (!listed && entry.find('/') == std::string::npos) continue;
     entries_.push_back({entry, {}, {}});
     for (const std::string& path : listed ? config.reward_model_path : std::vector<std::string>{entry}) {
       const std::string key = keys + (listed ? "reward_model_path" : "reward_funcs");
@@ -286,10 +286,12 @@ void RewardModels::plan(int64_t groups, int64_t longest_prompt) {
   }
 }
 
+bool is_reward_model(std::string_view entry) {
+  return entry == kRewardModel || entry.find('/') != std::string_view::npos;
+}
+
 bool names_reward_models(const RolloutConfig& config) {
-  return std::any_of(config.reward_funcs.begin(), config.reward_funcs.end(), [](const std::string& entry) {
-    return entry == kRewardModel || entry.find('/') != std::string::npos;
-  });
+  return std::any_of(config.reward_funcs.begin(), config.reward_funcs.end(), is_reward_model);
 }
 
 Result<std::vector<rewards::Reward>> make_rewards(const RolloutConfig& config, RewardModels& models) {
@@ -320,7 +322,7 @@ Result<std::vector<rewards::Reward>> make_rewards(const RolloutConfig& config, R
     else if (name == "endpoint")
       all.push_back(TRY(rewards::endpoint_reward(
           {config.reward_endpoint, config.reward_endpoint_key_env, config.reward_timeout, cache})));
-    else if (name == kRewardModel || name.find('/') != std::string::npos)
+    else if (is_reward_model(name))
       all.push_back(rewards::with_length_penalty(
           {names[k],
            [name, &models](std::span<const Completion> completions) -> Result<rewards::Scores> {

@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/policy_pass.h"
@@ -75,6 +76,8 @@ class RewardModels {
   std::unique_ptr<engine::PolicyPass> pass_;  // through the base, for all that are on it
 };
 
+// Whether an entry of reward_funcs is one: kRewardModel, or a path.
+bool is_reward_model(std::string_view entry);
 // Whether the recipe names any.
 bool names_reward_models(const RolloutConfig& config);
 

@@ -55,6 +55,8 @@ struct RolloutConfig : TrainingConfig {
   std::string gold_reward_endpoint_key_env;
   int64_t gold_steps = 10;
 
+  std::string screen_rewards = "warn";  // ours: before the first step; warn | stop | off
+
   // Speed and memory.
   int64_t generation_rows = 0;  // 0: the engine's choice
 

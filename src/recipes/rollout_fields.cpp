@@ -79,6 +79,11 @@ void add_rewards(FieldList& list, RolloutConfig& c, bool required) {
 }
 
 void add_gold(FieldList& list, RolloutConfig& c) {
+  list.add(
+      "screen_rewards", &c.screen_rewards,
+      "before the first step every reward is asked about completions that say nothing; where one is paid for: warn "
+      "says so, stop does not begin, off does not ask",
+      {.choices = {"warn", "stop", "off"}, .other_names = {{"false", "off"}, {"False", "off"}}});
   list.add("gold_reward_funcs", &c.gold_reward_funcs,
            "a held-out, stricter reward that never trains: what the reward should stand for",
            {.choices = reward_choices(), .or_path = "or paths of reward models (with a /)"});

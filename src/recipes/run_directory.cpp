@@ -18,9 +18,9 @@ namespace {
 namespace fs = std::filesystem;
 
 // What a run writes; anything else in the folder is somebody's and stays.
-constexpr const char* kRunFiles[] = {
-    "recipe.yaml", "metrics.jsonl", "completions.jsonl", "reward_cache.jsonl", "summary.json", "report.html",
-    "final",       "critic"};
+constexpr const char* kRunFiles[] = {"recipe.yaml",        "metrics.jsonl",  "completions.jsonl",
+                                     "reward_cache.jsonl", "screening.json", "summary.json",
+                                     "report.html",        "final",          "critic"};
 
 bool holds_run(const fs::path& path) {
   return std::any_of(std::begin(kRunFiles), std::end(kRunFiles),
@@ -34,9 +34,11 @@ Result<void> remove_run(const fs::path& path) {
   return {};
 }
 
-// Keys that may differ when a run goes on: how far it goes, and whether the guard may end it.
+// Keys that may differ when a run goes on: how far it goes, whether the guard may end it, and what is asked before its
+// first step.
 bool may_change(const std::string& key) {
-  return key == "max_steps" || key == "num_train_epochs" || key == "total_episodes" || key == "guard";
+  return key == "max_steps" || key == "num_train_epochs" || key == "total_episodes" || key == "guard" ||
+         key == "screen_rewards";
 }
 
 Result<void> check_same_recipe(const fs::path& file, const FieldList& now, const FieldList& stored) {

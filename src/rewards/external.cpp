@@ -61,11 +61,12 @@ Result<Scores> scores_of(State& state, std::span<const Completion> completions) 
 }  // namespace
 
 std::string request_line(const Completion& completion) {
-  const text::Json request = {{"prompt", prompt_of(*completion.row)},
-                              {"completion", completion.text},
-                              {"completion_ids", std::vector<int32_t>(completion.ids.begin(), completion.ids.end())},
-                              {"finished", completion.finished},
-                              {"row", *completion.row}};
+  text::Json request = {{"prompt", prompt_of(*completion.row)},
+                        {"completion", completion.text},
+                        {"completion_ids", std::vector<int32_t>(completion.ids.begin(), completion.ids.end())},
+                        {"finished", completion.finished},
+                        {"row", *completion.row}};
+  if (completion.screening) request["screening"] = true;
   return files::json_line(request);
 }
 

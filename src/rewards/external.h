@@ -19,7 +19,8 @@ namespace candor::rewards {
 
 // One line of JSON: {"prompt": …, "completion": "…", "completion_ids": […], "finished": true, "row": {…}}. `prompt` is
 // the row's column as it stands there (text, or messages), `row` all its columns; `finished` is false where the
-// completion was cut off at max_completion_length. Text that is no UTF-8 is made so (U+FFFD).
+// completion was cut off at max_completion_length. One that screening asks about (screening.h) has "screening": true.
+// Text that is no UTF-8 is made so (U+FFFD).
 std::string request_line(const Completion& completion);
 
 // A score as JSON: a finite number, or null (abstains). Error: anything else; the message says what came.

@@ -24,6 +24,7 @@ struct Completion {
   std::span<const int32_t> ids;              // with the stop token, if it came
   bool finished = true;                      // false: cut off at max_completion_length
   std::span<const int32_t> prompt_ids = {};  // what the model saw; one place in memory for all that share a prompt
+  bool screening = false;                    // it was not sampled: a key of screening.h, or a row's own answer
 };
 
 using Scores = std::vector<std::optional<double>>;  // one for each completion; nullopt = abstains

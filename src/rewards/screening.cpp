@@ -43,7 +43,7 @@ struct Asked {
   std::vector<Completion> completions(std::span<const ScreeningPrompt> of) const {
     std::vector<Completion> all;
     for (size_t i = 0; i < texts.size(); ++i)
-      all.push_back({of[prompts[i]].row, texts[i], ids[i], true, of[prompts[i]].prompt_ids});
+      all.push_back({of[prompts[i]].row, texts[i], ids[i], true, of[prompts[i]].prompt_ids, true});
     return all;
   }
 };

@@ -43,6 +43,37 @@ class Guard(Case):
         self.ok(*shlex.split(done.err.split("all the same: candor ")[1].splitlines()[0]))
         self.assertEqual(metrics(run), metrics(self.grpo("warned", **keys, guard="warn")))
 
+    def test_rewards_are_screened_once_before_the_first_step(self):
+        pays = self.root / "pays.py"
+        pays.write_text('''#!/usr/bin/env python3
+import json, sys
+for line in sys.stdin:
+    with open(__file__ + ".asked", "a") as asked:
+        asked.write(line)
+    print(json.dumps({"reward": 1 if json.loads(line)["completion"].startswith("Thought") else 0}), flush=True)
+''')
+        pays.chmod(0o755)
+        screened = lambda: [request for request in jsonl(self.root / "pays.py.asked") if request.get("screening")]
+        keys = {"reward_funcs": "program", "reward_weights": 1, "reward_program": "./pays.py", "max_steps": 2, "save_steps": 2}
+        done = self.ok(*self.grpo_words("run", **keys))
+        self.assertIn('program accepts 4 of 40 completions that say nothing, e.g. "Thought process:" with 1 (above 0). A policy will find them', done.err)
+        found = json.loads((self.root / "run" / "screening.json").read_text())
+        self.assertEqual(json.loads((self.root / "run" / "summary.json").read_text())["screening"], found)
+        self.assertEqual([found["rewards"][0][key] for key in ("reward", "scored", "accepted")], ["program", 40, 4])
+        asked = screened()
+        self.assertEqual(len(asked), len({json.dumps(request) for request in asked}))
+        self.assertEqual(jsonl(self.root / "pays.py.asked")[:len(asked)], asked, "screening comes first")
+        self.ok(*self.grpo_words("run", **{**keys, "max_steps": 4}, resume_from_checkpoint="true"))
+        self.assertEqual(screened(), asked, "not again on resume")
+        self.assertEqual(json.loads((self.root / "run" / "summary.json").read_text())["screening"], found)
+
+        self.refused(1, r"\[grpo\] screen_rewards is stop, and program accepts 4 of 40 .* To train all the same: --screen_rewards warn .*",
+                     *self.grpo_words("stopped", **keys, screen_rewards="stop"))
+        self.assertFalse((self.root / "stopped" / "metrics.jsonl").exists())
+        self.assertNotIn("screening", json.loads((self.grpo("off", **keys, screen_rewards="off") / "summary.json").read_text()))
+        self.assertEqual(len(screened()), 2 * len(asked))
+        self.assertEqual(tensors(self.root / "off" / "final"), tensors(self.root / "run" / "checkpoint-2"))
+
     def test_a_held_out_program_that_dies_costs_nothing(self):
         self.gold()
         whole = self.grpo("whole", **GOLD)

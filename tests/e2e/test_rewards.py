@@ -180,10 +180,10 @@ class Endpoint(Rewards):
         self.ok(*self.words(f"http://{host}/score"))
         for row in jsonl(self.root / "run" / "completions.jsonl"):
             self.assertEqual(row["rewards"]["endpoint"], sum(c.isdigit() for c in row["completion"]))
-        self.assertEqual(handler.seen, 4)  # two failures, then one for each step
+        self.assertEqual(handler.seen, 6)  # two failures, the screening's keys and answers, then one for each step
         shutil.rmtree(self.root / "run" / "checkpoint-2")
         self.ok(*self.words(f"http://{host}/score"), "--resume_from_checkpoint", "auto")
-        self.assertEqual(handler.seen, 4, "what the cache holds was asked again")
+        self.assertEqual(handler.seen, 6, "what the cache holds was asked again")
 
     def test_bad_answers_are_named(self):
         for answer, message in {
@@ -199,12 +199,12 @@ class Endpoint(Rewards):
     def test_gives_up(self):
         handler, host = self.serve(fail_first=99)
         self.refused(1, rf"\[endpoint\] http://{host}/score answered with status 503: \.", *self.words(f"http://{host}/score"))
-        self.assertEqual(handler.seen, 4)
+        self.assertEqual(handler.seen, 8)  # four times for the screening, four for the first step
         shutil.rmtree(self.root / "run")
         handler, host = self.serve()
         self.refused(1, rf"\[endpoint\] http://{host}/moved answered with status 302, a redirect to http://elsewhere\.example/score, "
                         r"which is not followed\. Give the address itself\.", *self.words(f"http://{host}/moved"))
-        self.assertEqual(handler.seen, 1)
+        self.assertEqual(handler.seen, 2)
 
     def test_the_key(self):
         handler, host = self.serve()
