@@ -1,41 +1,8 @@
 // The section "Guard" of a run's page: the frontier, the reward's parts, the completions that look most like hacks. It
-// defines functions alone; report.js, which comes behind it, calls guard() and lends its helpers.
+// defines functions alone; report.js, which comes behind it, calls guard() and lends its data; page.js lends the helpers.
 'use strict';
 
 const kGuardWords = {healthy: ['good', 'Nothing out of the ordinary'], warned: ['even', 'Warnings'], stopped: ['bad', 'The guard asked to stop']};
-
-// Lines and points on common axes. series: [{name, kind, points: [[x, y], …], line: draw lines, marks: draw points}];
-// kind is a class of report.css. span: {low, high, at, name}, a range of x.
-function plot(title, series, xName, span) {
-  const shown = series.map((one) => ({...one, points: one.points.filter(([x, y]) => isNumber(x) && isNumber(y))})).filter((one) => one.points.length);
-  const all = shown.flatMap((one) => one.points);
-  if (all.length < 2) return null;
-  const xs = all.map(([x]) => x), ys = all.map(([, y]) => y);
-  const xLow = Math.min(...xs), xHigh = Math.max(...xs), yLow = Math.min(...ys), yHigh = Math.max(...ys);
-  const left = 58, right = 430, top = 12, bottom = 178;
-  const x = (value) => left + (right - left) * (value - xLow) / (xHigh - xLow || 1);
-  const y = (value) => bottom - (bottom - top) * (value - yLow) / (yHigh - yLow || 1);
-  const ends = (one) => `${one.name}: first ${short(one.points[0][1])}, last ${short(one.points[one.points.length - 1][1])}`;
-  const picture = svg('svg', {class: 'plot', viewBox: '0 0 440 212', role: 'img', 'aria-label': `${title} against ${xName}. ${shown.map(ends).join('. ')}.`});
-  for (const share of [0, 0.5, 1]) {
-    const value = yLow + share * (yHigh - yLow), at = xLow + share * (xHigh - xLow);
-    picture.append(svg('line', {class: 'axis', x1: left, x2: right, y1: y(value), y2: y(value)}));
-    picture.append(svg('text', {x: left - 6, y: y(value) + 4, 'text-anchor': 'end'}, short(Number(value.toPrecision(3)))));
-    picture.append(svg('text', {x: x(at), y: bottom + 16, 'text-anchor': share === 0 ? 'start' : share === 1 ? 'end' : 'middle'}, short(Number(at.toPrecision(3)))));
-  }
-  picture.append(svg('text', {x: (left + right) / 2, y: bottom + 31, 'text-anchor': 'middle'}, xName));
-  if (span && isNumber(span.at) && span.low <= xHigh) {
-    const from = Math.max(span.low, xLow), to = Math.min(span.high, xHigh);
-    picture.append(svg('rect', {class: 'span', x: x(from), y: top, width: Math.max(1, x(to) - x(from)), height: bottom - top}));
-    if (span.at <= xHigh && span.at >= xLow) picture.append(svg('line', {class: 'best', x1: x(span.at), x2: x(span.at), y1: top, y2: bottom}));
-  }
-  for (const one of shown) {
-    if (one.line) picture.append(svg('polyline', {class: one.kind, points: one.points.map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(' ')}));
-    if (one.marks) for (const [a, b] of one.points) picture.append(svg('circle', {class: one.kind, cx: x(a).toFixed(1), cy: y(b).toFixed(1), r: 3}));
-  }
-  const legend = element('p', {class: 'legend'}, ...shown.map((one) => addText(element('span', {class: one.marks ? one.kind : `${one.kind} line`}), one.name)));
-  return element('article', {class: 'card'}, element('h3', {}, title), picture, legend);
-}
 
 function frontier(looks, fit) {
   const series = [

@@ -3,59 +3,6 @@
 
 const data = JSON.parse(document.getElementById('data').textContent);
 const summary = data.summary || {};
-const byId = (id) => document.getElementById(id);
-
-// element('p', {class: 'fine'}, 'text', child, …); falsy children are left out.
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) if (value !== undefined) made.setAttribute(key, value);
-  made.append(...children.filter((child) => child !== null && child !== undefined && child !== ''));
-  return made;
-}
-
-const isNumber = (value) => typeof value === 'number' && Number.isFinite(value);
-const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
-const percent = (share) => `${(100 * share).toFixed(Math.abs(share) < 0.1 && share !== 0 ? 1 : 0)}%`;
-const signed = (value, digits) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(digits)}`;
-function short(value) {
-  if (!isNumber(value)) return '–';
-  const size = Math.abs(value);
-  const rounded = Number(value.toPrecision(3));
-  const text = size !== 0 && (size < 1e-3 || size >= 1e6) ? rounded.toExponential().replace('e+', 'e') : String(Number(value.toPrecision(4)));
-  return text.replace(/^-/, '−');
-}
-const grouped = (value) => value.toLocaleString('en-US');
-function duration(seconds) {
-  if (seconds < 120) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 120) return `${minutes} min ${Math.round(seconds % 60)} s`;
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
-const bytes = (count) => count >= 1 << 30 ? `${(count / (1 << 30)).toFixed(2)} GiB` : `${(count / (1 << 20)).toFixed(0)} MiB`;
-const chance = (p) => p < 0.0001 ? 'p < 0.0001' : `p = ${p.toFixed(p < 0.01 ? 4 : 2)}`;
-
-// A stranger's text inside `box`: control characters become visible pictures of themselves.
-function addText(box, text) {
-  for (const part of text.split(/([\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069])/)) {
-    const code = part.length === 1 ? part.charCodeAt(0) : 0x20;
-    const control = (code < 0x20 && code !== 0x0a && code !== 0x09) || (code >= 0x7f && code < 0xa0) || (code >= 0x202a && code <= 0x2069);
-    const picture = code < 0x20 ? String.fromCharCode(0x2400 + code) : `U+${code.toString(16).toUpperCase().padStart(4, '0')}`;
-    box.append(control ? element('span', {class: 'control', title: 'control character'}, picture) : part);
-  }
-  return box;
-}
-
-function shownText(text) {
-  const box = element('p', {class: 'text'});
-  if (typeof text === 'string' && text !== '') return addText(box, text);
-  box.append(element('span', {class: 'empty'}, typeof text === 'string' ? 'nothing' : '–'));
-  return box;
-}
-
-function show(id, label) {
-  byId(id).hidden = false;
-  if (label) byId('sections').append(element('a', {href: `#${id}`}, label));
-}
 
 // ---- verdict ---------------------------------------------------------------------------------------------------
 
@@ -86,13 +33,6 @@ function verdict() {
 }
 
 // ---- before and after ------------------------------------------------------------------------------------------
-
-function svg(name, attributes, text) {
-  const made = document.createElementNS('http://www.w3.org/2000/svg', name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
 
 // Both accuracies with their 95% intervals on one axis from 0 to 100%.
 function intervalPicture(evaluation) {

@@ -276,7 +276,7 @@ AuditResult audit(std::span<const Proposition> propositions, std::span<const Ite
   const std::vector<double> kept = constraints_kept(propositions, answers);
   std::vector<uint8_t> called;
   for (size_t i = 0; i < propositions.size(); ++i) {
-    CHECK(propositions[i].id == answers[i].id);
+    CHECK(propositions[i].id == answers[i].id && answers[i].questions.size() <= propositions[i].questions.size());
     ItemResult item = judged(propositions[i], answers[i], result.instrument);
     item.gaps = gaps[i];
     item.coherence = 1 - gaps[i].mean();

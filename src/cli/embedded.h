@@ -10,7 +10,7 @@ struct EmbeddedFile {
   std::string_view sha256;  // base64, as a content security policy writes it
 };
 
-extern const EmbeddedFile kReportHtml, kReportCss, kReportJs, kGuardJs, kChartJs, kCompletionBash, kCompletionZsh,
-    kCompletionFish;
+extern const EmbeddedFile kReportHtml, kReportCss, kReportJs, kPageJs, kGuardJs, kAuditHtml, kAuditJs, kChartJs,
+    kCompletionBash, kCompletionZsh, kCompletionFish;
 
 }  // namespace candor::cli

@@ -1,7 +1,7 @@
 // report.html of a run: one file that needs nothing else, made from what the run's folder holds.
 //
 // Everything in a run is strangers' text: the page's script writes it as text only, the data block cannot close its
-// <script>, and the content security policy admits exactly the three scripts and the style that CMake embedded.
+// <script>, and the content security policy admits exactly the scripts and the style that CMake embedded.
 #pragma once
 
 #include <filesystem>
@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "cli/page.h"
 
 namespace candor::cli {
 
@@ -24,10 +25,5 @@ std::string report_page(const nlohmann::ordered_json& data);
 
 // Writes RUN/report.html (whole or not at all) and returns its path.
 Result<std::filesystem::path> write_report(const std::filesystem::path& run);
-
-// For text between tags or in a quoted attribute.
-std::string html_escaped(std::string_view text);
-// JSON that may stand inside <script type="application/json">.
-std::string script_json(const nlohmann::ordered_json& data);
 
 }  // namespace candor::cli

@@ -48,8 +48,8 @@ TEST_F(ReportTest, StrangersTextCannotLeaveItsPlace) {
   write("summary.json", Json{{"verdict", kHostile}, {"samples", {{{"prompt", kHostile}}}}}.dump());
   write("recipe.yaml", kHostile);
   const std::string html = page();
-  EXPECT_EQ(count(html, "<script"), 4u);  // the data, Chart.js, the page's own two
-  EXPECT_EQ(count(html, "</script"), 4u);
+  EXPECT_EQ(count(html, "<script"), 5u);  // the data, Chart.js, the page's own three
+  EXPECT_EQ(count(html, "</script"), 5u);
   EXPECT_EQ(count(html, "alert(1)</script>"), 0u);
   EXPECT_THAT(html, HasSubstr("<h1 id=\"verdict\">&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;"));
   EXPECT_EQ(count(html, "{{style}}"), 7u);  // as text only: nothing inserted is filled in again

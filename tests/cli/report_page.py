@@ -17,7 +17,7 @@ with tempfile.TemporaryDirectory(prefix="candor_page_") as folder:
 policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page).group(1)
 scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
 styles = re.findall(r"<style>(.*?)</style>", page, flags=re.DOTALL)
-assert len(scripts) == 3 and len(styles) == 1, (len(scripts), len(styles))
+assert len(scripts) == 4 and len(styles) == 1, (len(scripts), len(styles))
 
 
 def source(text):
