@@ -26,14 +26,21 @@ class Tree {
   int64_t add(const ContinuationRequest& request) {
     CHECK(!request.prompt.empty());
     const int64_t before = batch.tokens();
-    for (const std::vector<int32_t>& continuation : *request.continuations) {
-      CHECK(!continuation.empty());
+    const Continuations& continuations = *request.continuations;
+    std::vector<size_t> order(continuations.size());  // in which neighbours share most
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return continuations[a] < continuations[b]; });
+    std::vector<std::vector<HeadRow>> of(continuations.size());
+    for (const size_t i : order) {
+      CHECK(!continuations[i].empty());
       std::vector<int32_t> inputs = request.prompt;  // a continuation's last token predicts nothing
-      inputs.insert(inputs.end(), continuation.begin(), continuation.end() - 1);
+      inputs.insert(inputs.end(), continuations[i].begin(), continuations[i].end() - 1);
       walk(inputs);
-      for (size_t t = 0; t < continuation.size(); ++t)
-        entries.push_back({rows_[request.prompt.size() - 1 + t], continuation[t]});
+      for (size_t t = 0; t < continuations[i].size(); ++t)
+        of[i].push_back({rows_[request.prompt.size() - 1 + t], continuations[i][t]});
     }
+    for (const std::vector<HeadRow>& rows : of) entries.insert(entries.end(), rows.begin(), rows.end());
     return batch.tokens() - before;
   }
 

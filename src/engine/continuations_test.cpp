@@ -26,7 +26,7 @@ std::vector<int32_t> joined(std::initializer_list<std::vector<int32_t>> parts) {
 std::vector<ContinuationRequest> questions(const std::vector<int64_t>& lengths) {
   const std::vector<int32_t> system = random_ids(19, 1100, 1);
   const auto continuations = std::make_shared<const Continuations>(
-      Continuations{{7}, {7, 9}, {7, 9, 11}, {7, 10, 3}, random_ids(20, 1100, 5), {12}});
+      Continuations{{7, 9, 11}, {12}, {7}, random_ids(20, 1100, 5), {7, 9}, {7, 10, 3}});
   std::vector<ContinuationRequest> requests;
   for (size_t i = 0; i < lengths.size(); ++i) {
     const auto question = random_ids(lengths[i], 1100, 10 + static_cast<uint32_t>(i));
