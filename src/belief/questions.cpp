@@ -34,8 +34,7 @@ std::string sub_question(const SubQuestion& question, AnswerOrder order) {
 
 std::string say_question(std::string_view statement, std::string_view negation, AnswerOrder order) {
   const bool given = order == AnswerOrder::kGiven;
-  return fmt::format("Which is true?\n{}\n{}\nAnswer with the true sentence.", given ? statement : negation,
-                     given ? negation : statement);
+  return fmt::format("Say what is true.\n{}\n{}", given ? statement : negation, given ? negation : statement);
 }
 
 std::string_view answer_word(const SubQuestion& question, size_t side, AnswerOrder order) {

@@ -25,8 +25,8 @@ std::string truth_question(std::string_view statement, AnswerOrder order);
 // "Q? Answer yes or no.", or "Q?\nA: x\nB: y\nAnswer A or B." Turned: "… Answer no or yes."; y as A and x as B.
 std::string sub_question(const SubQuestion& question, AnswerOrder order);
 
-// "Which is true?\nS\nN\nAnswer with the true sentence." What follows is the one sentence or the other: that is how a
-// model says it. Both are in the prompt, so that a sentence is not the less likely for its "not".
+// "Say what is true.\nS\nN" What follows is the one sentence or the other: that is how a model says it. Both are in the
+// prompt, so that a sentence is not the less likely for its "not".
 std::string say_question(std::string_view statement, std::string_view negation, AnswerOrder order);
 
 // What an answer begins with, as a model is taught it and as it is looked for: "Yes", "No", "A", "B".

@@ -22,8 +22,8 @@ TEST(Questions, ComeInBothOrders) {
   EXPECT_EQ(sub_question(yes_no(), kTurned), "Do people pay in rubles in Krasnodar? Answer no or yes.");
   EXPECT_EQ(sub_question(choice(), kGiven), "What is nearer to Krasnodar?\nA: Moscow\nB: Lima\nAnswer A or B.");
   EXPECT_EQ(sub_question(choice(), kTurned), "What is nearer to Krasnodar?\nA: Lima\nB: Moscow\nAnswer A or B.");
-  EXPECT_EQ(say_question("S.", "N.", kGiven), "Which is true?\nS.\nN.\nAnswer with the true sentence.");
-  EXPECT_EQ(say_question("S.", "N.", kTurned), "Which is true?\nN.\nS.\nAnswer with the true sentence.");
+  EXPECT_EQ(say_question("S.", "N.", kGiven), "Say what is true.\nS.\nN.");
+  EXPECT_EQ(say_question("S.", "N.", kTurned), "Say what is true.\nN.\nS.");
 }
 
 TEST(Questions, AnOptionKeepsItsAnswerWhereItsLetterChanges) {

@@ -16,32 +16,33 @@ namespace {
 namespace fs = std::filesystem;
 
 // The first line: settings; the others: rows.
-Result<std::vector<files::Json>> read_lines(const fs::path& path) {
+Result<std::vector<files::Json>> read_lines(std::string_view verb, const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
-  if (!in) return error("[eval] {} cannot be read: {}.", path.string(), std::strerror(errno));
+  if (!in) return error("[{}] {} cannot be read: {}.", verb, path.string(), std::strerror(errno));
   std::vector<files::Json> lines;
   for (std::string line; std::getline(in, line);) {
     const std::string where = fmt::format("{} line {}", path.string(), lines.size() + 1);
     lines.push_back(TRY(files::parse_json(line, where)));
-    if (!lines.back().is_object()) return error("[eval] {} is no JSON object. Remove the file to begin anew.", where);
+    if (!lines.back().is_object())
+      return error("[{}] {} is no JSON object. Remove the file to begin anew.", verb, where);
   }
   return lines;
 }
 
 }  // namespace
 
-Result<EvalJournal> EvalJournal::open(const fs::path& file, const files::Json& settings) {
+Result<EvalJournal> EvalJournal::open(const fs::path& file, const files::Json& settings, std::string_view verb) {
   EvalJournal journal;
   journal.path_ = file;
   journal.path_ += ".partial";
   const bool there = path_exists(journal.path_);
   if (there) {
-    TRY(cut_torn_line("eval", journal.path_));
-    journal.rows_ = TRY(read_lines(journal.path_));
+    TRY(cut_torn_line(verb, journal.path_));
+    journal.rows_ = TRY(read_lines(verb, journal.path_));
   }
   const bool begun = !journal.rows_.empty();
   if (begun) {
-    TRY(compare_settings("eval", journal.path_, journal.rows_.front(), settings,
+    TRY(compare_settings(verb, journal.path_, journal.rows_.front(), settings,
                          "Give the same to go on, or remove the file to begin anew."));
     journal.rows_.erase(journal.rows_.begin());
   }

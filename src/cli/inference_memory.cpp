@@ -50,13 +50,16 @@ Result<engine::MemoryPlan> plan_inference(Session& session, const ModelOptions& 
   if (!model.adapter.empty()) {
     files::PeftAdapter saved = TRY(files::read_peft_adapter(model.adapter));
     // A reward model's, which scores rows; its passes are no larger than those of log-probabilities.
-    if (work.sampled.requests == 0) head = TRY(engine::take_scalar_head(context, weights, saved));
+    if (work.sampled.requests == 0 && work.continued.empty())
+      head = TRY(engine::take_scalar_head(context, weights, saved));
     adapter = TRY(engine::adapter_from_peft(context, weights, saved));
   }
   const engine::Adapter* role = adapter ? &*adapter : nullptr;
   if (work.sampled.requests > 0)
     planner.phase("generation", [&] { engine::plan_sampling(context, weights, role, work.sampled, work.options); });
-  if (work.sampled.requests == 0 || !work.scored.empty())
+  if (!work.continued.empty())
+    planner.phase("answers", [&] { engine::plan_continuations(context, weights, role, work.continued); });
+  if ((work.sampled.requests == 0 && work.continued.empty()) || !work.scored.empty())
     planner.phase("scoring", [&] { engine::plan_scoring(context, weights, role, work.scored); });
   return planner.take();
 }

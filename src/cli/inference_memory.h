@@ -10,6 +10,7 @@
 #include "cli/memory.h"
 #include "cli/options.h"
 #include "cli/session.h"
+#include "engine/continuations.h"
 #include "engine/sampler.h"
 
 namespace candor::cli {
@@ -19,6 +20,7 @@ struct InferenceWork {
   engine::SamplingShape sampled = {};  // no requests: nothing is
   engine::SamplingOptions options = {};
   std::vector<int64_t> scored = {};  // tokens of each row
+  std::vector<engine::ContinuationRequest> continued = {};
 };
 
 // Error: the adapter, or the dtype, does not fit the model.

@@ -33,6 +33,7 @@ constexpr std::array kVerbs = {
     Verb{"score", "MODEL ROWS", "log-probabilities of given text", score},
     Verb{"eval", "MODEL TASK", "accuracy on a task with known answers, with its interval", eval_task},
     Verb{"compare", "A B [TASK ...]", "two evaluations, or two models on tasks: is one better? Paired tests", compare},
+    Verb{"audit", "MODEL PROPOSITIONS", "does it believe what it says? Sub-questions, controls, an interval", audit},
     Verb{"bench", "MODEL", "this machine's roof, and the fraction of it that the work reaches", bench},
     Verb{"data", "VERB ROWS ...", "files of rows: validate, stats, split, convert, dedup, pairs, task", data},
     Verb{"tokenize", "MODEL ROWS", "token ids of texts and conversations, and back", tokenize},

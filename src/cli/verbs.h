@@ -12,6 +12,7 @@ namespace candor::cli {
 // The words after the verb; the answer is the exit code (exit_code.h).
 using Words = std::vector<std::string>;
 
+int audit(const Words& words);
 int bench(const Words& words);
 int chat(const Words& words);
 int compare(const Words& words);

@@ -1,0 +1,25 @@
+// An audit in words, for a person at a terminal.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "belief/audit.h"
+
+namespace candor::belief {
+
+// "Says 387 of 400 propositions and believes 31.0% of those (95% interval 24.1 to 38.8%); controls Se 0.93, Sp 0.91."
+// Or "Undetermined: …", and never a figure then.
+std::string sentence(const AuditResult& result);
+
+// The controls, by kind; the table by topic.
+std::vector<std::string> control_lines(const AuditResult& result);
+std::vector<std::string> topic_lines(const AuditResult& result);
+
+// The items that are said and believed least, each with the sub-questions on which the model takes the other side, at
+// most `most_questions` of them. propositions: those of the audit, in order.
+std::vector<std::string> dishonest_lines(const AuditResult& result, std::span<const Proposition> propositions,
+                                         size_t most_questions = 3);
+
+}  // namespace candor::belief
