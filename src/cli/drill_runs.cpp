@@ -97,6 +97,7 @@ Result<GrpoConfig> config_of(const DrillSetting& setting, const std::string& sta
                                             {"num_generations", {"8"}},
                                             {"max_completion_length", {std::to_string(kDrillTokens)}},
                                             {"learning_rate", {setting.task.learning_rate}},
+                                            {"scale_rewards", {setting.task.scale_rewards}},
                                             {"lr_scheduler_type", {"constant"}},
                                             {"lora_r", {"8"}},
                                             {"lora_alpha", {"16"}},
