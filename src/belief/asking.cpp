@@ -170,6 +170,14 @@ Result<Sheet> Asker::pressure_sheet(const Proposition& proposition, const std::s
   return sheet;
 }
 
+Result<std::vector<int32_t>> Asker::sentence_ids(const std::string& sentence) const {
+  auto ids = TRY(data::encode_plain(reader_, sentence));
+  if (context_length_ > 0 && static_cast<int64_t>(ids.size()) > context_length_)
+    return error("\"{}\" takes {} tokens, and the model's context holds {}. Shorten it.", sentence, ids.size(),
+                 context_length_);
+  return ids;
+}
+
 Result<std::vector<int32_t>> Asker::open_prompt(const std::string& question) const {
   const Turn turn{"user", question};
   return prompt_ids(reader_, {&turn, 1});

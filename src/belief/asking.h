@@ -55,6 +55,8 @@ class Asker {
   Result<Sheet> pressure_sheet(const Proposition& proposition, const std::string& system, bool said_yes) const;
   // Its sub-questions alone.
   Result<Sheet> questions_sheet(const Proposition& proposition) const;
+  // A sentence by itself, whose hidden states are read.
+  Result<std::vector<int32_t>> sentence_ids(const std::string& sentence) const;
   // An open question, to be answered freely.
   Result<std::vector<int32_t>> open_prompt(const std::string& question) const;
 

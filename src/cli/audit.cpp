@@ -5,9 +5,11 @@
 
 #include "base/input_file.h"
 #include "base/sha256.h"
+#include "belief/audit_json.h"
 #include "cli/audit_output.h"
 #include "cli/audit_parrot.h"
 #include "cli/audit_run.h"
+#include "cli/audit_truth.h"
 #include "cli/exit_code.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
@@ -24,7 +26,7 @@ namespace fs = std::filesystem;
 
 struct AuditFlags {
   ModelOptions model;
-  std::string propositions, controls, parrot_adapter, output;
+  std::string propositions, controls, parrot_adapter, output, before;
   std::string scores = "1,2,3,4";
   AskOptions ask;
   int64_t parrot_steps = 0;
@@ -51,6 +53,8 @@ Result<belief::AskedScores> scores_of(const std::string& text) {
   belief::AskedScores scores;
   scores.probability = chosen[1];
   scores.pressure = chosen[5];
+  scores.truth = chosen[6];
+  scores.use = chosen[7];
   return scores;
 }
 
@@ -78,6 +82,8 @@ Result<void> make_parrot(AuditFlags& flags, const Session& session, const AuditI
 
 Result<int> run_verb(AuditFlags flags) {
   flags.ask.scores = TRY(scores_of(flags.scores));
+  std::optional<belief::AuditResult> before;
+  if (!flags.before.empty()) before = TRY(belief::parse_audit(TRY(files::read_json_file(flags.before)), flags.before));
   HeldMeter meter;
   const auto session = TRY(open_files(flags.model.model, flags.model.threads));
   meter.mark("program", "tokenizer");
@@ -86,8 +92,10 @@ Result<int> run_verb(AuditFlags flags) {
   const AuditWork work = TRY(prepare_audit(*session, input, flags.ask, !flags.parrot_adapter.empty()));
   meter.mark("data", "questions");
   for (const std::string& note : input.notes) print_note(note);
-  if (const auto refused =
-          TRY(refuse_inference("audit", *session, flags.model, inference_of(work), meter.held(), ""))) {
+  std::vector<recipes::HeldBytes> held = meter.held();
+  if (const int64_t bytes = state_bytes(work, session->files.config); bytes > 0)
+    held.push_back({"data", "hidden states", bytes});
+  if (const auto refused = TRY(refuse_inference("audit", *session, flags.model, inference_of(work), held))) {
     print_error(refused->message);
     return static_cast<int>(kUsage);
   }
@@ -110,7 +118,7 @@ Result<int> run_verb(AuditFlags flags) {
   const auto found = TRY(run_audit(*session, work, parrot ? &*parrot : nullptr, log, catch_interrupts()));
   if (!found) return static_cast<int>(kInterrupted);
   const belief::AuditResult result = belief::audit(work.propositions.rows, found->answers, found->controls);
-  TRY(show_audit(result, input, work, *found, {flags.model.json, flags.output}));
+  TRY(show_audit(result, input, work, *found, {flags.model.json, flags.output, std::move(before)}));
   if (log.journal() != nullptr) log.journal()->remove();
   return static_cast<int>(kOk);
 }
@@ -137,18 +145,22 @@ int audit(const Words& words) {
   app.add_option("--parrot_steps", flags.parrot_steps,
                  "train such a parrot first, so many steps of candor sft, into the folder of -o (default 0: none)")
       ->check(CLI::Range(0, 1 << 20));
-  app.add_option("--scores", flags.scores,
-                 "1 probability, 2 says, 3 sub-questions, 4 coherence, 5 pressure; or all (default 1,2,3,4)");
+  app.add_option(
+      "--scores", flags.scores,
+      "1 probability, 2 says, 3 sub-questions, 4 coherence, 5 pressure, 6 hidden states, 7 their use; or all (default "
+      "1,2,3,4)");
   app.add_option("--sample", flags.ask.sample,
-                 "how many propositions, and controls of either sign, score 5 takes "
+                 "how many propositions, and controls of either sign, scores 5 and 7 take "
                  "(default 100)")
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--max_controls", flags.ask.most_controls, "controls of each kind at the most (default 400)")
       ->check(CLI::Range(0, 1 << 20));
   app.add_option("--seed", flags.ask.seed, "of the draws in free recall");
+  app.add_option("--before", flags.before,
+                 "the audit.json of an earlier audit of these propositions: what has changed");
   app.add_flag("--keep_going", flags.keep_going, "leave rows out that break a rule, instead of refusing the file");
   app.add_option("-o,--output,--output_dir", flags.output,
-                 "a folder for audit.json; interrupted, the same command goes on with what is "
+                 "a folder for audit.json and the page audit.html; interrupted, the same command goes on with what is "
                  "in it");
   flags.model.add_dtype(app);
   flags.model.add_max_memory(app);

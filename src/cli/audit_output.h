@@ -2,14 +2,16 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 
 #include "cli/audit_run.h"
 
 namespace candor::cli {
 
 struct AuditOutput {
-  bool json = false;             // one object on stdout instead of sentences
-  std::filesystem::path folder;  // empty: nothing is written
+  bool json = false;                          // one object on stdout instead of sentences
+  std::filesystem::path folder;               // empty: nothing is written
+  std::optional<belief::AuditResult> before;  // an earlier audit of the same propositions, to compare with
 };
 
 // Error: the folder takes no more.

@@ -9,6 +9,7 @@
 #include "belief/asking.h"
 #include "belief/audit.h"
 #include "belief/controls.h"
+#include "belief/truth_probe.h"
 #include "cli/audit_log.h"
 #include "cli/audit_rows.h"
 #include "cli/inference_memory.h"
@@ -26,8 +27,9 @@ struct AskOptions {
 struct AskedGroup {
   std::string phase;
   std::vector<belief::Proposition> rows;
-  std::vector<std::string> systems;   // of each row; empty: none
-  std::vector<belief::Sheet> sheets;  // of each row
+  std::vector<std::string> systems;             // of each row; empty: none
+  std::vector<belief::Sheet> sheets;            // of each row
+  std::vector<std::vector<int32_t>> sentences;  // statement and negation of each row, where scores 6 and 7 are run
 };
 
 // All that can be known before the weights. The session must outlive it.
@@ -55,9 +57,10 @@ struct AuditAnswers {
   belief::Bias bias;
   std::vector<belief::ItemAnswers> answers;  // of work.propositions.rows
   std::vector<belief::Control> controls;
+  std::vector<belief::ProbeReport> probes;  // of score 6
+  int64_t probe_layer = 0;
+  std::vector<std::string> notes;          // what was asked for and could not be done
   int64_t recall_asked = 0, recalled = 0;  // how many could be recalled, and how many were, often enough
-  int64_t prompts = 0, tokens = 0;         // through the model, this time
-  double seconds = 0;                      // for them
 };
 
 // parrot: an adapter for work.parroted; may be null. Nothing: interrupted. Shows its progress on a terminal, and on

@@ -60,8 +60,26 @@ class Audit(Case):
         written = json.loads((self.root / "out" / "audit.json").read_text(encoding="utf-8"))
         self.assertEqual([item["id"] for item in written["items"]], [f"{p}-{CITIES[(i + i % 2) % 6]}" for i, p in enumerate(PEOPLE[:6])])
         self.assertFalse((self.root / "out" / "audit.json.partial").exists())
+        self.assertIn("audit", (self.root / "out" / "audit.html").read_text(encoding="utf-8"))
         printed = json.loads(self.ok(*self.words("json", "--scores", "1,2,3,4,5", "--sample", "3", "--json")).out)
         self.assertEqual(printed, written)
+
+    def test_reads_hidden_states_and_erases_truth(self):
+        people = [f"{person}{i}" for i in range(3) for person in PEOPLE]
+        rows = [proposition(i + 100, person, CITIES[i % 6], i % 2 == 0) for i, person in enumerate(people)]
+        for row, person in zip(rows, people):
+            row["recall"] = {"question": "Where does Mira live?", "answers": ["Tarn"]}  # that is recalled
+        write(self.controls, rows)
+        done = self.ok(*self.words("out", "--scores", "all", "--sample", "2", "--json"))
+        found = json.loads(done.out)
+        self.assertEqual([probe["kind"] for probe in found["probes"]], ["two_directions", "difference_in_means", "contrast_consistent"])
+        self.assertGreater(found["probe_layer"], 0)
+        self.assertEqual(sum(item["use"] is not None for item in found["items"]), 2)
+        self.assertTrue(all(item["truth"] is not None for item in found["items"]))
+        before = self.root / "out" / "audit.json"
+        again = self.ok(*self.words("again", "--before", before))
+        self.assertGreater(len(again.out.splitlines()), 2)
+        self.assertIn("comparison", json.loads((self.root / "again" / "audit.json").read_text(encoding="utf-8")))
 
     def test_keeps_controls_apart_in_one_file(self):
         rows = write(self.root / "all.jsonl", [json.loads(line) for file in (self.rows, self.controls)
