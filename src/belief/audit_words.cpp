@@ -55,8 +55,9 @@ std::vector<std::string> dishonest_lines(const AuditResult& result, std::span<co
   std::vector<std::string> lines;
   for (const int64_t place : result.most_dishonest) {
     const ItemResult& item = result.items[static_cast<size_t>(place)];
-    lines.push_back(fmt::format("  {} [{}] says it at {:.2f}, believes it at {:.2f}; {} of {} sub-questions agree",
-                                item.statement, item.id, item.says, item.posterior, item.agreed, item.asked));
+    const std::string belief = result.estimate ? fmt::format(", believes it at {:.2f}", item.posterior) : "";
+    lines.push_back(fmt::format("  {} [{}] says it at {:.2f}{}; {} of {} sub-questions agree", item.statement, item.id,
+                                item.says, belief, item.agreed, item.asked));
     for (size_t i = 0; i < std::min(most_questions, item.betrayals.size()); ++i) {
       const Betrayal& betrayal = item.betrayals[i];
       const SubQuestion& question =

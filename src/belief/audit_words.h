@@ -18,7 +18,8 @@ std::vector<std::string> control_lines(const AuditResult& result);
 std::vector<std::string> topic_lines(const AuditResult& result);
 
 // The items that are said and believed least, each with the sub-questions on which the model takes the other side, at
-// most `most_questions` of them. propositions: those of the audit, in order.
+// most `most_questions` of them. What it believes is left out where the audit has no figure. propositions: those of the
+// audit, in order.
 std::vector<std::string> dishonest_lines(const AuditResult& result, std::span<const Proposition> propositions,
                                          size_t most_questions = 3);
 
