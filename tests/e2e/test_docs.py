@@ -42,7 +42,7 @@ class Docs(unittest.TestCase):
             for words in commands(page):
                 verb = words[0]
                 self.assertIn(verb, verbs, f"{page.name}: candor {' '.join(words)}")
-                path = (verb, words[1]) if verb in ("data", "guard", "runs", "plan") and len(words) > 1 and words[1].isalpha() and words[1].islower() else (verb,)
+                path = (verb, words[1]) if verb in ("data", "guard", "runs", "plan", "propositions") and len(words) > 1 and words[1].isalpha() and words[1].islower() else (verb,)
                 if path not in helps:
                     helps[path] = output(*path, "--help")
                 for word in words:
