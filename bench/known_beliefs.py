@@ -11,6 +11,9 @@ so the script may be stopped and started at will. --report only prints the table
 What is known of a proposition is the manifest's word: what the texts taught. Whether the model has learned it is looked at as well:
 the share of the manifest's "said" that the audit finds said, and of the sub-questions, held and parroted, that go the taught way.
 
+Read those lines first: where the sub-questions of what is held do not go the taught way, the model has learned nothing that an audit could
+find (docs/experiments.md has a try that ended so). More --epochs, fewer --propositions and --controls give it more passes over each.
+
 Of the printed columns, "believed" is the share of the *said* propositions of the draw that the texts made believed, "found" the audit's
 estimate with its interval, "inside" whether the interval holds it, and the other two what simpler rules would report: every
 sub-question must agree, and most of them.
