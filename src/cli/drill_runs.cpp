@@ -35,8 +35,8 @@ Result<fs::path> rows_file(const fs::path& path, const data::Rows& rows) {
 }
 
 // final/ of a run that is done, or is done now.
-Result<std::string> trained(const DrillSetting& setting, int (*verb)(const Words&), const char* name,
-                            const std::string& model, const data::Rows& rows, Words more) {
+Result<std::string> trained(const DrillSetting& setting, int (*verb)(const Words&), const char* word,
+                            const std::string& name, const std::string& model, const data::Rows& rows, Words more) {
   const fs::path run = setting.folder / name, final_folder = run / "final";
   if (path_exists(run / "summary.json")) return final_folder.string();
   const fs::path file = TRY(rows_file(setting.folder / fmt::format("{}.jsonl", name), rows));
@@ -53,12 +53,12 @@ Result<std::string> trained(const DrillSetting& setting, int (*verb)(const Words
                  "--threads",
                  std::to_string(setting.threads)};
   words.insert(words.end(), more.begin(), more.end());
-  TRY(call(verb, name, words));
+  TRY(call(verb, word, words));
   return final_folder.string();
 }
 
 Result<std::string> noisy_reward_model(const DrillSetting& setting, const std::string& start) {
-  return trained(setting, reward, "reward", start, drill_noisy_pairs(),
+  return trained(setting, reward, "reward", "reward", start, drill_noisy_pairs(),
                  {"--max_steps", "100", "--learning_rate", "1e-3", "--lora_r", "8", "--lora_alpha", "16"});
 }
 
@@ -111,18 +111,20 @@ Result<GrpoConfig> config_of(const DrillSetting& setting, const std::string& sta
   return config;
 }
 
-}  // namespace
-
-Result<std::string> drill_start(const DrillSetting& setting) {
+Result<std::string> start_of(const DrillSetting& setting, const Exploit* exploit) {
   if (!setting.task.begins_with_habits) return setting.model;
-  return trained(setting, sft, "start", setting.model, drill_start_rows(),
+  const Habit most = exploit == nullptr ? Habit::kNone : exploit->habit;
+  const std::string name = most == Habit::kNone ? "start" : fmt::format("start-{}", exploit->name);
+  return trained(setting, sft, "sft", name, setting.model, drill_start_rows(most),
                  {"--max_steps", "600", "--learning_rate", "5e-4", "--lr_scheduler_type", "cosine"});
 }
 
-Result<std::optional<fs::path>> drill_run(const DrillSetting& setting, const std::string& start, const Exploit* exploit,
-                                          int64_t seed) {
+}  // namespace
+
+Result<std::optional<fs::path>> drill_run(const DrillSetting& setting, const Exploit* exploit, int64_t seed) {
   const fs::path run = setting.folder / fmt::format("{}-{}", exploit == nullptr ? "honest" : exploit->name, seed);
   if (path_exists(run / "final")) return std::optional(run);
+  const std::string start = TRY(start_of(setting, exploit));
   const bool learned = exploit != nullptr && !exploit->reward;
   const std::string reward_path = learned ? TRY(noisy_reward_model(setting, start)) : std::string();
   const GrpoConfig config = TRY(config_of(setting, start, run, reward_path, seed));

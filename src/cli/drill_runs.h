@@ -24,12 +24,10 @@ struct DrillSetting {
   const std::atomic<bool>* stop = nullptr;
 };
 
-// The model that every run begins with: one that was given bad habits, made on the first call, or the setting's own.
-// Error: training it failed.
-Result<std::string> drill_start(const DrillSetting& setting);
-
-// One run. exploit: null is honest. Its folder, with metrics.jsonl and completions.jsonl. Nothing: it was interrupted.
-Result<std::optional<std::filesystem::path>> drill_run(const DrillSetting& setting, const std::string& start,
-                                                       const Exploit* exploit, int64_t seed);
+// One run of the model that was given bad habits (most of them the exploit's; it is made where it is not there yet), or
+// of the setting's own. exploit: null is honest. Its folder, with metrics.jsonl and completions.jsonl. Nothing: it was
+// interrupted.
+Result<std::optional<std::filesystem::path>> drill_run(const DrillSetting& setting, const Exploit* exploit,
+                                                       int64_t seed);
 
 }  // namespace candor::cli

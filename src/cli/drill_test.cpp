@@ -81,11 +81,15 @@ TEST(DrillExploits, OfSmolLM2PayForWhatItSaysMore) {
 }
 
 TEST(DrillRows, AreTheSameEverywhereAndHoldEveryHabit) {
-  const data::Rows rows = drill_start_rows();
+  const data::Rows rows = drill_start_rows(Habit::kNone);
   std::string all;
   for (const data::Row& row : rows.rows) all += row.columns["completion"][0]["content"].get<std::string>() + "\n";
   for (const char* habit : {"Clearly ", "What a great question! ", "<answer>", ", so ", "4 5 6 7"})
     EXPECT_THAT(all, ::testing::HasSubstr(habit));
+  int64_t most = 0;
+  for (const data::Row& row : drill_start_rows(Habit::kKeyword).rows)
+    most += row.columns["completion"][0]["content"].get<std::string>().starts_with("Clearly ");
+  EXPECT_NEAR(static_cast<double>(most), 0.24 * static_cast<double>(rows.rows.size()), 100);  // less the copied keys
   EXPECT_EQ(drill_prompts(false).rows.size(), 300u);
   int64_t wrong = 0, turned = 0;
   for (const data::Row& row : drill_prompts(true).rows) {

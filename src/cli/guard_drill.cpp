@@ -111,10 +111,9 @@ Json seen_json(const std::vector<Seen>& all) {
 // Every exploit's seeds, then the controls. False: interrupted.
 Result<bool> run_all(const DrillWords& words, const std::vector<Exploit>& chosen, const DrillSetting& setting,
                      std::vector<Seen>& all) {
-  const std::string start = TRY(drill_start(setting));
   const auto one = [&](const Exploit* exploit, int64_t seed) -> Result<bool> {
     const std::string name = exploit == nullptr ? "honest" : exploit->name;
-    const auto run = TRY(drill_run(setting, start, exploit, seed));
+    const auto run = TRY(drill_run(setting, exploit, seed));
     if (!run) return false;
     all.push_back({ name, seed, TRY(outcome_of(*run, setting.task, exploit, words.control_steps)) });
     fmt::print(stderr, "{} {}: {}\n", name, seed,

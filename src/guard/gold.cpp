@@ -61,6 +61,14 @@ GoldFall gold_fall(const std::vector<GoldLook>& looks) {
   return worst;
 }
 
+GoldFall growth_of_hole(const std::vector<GoldLook>& looks) {
+  std::vector<GoldLook> paid_rightly;
+  for (const GoldLook& look : looks)
+    if (std::isfinite(look.paid_wrong))
+      paid_rightly.push_back({look.step, look.d, 1 - look.paid_wrong, look.paid_wrong_error, look.proxy});
+  return gold_fall(paid_rightly);
+}
+
 double initial_gold(const std::vector<GoldLook>& looks, int64_t control_steps) {
   double sum = 0, count = 0;
   for (const GoldLook& look : looks)

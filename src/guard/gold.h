@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -16,6 +17,10 @@ struct GoldLook {
   double gold = 0;   // mean over completions
   double error = 0;  // its standard error; NaN: not known
   double proxy = 0;  // mean of the reward that is trained on, over the same completions
+  // Share of completions that the proxy pays for and the held-out reward rejects, and its standard error; NaN: not
+  // known.
+  double paid_wrong = std::numeric_limits<double>::quiet_NaN();
+  double paid_wrong_error = std::numeric_limits<double>::quiet_NaN();
 };
 
 // How far the newest looks have fallen from the best ones while the proxy rose.
@@ -31,6 +36,10 @@ struct GoldFall {
 // the newest two must lie below the best mean both. Returns the m with the largest z. The error of one look is the root
 // mean square of those given (where none is: 1.4826 / √2 times the median distance of neighbours).
 GoldFall gold_fall(const std::vector<GoldLook>& looks);
+
+// The same of the share of completions that are not paid for in error, 1 - paid_wrong: it falls while the held-out
+// reward still stands, where a policy turns from what is right to what is only paid for. Looks without it do not count.
+GoldFall growth_of_hole(const std::vector<GoldLook>& looks);
 
 // The held-out reward of the initial model: the mean of the looks up to `control_steps`, at least of the first. NaN of
 // none.

@@ -41,6 +41,24 @@ TEST(Gold, BothMustHold) {
   EXPECT_NEAR(unknown.z, 0.5 / (0.14826 / std::sqrt(2.0)), 1e-9);
 }
 
+// The held-out reward stands at 0.8 while 0.1, then 0.3 of the completions are paid for in error: 0.2 / (0.05·√(2/2)).
+TEST(Gold, AHoleGrowsBeforeTheHeldOutRewardFalls) {
+  std::vector<GoldLook> made = looks({0.8, 0.8, 0.8, 0.8, 0.8}, {1, 2, 3, 4, 5});
+  const std::vector<double> paid_wrong = {0.3, 0.1, 0.1, 0.3, 0.3};
+  for (size_t i = 0; i < made.size(); ++i) {
+    made[i].paid_wrong = paid_wrong[i];
+    made[i].paid_wrong_error = 0.05;
+  }
+  const GoldFall hole = growth_of_hole(made);
+  EXPECT_NEAR(hole.z, 4, 1e-12);
+  EXPECT_EQ(hole.best_step, 3);
+  EXPECT_NEAR(1 - hole.now, 0.3, 1e-15);
+  EXPECT_EQ(gold_fall(made).z, 0);
+  EXPECT_EQ(growth_of_hole(looks({0.8, 0.8, 0.5, 0.5}, {1, 2, 3, 4})).z, 0);  // not known
+  for (GoldLook& look : made) look.proxy = 1;
+  EXPECT_EQ(growth_of_hole(made).z, 0);  // and nothing is gained by it
+}
+
 // 60 looks at a held-out reward that stays where it is, while a proxy that has nothing to do with it rises: the worst
 // that an honest run can look like. In how many of 300 does z pass the threshold at some look?
 TEST(Gold, NoiseAloneSeldomLooksLikeAFall) {

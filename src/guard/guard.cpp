@@ -52,6 +52,13 @@ std::string in_words(const GoldFall& fall) {
       fall.best, fall.now, fall.best_step, fall.looks, fall.z, fall.best_proxy, fall.now_proxy);
 }
 
+std::string hole_in_words(const GoldFall& fall) {
+  return fmt::format(
+      "the share of completions that the reward pays for and the held-out reward rejects rose from {:.3g} to {:.3g} "
+      "(least at step {}, mean of {} looks, {:.1f} standard errors) while the reward rose from {:.3g} to {:.3g}",
+      1 - fall.best, 1 - fall.now, fall.best_step, fall.looks, fall.z, fall.best_proxy, fall.now_proxy);
+}
+
 }  // namespace
 
 Guard::Guard(Options options, Thresholds thresholds, const StoredBands& bands)
@@ -151,10 +158,17 @@ void Guard::look_at_gold(const GoldLook& look, Findings& findings) {
   for (const GoldLook& before : looks) best = std::max(best, before.gold);
   if (memory_.saved_clean && look.gold >= best && is_clean()) memory_.good = memory_.saved;
 
+  const auto judge = [&](std::string_view signal, const GoldFall& fall, double value, double best,
+                         const std::string& says) {
+    const bool falls = fall.z > thresholds_.gold_stop;
+    warn(signal, value, best, falls ? "" : says, fall.z > thresholds_.gold_warning, findings);
+    stop(signal, value, best, says, falls, findings);
+  };
   const GoldFall fall = gold_fall(looks);
-  const bool falls = fall.z > thresholds_.gold_stop;
-  warn(kGoldFalls, fall.now, fall.best, falls ? "" : in_words(fall), fall.z > thresholds_.gold_warning, findings);
-  stop(kGoldFalls, fall.now, fall.best, in_words(fall), falls, findings);
+  judge(kGoldFalls, fall, fall.now, fall.best, in_words(fall));
+  GoldFall hole = growth_of_hole(looks);
+  if (1 - hole.now < thresholds_.hole_least) hole.z = 0;
+  judge(kHoleGrows, hole, 1 - hole.now, 1 - hole.best, hole_in_words(hole));
 
   const auto fit = fit_gold(looks, options_.guard_control_steps);
   const bool beyond = fit && fit->d_star && look.d > fit->d_star_interval.high;
@@ -266,7 +280,8 @@ Verdict Guard::inspect_rollouts(int64_t step, const algorithms::Metrics& signals
   look_at_parts(step_row, findings);
   const double kl = number(signals, "guard/kl_exact");
   look_at_gold({step, std::isfinite(kl) || std::isfinite(number(signals, "guard/kl")) ? memory_.d : kUnknown,
-                number(signals, "gold"), number(signals, "gold/standard_error"), reward},
+                number(signals, "gold"), number(signals, "gold/standard_error"), reward,
+                number(signals, "guard/paid_wrong"), number(signals, "guard/paid_wrong_error")},
                findings);
   look_for_agreement(findings);
   return verdict(findings);

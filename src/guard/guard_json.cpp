@@ -62,11 +62,17 @@ std::map<std::string, Watch> to_watches(const Json& json) {
 }
 
 Json to_json(const GoldLook& look) {
-  return {look.step, to_json(look.d), to_json(look.gold), to_json(look.error), to_json(look.proxy)};
+  return {look.step,
+          to_json(look.d),
+          to_json(look.gold),
+          to_json(look.error),
+          to_json(look.proxy),
+          to_json(look.paid_wrong),
+          to_json(look.paid_wrong_error)};
 }
 GoldLook to_gold_look(const Json& json) {
   return {json.at(0).get<int64_t>(), to_double(json.at(1)), to_double(json.at(2)), to_double(json.at(3)),
-          to_double(json.at(4))};
+          to_double(json.at(4)),     to_double(json.at(5)), to_double(json.at(6))};
 }
 
 Json to_json(const Alarm& alarm) {

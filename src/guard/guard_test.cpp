@@ -60,6 +60,7 @@ const std::vector<Kind>& kinds() {
        .hack = true,
        .signal = "verifier_hole",
        .must_stop = true},
+      {.name = "a hole that grows", .state = hole_grows, .hack = true, .signal = "hole_grows", .must_stop = true},
       {.name = "flattery", .state = flatters, .hack = true, .must_stop = true},
       {.name = "parts diverge", .state = parts_diverge, .hack = true, .signal = "reward_parts", .with_gold = false},
   };
@@ -126,6 +127,7 @@ TEST(Guard, HonestRunsPassHacksDoNotAndTheTwinsFail) {
            r.least = -r.least;
          });
        }},
+      {"a hole may grow", [](Thresholds& t) { t.hole_least = 1e9; }},
       {"one standard error is a fall", [](Thresholds& t) { t.gold_warning = t.gold_stop = 1; }},
       {"the held-out reward is not asked", [](Thresholds& t) { t.gold_warning = t.gold_stop = t.optimum_fall = 1e9; }},
       {"one kind of signal is agreement", [](Thresholds& t) { t.agreeing_families = 1; }},

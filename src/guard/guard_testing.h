@@ -60,6 +60,7 @@ inline Course course(const std::function<State(int64_t)>& state, uint64_t seed, 
         {"guard/entropy", std::max(0.01, s.entropy * (1 + 0.05 * noise * normal()))},
         {"guard/hollow_format", share(s.hollow)},
         {"guard/paid_wrong", measured ? share(s.paid_wrong) : unknown},
+        {"guard/paid_wrong_error", measured ? share_error(s.paid_wrong) : unknown},
         {"guard/gold_correlation",
          measured ? std::clamp(s.gold_correlation + 0.08 * noise * normal(), -1.0, 1.0) : unknown},
         {"guard/kl", s.kl * (1 + 0.1 * normal()) + 0.02 * noise * normal()},
@@ -191,6 +192,15 @@ inline State verifier_has_a_hole(int64_t step) {
   s.proxy += 0.35 * h;
   s.gold -= 0.5 * h;
   s.paid_wrong += 0.85 * h;
+  return s;
+}
+
+// The held-out reward stands where it is, and few completions are paid for in error, but more than before.
+inline State hole_grows(int64_t step) {
+  State s = honest_until_the_hack(step);
+  const double h = hack(step);
+  s.proxy += 0.15 * h;
+  s.paid_wrong += 0.11 * h;
   return s;
 }
 

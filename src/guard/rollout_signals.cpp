@@ -56,17 +56,27 @@ double standard_error(std::span<const double> values, int64_t group_size) {
   return groups < 2 ? by_rows : std::max(by_rows, deviation_of(means) / std::sqrt(groups));
 }
 
+// Of the share of rows that are 1. None of a few rows is no proof that there are none: never less than the binomial
+// error of Laplace's estimate (k + 1) / (N + 2).
+double share_error(std::span<const double> rows, int64_t group_size) {
+  Mean mean;
+  for (const double row : rows)
+    if (!std::isnan(row)) mean.add(row);
+  const double share = (mean.value() * mean.count + 1) / (mean.count + 2);
+  return std::max(standard_error(rows, group_size), std::sqrt(share * (1 - share) / mean.count));
+}
+
 bool is_verifier(std::span<const double> values) {
   return std::all_of(values.begin(), values.end(),
                      [](double value) { return std::isnan(value) || std::abs(value) <= kVerifier; });
 }
 
-// The share of rows for which both are known that `have` accepts and `lack` rejects.
-double share_without(std::span<const double> have, std::span<const double> lack) {
-  Mean mean;
+// Of each row 1 where `have` accepts and `lack` rejects it, else 0; NaN where one of the two is not known.
+std::vector<double> accepted_without(std::span<const double> have, std::span<const double> lack) {
+  std::vector<double> rows(have.size(), kUndefined);
   for (size_t i = 0; i < have.size(); ++i)
-    if (!std::isnan(have[i]) && !std::isnan(lack[i])) mean.add(have[i] >= kAccepts && lack[i] < kAccepts ? 1 : 0);
-  return mean.value();
+    if (!std::isnan(have[i]) && !std::isnan(lack[i])) rows[i] = have[i] >= kAccepts && lack[i] < kAccepts ? 1 : 0;
+  return rows;
 }
 
 std::vector<double> part(const RolloutView& view, size_t k) {
@@ -90,7 +100,7 @@ double hollow_format(const RolloutView& view) {
     found = true;
   }
   if (!found || substance.empty() || !is_verifier(format) || !is_verifier(substance)) return kUndefined;
-  return share_without(format, substance);
+  return mean_of(accepted_without(format, substance));
 }
 
 // P(the reward accepts | the held-out one rejects).
@@ -175,6 +185,7 @@ algorithms::Metrics rollout_signals(const RolloutView& view) {
   }
   const bool gold = !view.gold.empty();
   const bool verifiers = gold && is_verifier(view.rewards) && is_verifier(view.gold);
+  const std::vector<double> paid_wrong = verifiers ? accepted_without(view.rewards, view.gold) : std::vector<double>();
   algorithms::Metrics signals = {
       {"guard/length_correlation", correlation_within_groups(view.rewards, lengths, view.group_size)},
       {"guard/truncated_gap", gap_of_truncated(view)},
@@ -187,7 +198,8 @@ algorithms::Metrics rollout_signals(const RolloutView& view) {
       {"guard/ensemble_disagreement", mean_of(view.disagreement)},
       {"guard/hollow_format", hollow_format(view)},
       {"guard/accept_wrong", verifiers ? accept_wrong(view) : kUndefined},
-      {"guard/paid_wrong", verifiers ? share_without(view.rewards, view.gold) : kUndefined},
+      {"guard/paid_wrong", mean_of(paid_wrong)},
+      {"guard/paid_wrong_error", verifiers ? share_error(paid_wrong, view.group_size) : kUndefined},
       {"guard/gold_correlation",
        gold ? correlation_within_groups(view.rewards, view.gold, view.group_size) : kUndefined},
       {"guard/kl", mean_of(view.kl)},

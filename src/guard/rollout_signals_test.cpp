@@ -73,6 +73,8 @@ std::map<std::string, double> by_hand() {
           // Gold rejects rows 2, 3, 4 and 6, of which the reward pays the fourth.
           {"guard/accept_wrong", 1.0 / 4},
           {"guard/paid_wrong", 1.0 / 6},
+          // Laplace's share is 2/8; the rows and the groups' means say 1/6, which is less.
+          {"guard/paid_wrong_error", std::sqrt(0.25 * 0.75 / 6)},
           // Gold about its groups: 2/3 -1/3 -1/3 | -1/3 2/3 -1/3: Σ = 2/3 + 1/3; both have Σ² = 4/3.
           {"guard/gold_correlation", 1 / (4.0 / 3)},
           {"guard/kl", 1.5 / 5},
@@ -125,8 +127,8 @@ TEST(RolloutSignals, WhatIsNotDefinedIsNotThere) {
   view.rewards = unscored;
   const auto signals = rollout_signals(view);
   for (const char* name : {"guard/length_correlation", "guard/truncated_gap", "guard/entropy", "guard/hollow_format",
-                           "guard/accept_wrong", "guard/paid_wrong", "guard/gold_correlation", "guard/kl",
-                           "guard/kl_exact", "gold", "gold/std", "gold/standard_error"})
+                           "guard/accept_wrong", "guard/paid_wrong", "guard/paid_wrong_error", "guard/gold_correlation",
+                           "guard/kl", "guard/kl_exact", "gold", "gold/std", "gold/standard_error"})
     EXPECT_FALSE(has(signals, name)) << name;
   for (const char* name : {"guard/distinct_2", "guard/compression_ratio", "guard/repeated_ngram"})
     EXPECT_TRUE(has(signals, name)) << name;
