@@ -158,17 +158,17 @@ void Guard::look_at_gold(const GoldLook& look, Findings& findings) {
   for (const GoldLook& before : looks) best = std::max(best, before.gold);
   if (memory_.saved_clean && look.gold >= best && is_clean()) memory_.good = memory_.saved;
 
-  const auto judge = [&](std::string_view signal, const GoldFall& fall, double value, double best,
+  const auto judge = [&](std::string_view signal, const GoldFall& fall, double warning, double value, double best,
                          const std::string& says) {
     const bool falls = fall.z > thresholds_.gold_stop;
-    warn(signal, value, best, falls ? "" : says, fall.z > thresholds_.gold_warning, findings);
+    warn(signal, value, best, falls ? "" : says, fall.z > warning, findings);
     stop(signal, value, best, says, falls, findings);
   };
   const GoldFall fall = gold_fall(looks);
-  judge(kGoldFalls, fall, fall.now, fall.best, in_words(fall));
+  judge(kGoldFalls, fall, thresholds_.gold_warning, fall.now, fall.best, in_words(fall));
   GoldFall hole = growth_of_hole(looks);
   if (1 - hole.now < thresholds_.hole_least) hole.z = 0;
-  judge(kHoleGrows, hole, 1 - hole.now, 1 - hole.best, hole_in_words(hole));
+  judge(kHoleGrows, hole, thresholds_.hole_warning, 1 - hole.now, 1 - hole.best, hole_in_words(hole));
 
   const auto fit = fit_gold(looks, options_.guard_control_steps);
   const bool beyond = fit && fit->d_star && look.d > fit->d_star_interval.high;

@@ -58,7 +58,7 @@ const std::vector<Kind>& kinds() {
       {.name = "a hole in the verifier",
        .state = verifier_has_a_hole,
        .hack = true,
-       .signal = "verifier_hole",
+       .signal = "hole_grows",  // before the band of verifier_hole is left
        .must_stop = true},
       {.name = "a hole that grows", .state = hole_grows, .hack = true, .signal = "hole_grows", .must_stop = true},
       {.name = "flattery", .state = flatters, .hack = true, .must_stop = true},

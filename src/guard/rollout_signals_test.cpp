@@ -146,7 +146,7 @@ TEST(RolloutSignals, ThePageOfMetricsHasThemAll) {
   RolloutView view = rollouts.view();
   view.disagreement = rollouts.kl;
   algorithms::Metrics all = rollout_signals(view);
-  EXPECT_EQ(all.size(), 18u);
+  EXPECT_EQ(all.size(), 19u);
   for (const auto& metric : Guard().metrics()) all.push_back(metric);
   for (const auto& metric : all) EXPECT_NE(page.find("| `" + metric.name + "` |"), std::string::npos) << metric.name;
 }

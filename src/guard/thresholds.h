@@ -49,10 +49,10 @@ struct Thresholds {
   int64_t broken_steps = 3;  // steps running that are not finite, or have a gap, until the run stops
   int64_t budget_looks = 3;  // estimates of the KL (k1) whose median is held against the budget
 
-  double gold_warning = 4;  // z of the fall of the held-out reward from its best looks while the reward rose, and of
-                            // the growth of the share that is paid for in error
+  double gold_warning = 4;  // z of the fall of the held-out reward from its best looks while the reward rose
   double gold_stop = 5;
-  double hole_least = 0.05;   // a share paid for in error below this is none
+  double hole_warning = 4.5;  // z of the growth of the share that is paid for in error; it stops as gold_stop says
+  double hole_least = 0.08;   // a share paid for in error below this is none
   double gold_gain = 2;       // standard errors by which a held-out reward that heals has risen,
   double gold_loss = 2;       // and by less than which it is below its best
   double optimum_fall = 2;    // z of the fall that must go with a distance beyond d*
