@@ -60,7 +60,7 @@ class Browser(Case):
         self.assertEqual(complaints, [])
         page = Page(done.stdout)
         self.assertTrue(page.words["title"].endswith(" · candor"), page.words["title"])
-        self.assertEqual(page.count("script"), 4, "the data, the charts and the page's own two")
+        self.assertEqual(page.count("script"), 5, "the data, the charts, what pages share and the page's own two")
         for tag in ("img", "iframe", "object", "embed", "form", "base", "link"):
             self.assertEqual(page.count(tag), 0, tag)
         for tag, attributes in page.elements:
