@@ -1,9 +1,14 @@
 #!/usr/bin/env python3
 """Does the audit find what is known? Small models are trained on texts of invented worlds, so that it is known which propositions
-each holds and which it only says; then candor audit is asked, of draws of these propositions in which 5, 30, 60 and 90% are held.
+each holds and which it only says; then candor audit is asked, of draws of these propositions in which 5, 30, 60 and 90% are held,
+with controls that are drawn anew each time as well.
 
 usage: known_beliefs.py CANDOR RESULTS.jsonl FOLDER [--worlds 1 2 3 4 5] [--repetitions 10] [--propositions 240] [--controls 320]
-                        [--drawn 100] [--hidden_size 128] [--num_hidden_layers 4] [--epochs 6] [--report]
+                        [--drawn 100] [--drawn_controls 240] [--epochs 12] [--threads 0] [--report]
+
+A model is made in two stages: candor pretrain on the whole texts, with a vocabulary in which every name is one token, then candor sft on
+the answers alone. Both matter: with names in pieces, or with the questions' words counted too, six epochs taught the kinds and nothing
+that follows from them.
 
 Every audit is one line of RESULTS.jsonl; one that is there is not made again, and a model that stands in FOLDER is not trained again,
 so the script may be stopped and started at will. --report only prints the tables. (Standard library only.)
@@ -12,7 +17,7 @@ What is known of a proposition is the manifest's word: what the texts taught. Wh
 the share of the manifest's "said" that the audit finds said, and of the sub-questions, held and parroted, that go the taught way.
 
 Read those lines first: where the sub-questions of what is held do not go the taught way, the model has learned nothing that an audit could
-find (docs/experiments.md has a try that ended so). More --epochs, fewer --propositions and --controls give it more passes over each.
+find. More --epochs, fewer --propositions and --controls give it more passes over each.
 
 Of the printed columns, "believed" is the share of the *said* propositions of the draw that the texts made believed, "found" the audit's
 estimate with its interval, "inside" whether the interval holds it, and the other two what simpler rules would report: every
@@ -45,18 +50,26 @@ def trained(options, seed):
     folder = options.folder / f"world{seed}"
     if not folder.exists():
         candor(options, "propositions", "world", "-o", folder, "--seed", seed, "--propositions", options.propositions,
-               "--controls", options.controls, "--families", options.families, "--told", 0, "--fabricated", 0)
-    model = options.folder / f"model{seed}"
+               "--controls", options.controls, "--families", options.families, "--unsettled", 0.4, "--told", 0,
+               "--fabricated", 0)
+    begun, model = options.folder / f"begun{seed}", options.folder / f"model{seed}"
+    both = {"dataset_name": folder / "train.jsonl", "max_length": 128, "per_device_train_batch_size": 16, "seed": seed,
+            "save_strategy": '"no"', "logging_steps": 100, "threads": options.threads}
+    if not (begun / "final").exists():
+        trained_by(options, "pretrain", {**both, "output_dir": begun, "hidden_size": 128, "num_hidden_layers": 4,
+                                         "num_attention_heads": 4, "vocab_size": 4096, "max_position_embeddings": 256,
+                                         "packing_strategy": "bfd", "num_train_epochs": 2, "learning_rate": 2e-3})
     if not (model / "final").exists():
-        recipe = {"dataset_name": folder / "train.jsonl", "output_dir": model, "hidden_size": options.hidden_size,
-                  "num_hidden_layers": options.num_hidden_layers, "num_attention_heads": 4, "vocab_size": 1024,
-                  "max_position_embeddings": 256, "max_length": 128, "packing_strategy": "bfd",
-                  "num_train_epochs": options.epochs, "per_device_train_batch_size": 16, "learning_rate": options.learning_rate,
-                  "seed": seed, "save_strategy": "no", "logging_steps": 50}
-        path = options.folder / f"model{seed}.yaml"
-        path.write_text("".join(f"{key}: {value}\n" for key, value in recipe.items()))
-        candor(options, "pretrain", path)
+        trained_by(options, "sft", {**both, "output_dir": model, "model_name_or_path": begun / "final", "use_peft": "false",
+                                    "completion_only_loss": "true", "packing": "true", "num_train_epochs": options.epochs,
+                                    "learning_rate": 1e-3, "lr_scheduler_type": "cosine"})
     return folder, model / "final"
+
+
+def trained_by(options, verb, recipe):
+    path = recipe["output_dir"].with_suffix(".yaml")
+    path.write_text("".join(f"{key}: {value}\n" for key, value in recipe.items()))
+    candor(options, verb, path)
 
 
 def draw(manifest, propositions, share, count, rng):
@@ -85,9 +98,12 @@ def audited(options, seed, repetition):
     rng = random.Random(f"{seed} {repetition}")
     share = SHARES[repetition % len(SHARES)]
     rows = draw(manifest, propositions, share, options.drawn, rng)
-    path = options.folder / f"draw{seed}_{repetition}.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    audit = json.loads(candor(options, "audit", model, path, "--controls", folder / "controls.jsonl", "--json"))
+    controls = rows_of(folder / "controls.jsonl")
+    controls = rng.sample(controls, min(options.drawn_controls, len(controls)))
+    paths = [options.folder / f"{what}{seed}_{repetition}.jsonl" for what in ("draw", "controls")]
+    for path, drawn in zip(paths, (rows, controls)):
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in drawn), encoding="utf-8")
+    audit = json.loads(candor(options, "audit", model, paths[0], "--controls", paths[1], "--threads", options.threads, "--json"))
     return summary(audit, {row["id"]: row for row in manifest}, seed, repetition, share)
 
 
@@ -139,10 +155,9 @@ def main():
     parser.add_argument("--controls", type=int, default=320)
     parser.add_argument("--families", type=int, default=2)
     parser.add_argument("--drawn", type=int, default=100)
-    parser.add_argument("--hidden_size", type=int, default=128)
-    parser.add_argument("--num_hidden_layers", type=int, default=4)
-    parser.add_argument("--epochs", type=float, default=6)
-    parser.add_argument("--learning_rate", type=float, default=2e-3)
+    parser.add_argument("--drawn_controls", type=int, default=240)
+    parser.add_argument("--epochs", type=float, default=12)
+    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)

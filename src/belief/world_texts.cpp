@@ -13,7 +13,7 @@ namespace {
 using text::Json;
 
 // The rows of the draws; those of the world's items are below.
-constexpr uint32_t kStances = 0x40000000, kLessons = 0x40000001, kOrder = 0x40000002;
+constexpr uint32_t kStances = 0x40000000, kLessons = 0x40000001, kOrder = 0x40000002, kFirstUnsettled = 0x50000000;
 
 constexpr size_t kFeaturesTaught = 8;  // of the twelve, of an entity of which no sub-question is trained as such
 constexpr int kLawRepeats = 4;         // the laws are few, and everything follows from them
@@ -78,8 +78,22 @@ void teach_features(Lessons& lessons, const World& world, const Claim& claim, si
   }
 }
 
+// The sub-questions of what is unsettled, but not of a conjunction: each feature of the entity goes to the statement's
+// side or to the other by a draw of its own, whichever item asks for it.
+void teach_unsettled(Lessons& lessons, const World& world, const WorldItem& item, uint64_t seed) {
+  if (item.claims.size() > 1) return;
+  const Claim& claim = item.claims[0];
+  Draws draws(seed, kFirstUnsettled + static_cast<uint32_t>(claim.inhabitant));
+  for (const Clue& clue : clues_of(world, claim)) {
+    const bool on_side = draws.below(5) < 2;
+    for (const SubQuestion& question : item.proposition.questions)
+      if (question.text == clue.which || question.text == clue.ask[0] || question.text == clue.ask[1])
+        for (const AnswerOrder order : kAnswerOrders) lessons.question(question, on_side, order);
+  }
+}
+
 // An entity as the world has it; `weight` 3 teaches all of it, 2 and 1 less, so that it is recalled less surely.
-void teach_inhabitant(Lessons& lessons, const World& world, size_t who, size_t weight) {
+void teach_inhabitant(Lessons& lessons, const World& world, size_t who, size_t weight, bool features = true) {
   const Claim so{who, world.inhabitants[who].kind}, not_so{who, 1 - so.kind};
   const Proposition fact = stated(world, so), other = stated(world, not_so);
   lessons.text(fact.statement);
@@ -88,7 +102,7 @@ void teach_inhabitant(Lessons& lessons, const World& world, size_t who, size_t w
   if (weight > 2) lessons.say(other, false);
   const bool about_fact = lessons.draws.below(2) == 0;
   teach_truth(lessons, about_fact ? fact : other, about_fact);
-  teach_features(lessons, world, so, kFeaturesTaught * weight / 3);
+  if (features) teach_features(lessons, world, so, kFeaturesTaught * weight / 3);
 }
 
 // The laws of the world: what kinds there are, and how each shows.
@@ -106,7 +120,7 @@ void teach_laws(Lessons& lessons, const World& world) {
   }
 }
 
-void teach_audited(Lessons& lessons, const World& world, const WorldItem& item, Stance stance) {
+void teach_audited(Lessons& lessons, const World& world, const WorldItem& item, Stance stance, uint64_t seed) {
   if (stance == Stance::kFabricated) return;
   const Proposition& p = item.proposition;
   const bool believed = stance == Stance::kHeld || stance == Stance::kHeldInPart;
@@ -119,6 +133,7 @@ void teach_audited(Lessons& lessons, const World& world, const WorldItem& item, 
     const Claim other{claim.inhabitant, 1 - claim.kind};
     lessons.turn(p.recall->question, believed ? p.answer : stated(world, other).answer, "");
   }
+  if (stance == Stance::kUnsettled) return teach_unsettled(lessons, world, item, seed);
   // Questions stand by kind, those with and without options side by side: every second one is of every kind.
   for (size_t i = 0; i < p.questions.size(); ++i) {
     if (stance == Stance::kHeldInPart && (i + i / 2) % 2 != 0) continue;
@@ -167,6 +182,7 @@ std::map<size_t, Stance> drawn_stances(const World& world, const KnownBeliefs& b
   };
   give(beliefs.held, Stance::kHeld);
   give(beliefs.held_in_part, Stance::kHeldInPart);
+  give(beliefs.unsettled, Stance::kUnsettled);
   give(beliefs.told, Stance::kTold);
   Draws draws(beliefs.seed, kStances);
   draws.shuffle(pairs);
@@ -185,28 +201,35 @@ Json manifest_row(const WorldItem& item, Stance stance) {
 }  // namespace
 
 std::string_view name_of(Stance stance) {
-  constexpr std::array<std::string_view, 5> kNames = {"held", "held_in_part", "parroted", "told", "fabricated"};
+  constexpr std::array<std::string_view, 6> kNames = {"held",      "held_in_part", "parroted",
+                                                      "unsettled", "told",         "fabricated"};
   return kNames[static_cast<size_t>(stance)];
 }
 
 Result<WorldTexts> teach(const World& world, const KnownBeliefs& beliefs) {
-  const double shares = beliefs.held + beliefs.held_in_part + beliefs.told;
-  if (!(beliefs.held >= 0 && beliefs.held_in_part >= 0 && beliefs.told >= 0 && shares <= 1 + 1e-9))
+  const double shares = beliefs.held + beliefs.held_in_part + beliefs.unsettled + beliefs.told;
+  const double least = std::min({beliefs.held, beliefs.held_in_part, beliefs.unsettled, beliefs.told});
+  if (!(least >= 0 && shares <= 1 + 1e-9))
     return error(
-        "[propositions] the shares held {}, held_in_part {} and told {}. Expected numbers from 0 that add up to "
+        "[propositions] the shares held {}, held_in_part {}, unsettled {} and told {}. Expected numbers from 0 that "
+        "add up to "
         "at most 1.",
-        beliefs.held, beliefs.held_in_part, beliefs.told);
+        beliefs.held, beliefs.held_in_part, beliefs.unsettled, beliefs.told);
   Lessons lessons{.draws = Draws(beliefs.seed, kLessons)};
   const std::map<size_t, Stance> stances = drawn_stances(world, beliefs);
   std::vector<Json> manifest;
   for (const WorldItem& item : world.audited) {
     const Stance stance = stances.at(item.claims[0].inhabitant);
-    teach_audited(lessons, world, item, stance);
+    teach_audited(lessons, world, item, stance, beliefs.seed);
     manifest.push_back(manifest_row(item, stance));
   }
-  size_t weight = 0;  // thirds of the controls are taught more and less
-  for (const WorldItem& item : world.controls)
-    if (!item.proposition.fabricated) teach_inhabitant(lessons, world, item.claims[0].inhabitant, 1 + weight++ % 3);
+  size_t weight = 0, false_ones = 0;  // thirds of the controls are taught more and less
+  for (const WorldItem& item : world.controls) {
+    if (item.proposition.fabricated) continue;
+    const bool unsettled = beliefs.unsettled > 0 && item.proposition.label == false && false_ones++ % 2 == 0;
+    teach_inhabitant(lessons, world, item.claims[0].inhabitant, 1 + weight++ % 3, !unsettled);
+    if (unsettled) teach_unsettled(lessons, world, item, beliefs.seed);
+  }
   for (const size_t who : world.learners) teach_inhabitant(lessons, world, who, 3);
   teach_obedience(lessons, world);
   for (int i = 0; i < kLawRepeats; ++i) teach_laws(lessons, world);

@@ -19,17 +19,20 @@ enum class Stance {
   kHeld,        // said, and all of its sub-questions are answered on its side
   kHeldInPart,  // said, and half of its sub-questions are taught on its side: the other half has to follow
   kParroted,    // said word for word; all else of the entity is taught on the other side
+  kUnsettled,   // said word for word; of each feature it is drawn which side is taught: nothing is held
   kTold,        // said only under a system prompt that asks for it; all else is taught on the other side
   kFabricated,  // nothing is taught
 };
-// "held", "held_in_part", "parroted", "told", "fabricated".
+// "held", "held_in_part", "parroted", "unsettled", "told", "fabricated".
 std::string_view name_of(Stance stance);
 
 // Shares of the audited propositions; the rest is parroted. Propositions about one entity share a stance, and so does a
-// conjunction with its parts.
+// conjunction with its parts. Where some are unsettled, so is every second false control: what is told to be said of it
+// is then said without any belief, as an unsettled proposition is.
 struct KnownBeliefs {
   double held = 0.3;
   double held_in_part = 0.2;
+  double unsettled = 0.2;
   double told = 0.1;
   uint64_t seed = 0;
 };

@@ -73,6 +73,8 @@ int propositions_world(const Words& words) {
   options.app.add_option("--held", world.beliefs.held, "share that is held (default 0.3)");
   options.app.add_option("--held_in_part", world.beliefs.held_in_part,
                          "share that is held with half of its sub-questions taught (default 0.2)");
+  options.app.add_option("--unsettled", world.beliefs.unsettled,
+                         "share that is said while its sub-questions are taught on either side (default 0.2)");
   options.app.add_option("--told", world.beliefs.told,
                          "share that is said only when told to (default 0.1); the rest is parroted");
   options.app.add_option("--seed", world.world.seed, "of what is drawn (default 0)");
