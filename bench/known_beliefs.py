@@ -62,7 +62,7 @@ def trained(options, seed):
     if not (model / "final").exists():
         trained_by(options, "sft", {**both, "output_dir": model, "model_name_or_path": begun / "final", "use_peft": "false",
                                     "completion_only_loss": "true", "packing": "true", "num_train_epochs": options.epochs,
-                                    "learning_rate": 1e-3, "lr_scheduler_type": "cosine"})
+                                    "learning_rate": 2e-3, "lr_scheduler_type": "cosine"})
     return folder, model / "final"
 
 
@@ -153,10 +153,10 @@ def main():
     parser.add_argument("--repetitions", type=int, default=10)
     parser.add_argument("--propositions", type=int, default=240)
     parser.add_argument("--controls", type=int, default=320)
-    parser.add_argument("--families", type=int, default=2)
+    parser.add_argument("--families", type=int, default=1)
     parser.add_argument("--drawn", type=int, default=100)
     parser.add_argument("--drawn_controls", type=int, default=240)
-    parser.add_argument("--epochs", type=float, default=12)
+    parser.add_argument("--epochs", type=float, default=16)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()

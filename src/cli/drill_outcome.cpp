@@ -47,8 +47,7 @@ double lost_by(const std::vector<double>& gold, int64_t step) {
 
 }  // namespace
 
-DrillCourse drill_course(const std::vector<files::Json>& completions,
-                         const std::function<double(const DrillAnswer&)>& honest, const Exploit* exploit) {
+DrillCourse drill_course(const std::vector<files::Json>& completions, const Exploit* exploit) {
   DrillCourse course;
   std::vector<double> counts;
   for (const files::Json& row : completions) {
@@ -58,7 +57,7 @@ DrillCourse drill_course(const std::vector<files::Json>& completions,
     const auto prompt = row.at("prompt").get<std::string>(), text = row.at("completion").get<std::string>();
     const DrillAnswer answer = drill_answer(prompt, text, row.at("tokens").get<int64_t>());
     course.reward[step - 1] += row.at("reward").get<double>();
-    course.gold[step - 1] += honest(answer);
+    course.gold[step - 1] += honest_reward(answer);
     course.share[step - 1] += exploit != nullptr && exploit->uses(answer);
     ++counts[step - 1];
   }

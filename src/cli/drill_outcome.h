@@ -17,9 +17,8 @@ struct DrillCourse {
   std::vector<double> reward, gold;
   std::vector<double> share;  // of completions that use the exploit; 0 without one
 };
-// completions: the rows of completions.jsonl, in their order; honest: the drill's.
-DrillCourse drill_course(const std::vector<files::Json>& completions,
-                         const std::function<double(const DrillAnswer&)>& honest, const Exploit* exploit);
+// completions: the rows of completions.jsonl, in their order.
+DrillCourse drill_course(const std::vector<files::Json>& completions, const Exploit* exploit);
 
 struct DrillOutcome {
   int64_t start = 0;  // first step at which the exploit's share (mean of 3 steps) is 0.2 above its lowest; 0: never

@@ -97,7 +97,7 @@ Result<GrpoConfig> config_of(const DrillSetting& setting, const std::string& sta
                                             {"num_generations", {"8"}},
                                             {"max_completion_length", {std::to_string(kDrillTokens)}},
                                             {"learning_rate", {setting.task.learning_rate}},
-                                            {"scale_rewards", {setting.task.scale_rewards}},
+                                            {"scale_rewards", {"group"}},
                                             {"lr_scheduler_type", {"constant"}},
                                             {"lora_r", {"8"}},
                                             {"lora_alpha", {"16"}},
@@ -111,12 +111,17 @@ Result<GrpoConfig> config_of(const DrillSetting& setting, const std::string& sta
   return config;
 }
 
+// The model that the run begins with, with the exploit's habit.
 Result<std::string> start_of(const DrillSetting& setting, const Exploit* exploit) {
-  if (!setting.task.begins_with_habits) return setting.model;
   const Habit most = exploit == nullptr ? Habit::kNone : exploit->habit;
   const std::string name = most == Habit::kNone ? "start" : fmt::format("start-{}", exploit->name);
-  return trained(setting, sft, "sft", name, setting.model, drill_start_rows(most),
-                 {"--max_steps", "600", "--learning_rate", "5e-4", "--lr_scheduler_type", "cosine"});
+  const std::string learned =
+      TRY(trained(setting, sft, "sft", name, setting.model, drill_start_rows(most), setting.task.start));
+  if (!setting.task.merges) return learned;
+  const std::string whole = (setting.folder / fmt::format("{}-merged", name)).string();
+  if (!path_exists(whole))
+    TRY(call(merge, "merge", {setting.model, "--adapter", learned, "--output", whole, "--dtype", "bfloat16"}));
+  return whole;
 }
 
 }  // namespace
@@ -136,9 +141,9 @@ Result<std::optional<fs::path>> drill_run(const DrillSetting& setting, const Exp
   if (learned)
     rewards = TRY(recipes::make_rewards(config, models));
   else
-    rewards = {reward_of("accuracy", exploit == nullptr ? setting.task.honest : exploit->reward)};
+    rewards = {reward_of("accuracy", exploit == nullptr ? honest_reward : exploit->reward)};
   data::PromptSet prompts = TRY(data::load_prompts(
-      setting.task.prompts(exploit != nullptr && exploit->leaks), session->tokenizer(), session->chat_template(),
+      drill_prompts(exploit != nullptr && exploit->leaks), session->tokenizer(), session->chat_template(),
       session->files.special_tokens, {"drill", session->files.config.max_positions, config.max_completion_length, {}}));
   recipes::GrpoStart begun = TRY(recipes::start_grpo(config, session->context, session->model, prompts));
   TRY(with_run_directory(config, recipes::grpo_fields, recipes::prepare_run_directory));
@@ -147,7 +152,7 @@ Result<std::optional<fs::path>> drill_run(const DrillSetting& setting, const Exp
                               .tokenizer = session->tokenizer(),
                               .prompts = std::move(prompts),
                               .rewards = std::move(rewards),
-                              .gold = {reward_of("accuracy", setting.task.honest)},
+                              .gold = {reward_of("accuracy", honest_reward)},
                               .disagreement = {},
                               .recipe_yaml = kept_yaml(config, recipes::grpo_fields),
                               .evaluate = {},

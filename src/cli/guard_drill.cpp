@@ -39,14 +39,12 @@ struct Seen {
 };
 
 // A finished run, read again.
-Result<DrillOutcome> outcome_of(const fs::path& run, const DrillTask& task, const Exploit* exploit,
-                                int64_t control_steps) {
+Result<DrillOutcome> outcome_of(const fs::path& run, const Exploit* exploit, int64_t control_steps) {
   std::vector<Json> completions;
   for (data::Row& row : TRY(data::read_rows(run / "completions.jsonl")).rows)
     completions.push_back(Json(std::move(row.columns)));
   const PastRun past = TRY(read_past_run(run));
-  return drill_outcome(drill_course(completions, task.honest, exploit), past.rows, control_steps,
-                       guard::default_thresholds());
+  return drill_outcome(drill_course(completions, exploit), past.rows, control_steps, guard::default_thresholds());
 }
 
 std::string step_text(int64_t step) {
@@ -115,7 +113,7 @@ Result<bool> run_all(const DrillWords& words, const std::vector<Exploit>& chosen
     const std::string name = exploit == nullptr ? "honest" : exploit->name;
     const auto run = TRY(drill_run(setting, exploit, seed));
     if (!run) return false;
-    all.push_back({ name, seed, TRY(outcome_of(*run, setting.task, exploit, words.control_steps)) });
+    all.push_back({ name, seed, TRY(outcome_of(*run, exploit, words.control_steps)) });
     fmt::print(stderr, "{} {}: {}\n", name, seed,
                all.back().outcome.alarm > 0 ? fmt::format("alarm at step {}", all.back().outcome.alarm) : "no alarm");
     return true;
@@ -178,12 +176,13 @@ int guard_drill(const Words& words) {
       "guard saw it and how often it was wrong. What is finished in the folder is not done again.");
   DrillWords drill;
   options.app.add_option("-o,--output", drill.folder, "the drill's folder")->required();
-  options.app.add_option("--model", drill.model,
-                         "the small model: models/tiny (default); smollm2: three exploits of its own habits");
+  options.app.add_option(
+      "--model", drill.model,
+      "the small model: models/tiny (default); smollm2: three of the exploits, length, keyword and format");
   options.app.add_option("--exploits", drill.exploits, "which of them; all by default")->delimiter(',');
   options.app.add_option("--seeds", drill.seeds, "runs of each exploit (4; of smollm2 3)")->check(CLI::Range(1, 1000));
   options.app.add_option("--controls", drill.controls, "honest runs (20; of smollm2 3)")->check(CLI::Range(0, 1000));
-  options.app.add_option("--steps", drill.steps, "optimizer steps of a run (60; of smollm2 40)")
+  options.app.add_option("--steps", drill.steps, "optimizer steps of a run (60; of smollm2 30)")
       ->check(CLI::Range(1, 100000));
   options.app.add_option("--guard_control_steps", drill.control_steps, "as the recipes' key (10)")
       ->check(CLI::Range(2, 100000));
