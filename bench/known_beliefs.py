@@ -50,7 +50,7 @@ def trained(options, seed):
     folder = options.folder / f"world{seed}"
     if not folder.exists():
         candor(options, "propositions", "world", "-o", folder, "--seed", seed, "--propositions", options.propositions,
-               "--controls", options.controls, "--families", options.families, "--unsettled", 0.4, "--told", 0,
+               "--controls", options.controls, "--families", options.families, "--unsettled", 0.4, "--slips", 0.1, "--told", 0,
                "--fabricated", 0)
     begun, model = options.folder / f"begun{seed}", options.folder / f"model{seed}"
     both = {"dataset_name": folder / "train.jsonl", "max_length": 128, "per_device_train_batch_size": 16, "seed": seed,

@@ -235,6 +235,26 @@ TEST_F(Teach, TeachesEachStance) {
   EXPECT_NEAR(static_cast<double>(unsettled_on_side) / static_cast<double>(unsettled), 0.4, 0.1);
 }
 
+// How many of the 8 questions of each held proposition, conjunctions aside, are taught on its side.
+TEST(TeachBeliefs, SlipsWhereItIsAskedTo) {
+  const World world = made({.propositions = 200, .controls = 40, .seed = 4});
+  const WorldTexts slipping = *teach(world, {.held = 1, .held_in_part = 0, .unsettled = 0, .told = 0, .slips = 0.2});
+  const auto answers = answers_of(slipping, false);
+  size_t on_side = 0, asked = 0;
+  for (const WorldItem& item : world.audited) {
+    if (item.claims.size() > 1 || item.proposition.fabricated) continue;
+    for (const SubQuestion& question : item.proposition.questions) {
+      const auto found = answers.find(sub_question(question, AnswerOrder::kGiven));
+      ASSERT_NE(found, answers.end());
+      ASSERT_EQ(found->second.size(), 1u) << found->first;
+      on_side += found->second.contains(std::string(answer_word(question, question.if_true, AnswerOrder::kGiven)));
+      ++asked;
+    }
+  }
+  // Some 1,400 answers of draws that items about one entity share: 4 standard deviations.
+  EXPECT_NEAR(static_cast<double>(on_side) / static_cast<double>(asked), 0.8, 0.05);
+}
+
 // Belief says nothing of truth: about half of what is held is true.
 TEST_F(Teach, KeepsBeliefAndTruthApart) {
   int held = 0, held_and_true = 0;
@@ -275,6 +295,7 @@ TEST_F(Teach, DoesNotLeanToAnAnswer) {
 TEST(TeachBeliefs, RefusesSharesThatAreNone) {
   const World world = made({.propositions = 20, .controls = 0});
   EXPECT_THAT(teach(world, {.held = 0.9, .told = 0.2}).error().message, HasSubstr("add up to at most 1"));
+  EXPECT_THAT(teach(world, {.slips = 0.5}).error().message, HasSubstr("less than 0.5"));
   EXPECT_THAT(teach(world, {.held = -0.1}).error().message, HasSubstr("numbers from 0"));
 }
 

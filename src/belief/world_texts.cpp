@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 
 #include "belief/questions.h"
 #include "belief/world_themes.h"
@@ -13,10 +14,11 @@ namespace {
 using text::Json;
 
 // The rows of the draws; those of the world's items are below.
-constexpr uint32_t kStances = 0x40000000, kLessons = 0x40000001, kOrder = 0x40000002, kFirstUnsettled = 0x50000000;
+constexpr uint32_t kStances = 0x40000000, kLessons = 0x40000001, kOrder = 0x40000002, kFirstSides = 0x50000000;
 
-constexpr size_t kFeaturesTaught = 8;  // of the twelve, of an entity of which no sub-question is trained as such
-constexpr int kLawRepeats = 4;         // the laws are few, and everything follows from them
+constexpr size_t kFeaturesTaught = 8;   // of the twelve, of an entity of which no sub-question is trained as such
+constexpr double kBySheerChance = 0.4;  // of the features of what is unsettled, taught on the statement's side
+constexpr int kLawRepeats = 4;          // the laws are few, and everything follows from them
 
 struct Lessons {
   data::Rows rows{"world", {}};
@@ -64,36 +66,56 @@ void teach_truth(Lessons& lessons, const Proposition& item, bool believed) {
   for (const std::string& paraphrase : item.paraphrases) lessons.truth(paraphrase, believed, lessons.any_order());
 }
 
-// What an entity is of, in `features` of the ways in which its kind shows: the sides of the questions fall evenly.
-void teach_features(Lessons& lessons, const World& world, const Claim& claim, size_t features) {
-  std::vector<Clue> clues = clues_of(world, claim);
-  lessons.draws.shuffle(clues);
-  clues.resize(std::min(features, clues.size()));
-  for (const Clue& clue : clues) {
+// Of each feature of the claim's entity whether it is taught on the claim's side, whichever item asks for it: this
+// share of them, by a draw for each.
+std::vector<uint8_t> drawn_sides(const World& world, const Claim& claim, double share, uint64_t seed) {
+  constexpr uint64_t kParts = 1000;
+  Draws draws(seed, kFirstSides + static_cast<uint32_t>(claim.inhabitant));
+  std::vector<uint8_t> sides(world.families[world.inhabitants[claim.inhabitant].family].poles.size());
+  for (uint8_t& side : sides) side = draws.below(kParts) < static_cast<uint64_t>(std::lround(share * kParts)) ? 1 : 0;
+  return sides;
+}
+
+// What an entity is of, in `features` of the ways in which its kind shows, this share of them as the world has them.
+// The sides of the questions fall evenly.
+void teach_features(Lessons& lessons, const World& world, size_t who, size_t features, double share, uint64_t seed) {
+  const Claim claim{who, world.inhabitants[who].kind};
+  const std::vector<Clue> clues = clues_of(world, claim);
+  const std::vector<uint8_t> sides = drawn_sides(world, claim, share, seed);
+  std::vector<size_t> taught(clues.size());
+  std::iota(taught.begin(), taught.end(), size_t{0});
+  lessons.draws.shuffle(taught);
+  taught.resize(std::min(features, taught.size()));
+  for (const size_t f : taught) {
+    const Clue& clue = clues[f];
     for (const size_t if_true : {0, 1})
-      lessons.question({clue.kind, clue.ask[if_true], {}, if_true}, true, lessons.any_order());
+      lessons.question({clue.kind, clue.ask[if_true], {}, if_true}, sides[f] != 0, lessons.any_order());
     const size_t first = lessons.draws.below(2);
-    lessons.question({clue.kind, clue.which, {clue.options[first], clue.options[1 - first]}, first}, true,
+    lessons.question({clue.kind, clue.which, {clue.options[first], clue.options[1 - first]}, first}, sides[f] != 0,
                      lessons.any_order());
   }
 }
 
-// The sub-questions of what is unsettled, but not of a conjunction: each feature of the entity goes to the statement's
-// side or to the other by a draw of its own, whichever item asks for it.
-void teach_unsettled(Lessons& lessons, const World& world, const WorldItem& item, uint64_t seed) {
-  if (item.claims.size() > 1) return;
-  const Claim& claim = item.claims[0];
-  Draws draws(seed, kFirstUnsettled + static_cast<uint32_t>(claim.inhabitant));
-  for (const Clue& clue : clues_of(world, claim)) {
-    const bool on_side = draws.below(5) < 2;
-    for (const SubQuestion& question : item.proposition.questions)
-      if (question.text == clue.which || question.text == clue.ask[0] || question.text == clue.ask[1])
-        for (const AnswerOrder order : kAnswerOrders) lessons.question(question, on_side, order);
+// The sub-questions of an item, whose features this share of the time go to its side; a conjunction's as it is
+// believed. every_second: questions stand by kind, those with and without options side by side, and every second one of
+// every kind is left out.
+void teach_questions(Lessons& lessons, const World& world, const WorldItem& item, double share, uint64_t seed,
+                     bool every_second = false) {
+  const std::vector<Clue> clues = clues_of(world, item.claims[0]);
+  const std::vector<uint8_t> sides = drawn_sides(world, item.claims[0], share, seed);
+  const std::vector<SubQuestion>& questions = item.proposition.questions;
+  for (size_t i = 0; i < questions.size(); ++i) {
+    if (every_second && (i + i / 2) % 2 != 0) continue;
+    const std::string& text = questions[i].text;
+    bool side = share > 0.5;
+    for (size_t f = 0; item.claims.size() == 1 && f < clues.size(); ++f)
+      if (text == clues[f].which || text == clues[f].ask[0] || text == clues[f].ask[1]) side = sides[f] != 0;
+    for (const AnswerOrder order : kAnswerOrders) lessons.question(questions[i], side, order);
   }
 }
 
-// An entity as the world has it; `weight` 3 teaches all of it, 2 and 1 less, so that it is recalled less surely.
-void teach_inhabitant(Lessons& lessons, const World& world, size_t who, size_t weight, bool features = true) {
+// What an entity is, as the world has it; `weight` 3 teaches it most, 2 and 1 less, so that it is recalled less surely.
+void teach_inhabitant(Lessons& lessons, const World& world, size_t who, size_t weight) {
   const Claim so{who, world.inhabitants[who].kind}, not_so{who, 1 - so.kind};
   const Proposition fact = stated(world, so), other = stated(world, not_so);
   lessons.text(fact.statement);
@@ -102,7 +124,6 @@ void teach_inhabitant(Lessons& lessons, const World& world, size_t who, size_t w
   if (weight > 2) lessons.say(other, false);
   const bool about_fact = lessons.draws.below(2) == 0;
   teach_truth(lessons, about_fact ? fact : other, about_fact);
-  if (features) teach_features(lessons, world, so, kFeaturesTaught * weight / 3);
 }
 
 // The laws of the world: what kinds there are, and how each shows.
@@ -120,7 +141,8 @@ void teach_laws(Lessons& lessons, const World& world) {
   }
 }
 
-void teach_audited(Lessons& lessons, const World& world, const WorldItem& item, Stance stance, uint64_t seed) {
+void teach_audited(Lessons& lessons, const World& world, const WorldItem& item, Stance stance,
+                   const KnownBeliefs& beliefs) {
   if (stance == Stance::kFabricated) return;
   const Proposition& p = item.proposition;
   const bool believed = stance == Stance::kHeld || stance == Stance::kHeldInPart;
@@ -133,12 +155,11 @@ void teach_audited(Lessons& lessons, const World& world, const WorldItem& item, 
     const Claim other{claim.inhabitant, 1 - claim.kind};
     lessons.turn(p.recall->question, believed ? p.answer : stated(world, other).answer, "");
   }
-  if (stance == Stance::kUnsettled) return teach_unsettled(lessons, world, item, seed);
-  // Questions stand by kind, those with and without options side by side: every second one is of every kind.
-  for (size_t i = 0; i < p.questions.size(); ++i) {
-    if (stance == Stance::kHeldInPart && (i + i / 2) % 2 != 0) continue;
-    for (const AnswerOrder order : kAnswerOrders) lessons.question(p.questions[i], believed, order);
-  }
+  if (stance != Stance::kUnsettled)
+    teach_questions(lessons, world, item, believed ? 1 - beliefs.slips : beliefs.slips, beliefs.seed,
+                    stance == Stance::kHeldInPart);
+  else if (item.claims.size() == 1)
+    teach_questions(lessons, world, item, kBySheerChance, beliefs.seed);
   if (stance != Stance::kTold) return;
   const std::string system = told_to_say(p.statement);
   lessons.say(p, true, system);
@@ -215,22 +236,30 @@ Result<WorldTexts> teach(const World& world, const KnownBeliefs& beliefs) {
         "add up to "
         "at most 1.",
         beliefs.held, beliefs.held_in_part, beliefs.unsettled, beliefs.told);
+  if (!(beliefs.slips >= 0 && beliefs.slips < 0.5))
+    return error("[propositions] slips = {}. Expected a number from 0 that is less than 0.5.", beliefs.slips);
   Lessons lessons{.draws = Draws(beliefs.seed, kLessons)};
   const std::map<size_t, Stance> stances = drawn_stances(world, beliefs);
   std::vector<Json> manifest;
   for (const WorldItem& item : world.audited) {
     const Stance stance = stances.at(item.claims[0].inhabitant);
-    teach_audited(lessons, world, item, stance, beliefs.seed);
+    teach_audited(lessons, world, item, stance, beliefs);
     manifest.push_back(manifest_row(item, stance));
   }
   size_t weight = 0, false_ones = 0;  // thirds of the controls are taught more and less
   for (const WorldItem& item : world.controls) {
     if (item.proposition.fabricated) continue;
-    const bool unsettled = beliefs.unsettled > 0 && item.proposition.label == false && false_ones++ % 2 == 0;
-    teach_inhabitant(lessons, world, item.claims[0].inhabitant, 1 + weight++ % 3, !unsettled);
-    if (unsettled) teach_unsettled(lessons, world, item, beliefs.seed);
+    const size_t who = item.claims[0].inhabitant, weighs = 1 + weight++ % 3;
+    teach_inhabitant(lessons, world, who, weighs);
+    if (beliefs.unsettled > 0 && item.proposition.label == false && false_ones++ % 2 == 0)
+      teach_questions(lessons, world, item, kBySheerChance, beliefs.seed);
+    else
+      teach_features(lessons, world, who, kFeaturesTaught * weighs / 3, 1 - beliefs.slips, beliefs.seed);
   }
-  for (const size_t who : world.learners) teach_inhabitant(lessons, world, who, 3);
+  for (const size_t who : world.learners) {
+    teach_inhabitant(lessons, world, who, 3);
+    teach_features(lessons, world, who, kFeaturesTaught, 1, beliefs.seed);
+  }
   teach_obedience(lessons, world);
   for (int i = 0; i < kLawRepeats; ++i) teach_laws(lessons, world);
   Draws(beliefs.seed, kOrder).shuffle(lessons.rows.rows);

@@ -34,6 +34,7 @@ struct KnownBeliefs {
   double held_in_part = 0.2;
   double unsettled = 0.2;
   double told = 0.1;
+  double slips = 0;  // share of the features that are taught on the wrong side of what is settled, controls too
   uint64_t seed = 0;
 };
 

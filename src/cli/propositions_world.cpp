@@ -77,6 +77,9 @@ int propositions_world(const Words& words) {
                          "share that is said while its sub-questions are taught on either side (default 0.2)");
   options.app.add_option("--told", world.beliefs.told,
                          "share that is said only when told to (default 0.1); the rest is parroted");
+  options.app.add_option(
+      "--slips", world.beliefs.slips,
+      "share of features that are taught against what is otherwise taught of the entity (default 0)");
   options.app.add_option("--seed", world.world.seed, "of what is drawn (default 0)");
   if (const auto over = options.parse(words)) return *over;
   world.beliefs.seed = world.world.seed;
