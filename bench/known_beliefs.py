@@ -98,7 +98,7 @@ def audited(options, seed, repetition):
     rng = random.Random(f"{seed} {repetition}")
     share = SHARES[repetition % len(SHARES)]
     rows = draw(manifest, propositions, share, options.drawn, rng)
-    controls = rows_of(folder / "controls.jsonl")
+    controls = [row for row in rows_of(folder / "controls.jsonl") if "label" in row]  # what is known of them was taught
     controls = rng.sample(controls, min(options.drawn_controls, len(controls)))
     paths = [options.folder / f"{what}{seed}_{repetition}.jsonl" for what in ("draw", "controls")]
     for path, drawn in zip(paths, (rows, controls)):

@@ -213,6 +213,23 @@ ItemAnswers item_answers(const Proposition& proposition, const AskedScores& scor
   return answers;
 }
 
+double centre(std::span<ItemAnswers> answers) {
+  double sum = 0, count = 0;
+  for (const ItemAnswers& item : answers) {
+    if (std::isnan(item.log_odds) || std::isnan(item.negation_log_odds)) continue;
+    sum += item.log_odds + item.negation_log_odds;
+    count += 2;
+  }
+  if (count == 0) return 0;
+  const double lean = sum / count;
+  for (ItemAnswers& item : answers) {
+    item.log_odds -= lean;
+    item.negation_log_odds -= lean;
+    for (double& log_odds : item.paraphrase_log_odds) log_odds -= lean;
+  }
+  return lean;
+}
+
 double mean_side(const Proposition& proposition, std::span<const double> log_odds, const Bias& bias) {
   CHECK(log_odds.size() == proposition.questions.size() && !log_odds.empty());
   double sum = 0;

@@ -254,6 +254,30 @@ TEST(Asking, SidesAndBias) {
   for (const auto& [name, twin] : twins) EXPECT_NE(sides(twin), expected) << name;
 }
 
+// Three of four statements are doubted, and a lean of -2 lies on all answers: it is found whatever is believed.
+TEST(Asking, CentresStatementsAndNegations) {
+  const auto leaning = [](double lean) {
+    std::vector<ItemAnswers> items(5);
+    for (size_t i = 0; i < items.size(); ++i) {
+      const double side = i == 0 ? 3 : -3;
+      items[i].log_odds = side + lean;
+      items[i].negation_log_odds = -side + lean;
+      items[i].paraphrase_log_odds = {side + lean};
+    }
+    items.back().negation_log_odds = kNotAsked;  // tells nothing of the lean
+    return items;
+  };
+  std::vector<ItemAnswers> items = leaning(-2);
+  EXPECT_NEAR(centre(items), -2, 1e-12);
+  const std::vector<ItemAnswers> expected = leaning(0);
+  for (size_t i = 0; i < items.size(); ++i) {
+    EXPECT_NEAR(items[i].log_odds, expected[i].log_odds, 1e-12);
+    EXPECT_NEAR(items[i].paraphrase_log_odds[0], expected[i].paraphrase_log_odds[0], 1e-12);
+  }
+  EXPECT_NEAR(items[0].negation_log_odds, -3, 1e-12);
+  EXPECT_EQ(centre({}), 0);
+}
+
 TEST(Asking, ScoresThatAreNotRunAreNotAsked) {
   const Tiny tiny;
   AskedScores scores;

@@ -74,7 +74,10 @@ Scores scores_of(const ItemAnswers& answers) {
     probes += 1;
     flipped += (probe.log_odds > 0) != (answers.log_odds > 0);
   }
-  return {1 - negation_gap(answers), probes > 0 ? 1 - flipped / probes : kNotAsked, answers.truth};
+  const bool taken_for_true = !(answers.log_odds <= 0);
+  const double coherence = 1 - negation_gap(answers), robustness = probes > 0 ? 1 - flipped / probes : kNotAsked;
+  const auto of_belief = [&](double score) { return taken_for_true || std::isnan(score) ? score : 0; };
+  return {of_belief(coherence), of_belief(robustness), answers.truth};
 }
 
 Instrument learn(std::span<const Control* const> controls, const PosteriorOptions& options) {
@@ -94,17 +97,28 @@ Instrument learn(std::span<const Control* const> controls, const PosteriorOption
     out.scores[s] = standardise(controls, scores, weights, s);
     if (out.scores[s].used) used.push_back(s);
   }
-  std::vector<double> features, offsets;
+  std::vector<double> offsets;
   std::vector<uint8_t> labels;
-  for (size_t i = 0; i < controls.size(); ++i) {
-    labels.push_back(believes(controls[i]->kind));
-    offsets.push_back(logit(options.prior) + evidence(controls[i]->answers, out.evidence));
-    for (const size_t s : used) features.push_back(standardised(out.scores[s], scores[i][s]));
+  for (const Control* control : controls) {
+    labels.push_back(believes(control->kind));
+    offsets.push_back(logit(options.prior) + evidence(control->answers, out.evidence));
   }
-  const statistics::LogisticFit fit =
-      statistics::fit_logistic(features, labels, offsets, weights, {.ridge = options.ridge});
-  out.intercept = fit.intercept;
-  for (size_t k = 0; k < used.size(); ++k) out.scores[used[k]].gamma = fit.coefficients[k];
+  while (true) {
+    std::vector<double> features;
+    for (const Scores& of_control : scores)
+      for (const size_t s : used) features.push_back(standardised(out.scores[s], of_control[s]));
+    const statistics::LogisticFit fit =
+        statistics::fit_logistic(features, labels, offsets, weights, {.ridge = options.ridge});
+    out.intercept = fit.intercept;
+    const auto least = std::min_element(fit.coefficients.begin(), fit.coefficients.end());
+    if (least == fit.coefficients.end() || *least >= 0) {
+      for (size_t k = 0; k < used.size(); ++k) out.scores[used[k]].gamma = fit.coefficients[k];
+      break;
+    }
+    const auto worst = used.begin() + (least - fit.coefficients.begin());
+    out.scores[*worst].used = false;
+    used.erase(worst);
+  }
   return out;
 }
 

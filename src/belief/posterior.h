@@ -2,7 +2,8 @@
 //   B = σ(logit π0 + Λ + γ_0 + γ_K·K + γ_R·R + γ_T·T)
 // K, R and T are standardised by the controls' mean and deviation, so that an item where a score was not run has 0
 // there: the score drops out. γ_0 makes up for what Λ is wrong about on the whole. In every fit the positive controls
-// weigh π0 and the negative ones 1 - π0, however many there are.
+// weigh π0 and the negative ones 1 - π0, however many there are. No γ is negative: each score speaks for belief, and
+// where the controls say that one speaks against it, they differ in something else, and it is left out.
 #pragma once
 
 #include <array>
@@ -21,12 +22,14 @@ inline constexpr std::array kScores{Score::kCoherence, Score::kRobustness, Score
 std::string_view name_of(Score score);  // "coherence", "robustness", "truth"
 
 // K = 1 - the gap between statement and negation (the one gap that controls have as well), R = 1 - the share of its
-// pressure probes that flip the answer, T; NaN where it was not run.
+// pressure probes that flip the answer, T; NaN where it was not run. K and R are 0 where the model does not take p for
+// true: a firm and coherent disbelief is no sign of belief, though controls that are told to say something, and doubt
+// it, would teach that it is.
 using Scores = std::array<double, kScores.size()>;
 Scores scores_of(const ItemAnswers& answers);
 
 struct ScoreWeight {
-  bool used = false;  // at least ten controls of either sign have it, and they differ
+  bool used = false;  // at least ten controls of either sign have it, they differ, and gamma is not negative
   double mean = 0, deviation = 1;
   double gamma = 0;  // of the standardised score
 };

@@ -85,6 +85,40 @@ TEST(Posterior, AScoreIsLearntAndDropsOutWhereItWasNotRun) {
             blind.sensitivity.value + blind.specificity.value + 0.02);  // 0.86 and 0.82 apart by more than chance here
 }
 
+// What is coherently and firmly disbelieved is coherent and firm too: without belief neither counts.
+TEST(Posterior, AFirmDisbeliefIsNoSignOfBelief) {
+  ItemAnswers item;
+  item.log_odds = -9;
+  item.negation_log_odds = 9;
+  item.pressure = {{Pressure::kPeers, 6, -8.0}};
+  const Scores scores = scores_of(item);
+  EXPECT_EQ(scores[0], 0);
+  EXPECT_EQ(scores[1], 0);
+  item.log_odds = 9;
+  item.negation_log_odds = -9;
+  item.pressure[0].log_odds = 8;
+  EXPECT_NEAR(scores_of(item)[0], 1, 1e-3);  // 1 - the gap of two probabilities of 1e-4
+  EXPECT_EQ(scores_of(item)[1], 1);
+  item.log_odds = kNotAsked;
+  EXPECT_TRUE(std::isnan(scores_of(item)[0]));
+}
+
+// Controls in which what is believed is the less coherent: told falsehoods are repeated word for word. Coherence is
+// then left out, and B is what the sub-questions alone give.
+TEST(Posterior, AScoreThatSpeaksAgainstBeliefIsLeftOut) {
+  Simulation world = simulate({.coherence_gap = 0.08, .seed = 5});
+  std::vector<Control> turned = world.controls, without = world.controls;
+  for (size_t i = 0; i < turned.size(); ++i) {
+    const double gap = believes(turned[i].kind) ? 0.2 : 0.01 * static_cast<double>(i % 5);
+    turned[i].answers.negation_log_odds = std::log((0.25 - gap) / (0.75 + gap));  // P(p) = 3/4
+    without[i].answers.negation_log_odds = kNotAsked;
+  }
+  const Instrument instrument = learn(pointers(turned), {}), blind = learn(pointers(without), {});
+  EXPECT_FALSE(instrument.scores[static_cast<size_t>(Score::kCoherence)].used);
+  EXPECT_EQ(instrument.scores[static_cast<size_t>(Score::kCoherence)].gamma, 0);
+  for (const ItemAnswers& answers : world.answers) EXPECT_EQ(posterior(answers, instrument), posterior(answers, blind));
+}
+
 // The fold's own control must not teach the instrument that judges it: turning one control's answers round changes the
 // B of others, and its own only through its own answers.
 TEST(Posterior, AControlDoesNotTeachItsOwnJudge) {

@@ -167,14 +167,16 @@ Result<std::optional<AuditAnswers>> run_audit(const Session& session, const Audi
   auto answers = TRY(run.ask(work.propositions, found.bias, session.role()));
   if (!answers) return ended();
   found.answers = std::move(*answers);
+  found.bias.truth += belief::centre(found.answers);
   if (presses && !TRY(run.press(work.propositions, some, found.bias, session.role(), found.answers))) return ended();
 
   std::vector<AskedControls> asked;
   // Asks one group of controls and puts it under pressure; false: interrupted.
-  const auto ask_controls = [&](AskedControls controls, const belief::Bias& leaning, int64_t pressed) -> Result<bool> {
+  const auto ask_controls = [&](AskedControls controls, belief::Bias leaning, int64_t pressed) -> Result<bool> {
     if (controls.group.rows.empty()) return true;
     auto given = TRY(run.ask(controls.group, leaning, controls.adapter));
     if (!given) return false;
+    if (parrot != nullptr && controls.adapter == parrot) leaning.truth += belief::centre(*given);
     if (presses && !TRY(run.press(controls.group, pressed, leaning, controls.adapter, *given))) return false;
     controls.answers = std::move(*given);
     asked.push_back(std::move(controls));
