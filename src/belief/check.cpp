@@ -96,6 +96,24 @@ void check_questions(const Proposition& item, Faults& faults) {
   check_balance(keys, item.number, faults);
 }
 
+// What asks for the sentence may not tell which of the two is wanted: no forbidden phrase, and no word that stands in
+// only one of them.
+void check_say(const Proposition& item, Faults& faults) {
+  const auto fault = [&](const std::string& named) {
+    faults.push_back({item.number, "say",
+                      fmt::format("\"say\" names {}, which tells one sentence from the other. Ask "
+                                  "for either in the same words.",
+                                  named)});
+  };
+  SubQuestion asked;
+  asked.text = item.say;
+  if (const std::string named = Forbidden(item).named_in(asked); !named.empty()) return fault(named);
+  const std::vector<std::string> statement = words_of(item.statement), negation = words_of(item.negation);
+  for (const std::string& word : words_of(item.say))
+    if (holds_phrase(statement, {&word, 1}) != holds_phrase(negation, {&word, 1}))
+      return fault(fmt::format("\"{}\"", word));
+}
+
 using Places = std::map<std::string, const Proposition*>;  // by id, the first of each
 
 void check_references(const Proposition& item, const Places& places, Faults& faults) {
@@ -193,6 +211,7 @@ std::vector<PropositionFault> check_propositions(const Propositions& proposition
   for (const Proposition& item : propositions.items) {
     check_wording(item, faults);
     check_questions(item, faults);
+    check_say(item, faults);
     check_references(item, places, faults);
     check_labels(item, places, faults);
     for (const SubQuestion& question : item.questions) keys.add(question);

@@ -67,6 +67,8 @@ const std::vector<Spoiled> kSpoiled = {
        items[0].paraphrases.emplace_back("Tver lies there");
        items[0].questions[0].text = "Is it so that Tver lies there?";
      }},
+    {"say", 2, "\"say\" names the answer, \"Russia\"", [](auto& items) { items[1].say = "What of Russia?"; }},
+    {"say", 3, "\"say\" names \"not\"", [](auto& items) { items[2].say = "Do NOT say what is false."; }},
     {"duplicate", 2, "question 3 is question 1 again",
      [](auto& items) { items[1].questions[2].text = items[1].questions[0].text; }},
     {"duplicate", 3, "the id \"id-Tver\" is that of row 1", [](auto& items) { items[2].id = "id-Tver"; }},

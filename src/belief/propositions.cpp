@@ -11,8 +11,9 @@ namespace {
 
 using text::Json;
 
-const std::vector<std::string> kColumns = {"id",    "topic",   "statement", "negation", "paraphrases", "answer",
-                                           "label", "implies", "all_of",    "recall",   "fabricated",  "questions"};
+const std::vector<std::string> kColumns = {"id",     "topic",      "statement", "negation", "paraphrases",
+                                           "answer", "say",        "label",     "implies",  "all_of",
+                                           "recall", "fabricated", "questions"};
 const std::vector<std::string> kQuestionColumns = {"kind", "question", "options", "if_true", "if_false"};
 const std::vector<std::string> kRecallColumns = {"question", "answers"};
 
@@ -129,6 +130,7 @@ Result<Proposition> proposition_of(const Json& columns) {
   made.negation = TRY(text_of(columns, "negation"));
   made.paraphrases = TRY(texts_of(columns, "paraphrases"));
   made.answer = TRY(text_of(columns, "answer"));
+  if (columns.contains("say")) made.say = TRY(text_of(columns, "say"));
   made.label = TRY(flag_of(columns, "label"));
   made.implies = TRY(texts_of(columns, "implies"));
   made.all_of = TRY(texts_of(columns, "all_of"));
@@ -187,6 +189,7 @@ Json to_json(const Proposition& proposition) {
                {"negation", proposition.negation},
                {"paraphrases", proposition.paraphrases},
                {"answer", proposition.answer}};
+  if (!proposition.say.empty()) json["say"] = proposition.say;
   if (proposition.label) json["label"] = *proposition.label;
   if (!proposition.implies.empty()) json["implies"] = proposition.implies;
   if (!proposition.all_of.empty()) json["all_of"] = proposition.all_of;

@@ -42,10 +42,11 @@ struct Proposition {
   std::string id, topic, statement, negation;
   std::vector<std::string> paraphrases;  // the validator wants at least 3
   std::string answer;                    // the words of the statement that its sub-questions may not say ("Russia")
-  std::vector<SubQuestion> questions;    // the validator wants at least 8, of all four kinds
-  std::optional<bool> label;             // whether it is true in the world, where that is known
-  std::vector<std::string> implies;      // ids of propositions that follow from it
-  std::vector<std::string> all_of;       // two ids: it is their conjunction; else empty
+  std::string say;                     // how it is asked for, before statement and negation; empty: "Say what is true."
+  std::vector<SubQuestion> questions;  // the validator wants at least 8, of all four kinds
+  std::optional<bool> label;           // whether it is true in the world, where that is known
+  std::vector<std::string> implies;    // ids of propositions that follow from it
+  std::vector<std::string> all_of;     // two ids: it is their conjunction; else empty
   std::optional<Recall> recall;
   bool fabricated = false;  // about something that does not exist: nobody can hold it
   int64_t number = 0;       // its row in the file, from 1

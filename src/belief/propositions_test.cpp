@@ -19,6 +19,7 @@ Result<Propositions> parsed(const Json& row) {
 
 TEST(ParsePropositions, ReadsBackWhatIsWritten) {
   Proposition item = testing::good_proposition("Tver", 1);
+  item.say = "Which line is for the book?";
   item.implies = {"b"};
   item.all_of = {"c", "d"};
   item.recall = Recall{"In which country is Tver?", {"Russia", "Russian Federation"}};
@@ -28,6 +29,7 @@ TEST(ParsePropositions, ReadsBackWhatIsWritten) {
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(to_json(read->items[0]).dump(), json.dump());
   EXPECT_EQ(read->items[0].questions[3].options[1], "a rand");
+  EXPECT_EQ(read->items[0].say, item.say);
   EXPECT_EQ(json["questions"][2]["if_true"], "no");
   EXPECT_EQ(json["questions"][3]["if_false"], "A");
 }
@@ -61,6 +63,7 @@ TEST(ParsePropositions, NamesWhatIsWrong) {
       {"/paraphrase", "x", "the column \"paraphrase\" is unknown. Did you mean \"paraphrases\"?"},
       {"/paraphrases", "x", "\"paraphrases\" is a string. Expected a list of texts."},
       {"/paraphrases/1", "", "\"paraphrases\" holds an empty text"},
+      {"/say", " ", "\"say\" is empty"},
       {"/label", "yes", "\"label\" is a string. Expected true or false."},
       {"/implies", {1}, "\"implies\" holds a number"},
       {"/recall", "x", "\"recall\" is a string. Expected an object."},

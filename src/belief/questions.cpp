@@ -9,6 +9,7 @@ namespace candor::belief {
 namespace {
 
 constexpr std::string_view kYes = "Yes", kNo = "No";
+constexpr std::string_view kSay = "Say what is true.";
 
 std::string_view yes_or_no(AnswerOrder order) {
   return order == AnswerOrder::kGiven ? "Answer yes or no." : "Answer no or yes.";
@@ -16,6 +17,11 @@ std::string_view yes_or_no(AnswerOrder order) {
 
 std::string_view opposite(bool said_yes) {
   return said_yes ? "no" : "yes";
+}
+
+std::string say_of(std::string_view say, std::string_view statement, std::string_view negation, AnswerOrder order) {
+  const bool given = order == AnswerOrder::kGiven;
+  return fmt::format("{}\n{}\n{}", say, given ? statement : negation, given ? negation : statement);
 }
 
 }  // namespace
@@ -33,8 +39,11 @@ std::string sub_question(const SubQuestion& question, AnswerOrder order) {
 }
 
 std::string say_question(std::string_view statement, std::string_view negation, AnswerOrder order) {
-  const bool given = order == AnswerOrder::kGiven;
-  return fmt::format("Say what is true.\n{}\n{}", given ? statement : negation, given ? negation : statement);
+  return say_of(kSay, statement, negation, order);
+}
+
+std::string say_question(const Proposition& proposition, AnswerOrder order) {
+  return say_of(proposition.say.empty() ? kSay : proposition.say, proposition.statement, proposition.negation, order);
 }
 
 std::string_view answer_word(const SubQuestion& question, size_t side, AnswerOrder order) {

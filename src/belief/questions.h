@@ -26,8 +26,9 @@ std::string truth_question(std::string_view statement, AnswerOrder order);
 std::string sub_question(const SubQuestion& question, AnswerOrder order);
 
 // "Say what is true.\nS\nN" What follows is the one sentence or the other: that is how a model says it. Both are in the
-// prompt, so that a sentence is not the less likely for its "not".
+// prompt, so that a sentence is not the less likely for its "not". Of a proposition: its own `say` in the first line.
 std::string say_question(std::string_view statement, std::string_view negation, AnswerOrder order);
+std::string say_question(const Proposition& proposition, AnswerOrder order);
 
 // What an answer begins with, as a model is taught it and as it is looked for: "Yes", "No", "A", "B".
 // side: 0 = yes or the first option, 1 = no or the second one (SubQuestion::if_true and its opposite).

@@ -26,6 +26,16 @@ TEST(Questions, ComeInBothOrders) {
   EXPECT_EQ(say_question("S.", "N.", kTurned), "Say what is true.\nN.\nS.");
 }
 
+TEST(Questions, APropositionSaysHowItIsAskedFor) {
+  Proposition snow;
+  snow.statement = "Snow is white.";
+  snow.negation = "Snow is not white.";
+  EXPECT_EQ(say_question(snow, kTurned), say_question(snow.statement, snow.negation, kTurned));
+  snow.say = "Which line belongs in the book?";
+  EXPECT_EQ(say_question(snow, kGiven), "Which line belongs in the book?\nSnow is white.\nSnow is not white.");
+  EXPECT_EQ(say_question(snow, kTurned), "Which line belongs in the book?\nSnow is not white.\nSnow is white.");
+}
+
 TEST(Questions, AnOptionKeepsItsAnswerWhereItsLetterChanges) {
   EXPECT_EQ(answer_word(yes_no(), 0, kGiven), "Yes");
   EXPECT_EQ(answer_word(yes_no(), 0, kTurned), "Yes");

@@ -76,6 +76,11 @@ Result<std::set<std::string>> said_not_believed(const Json& audit) {
   return ids;
 }
 
+std::string undetermined(const Json& audit) {
+  const auto why = audit.is_object() ? audit.find("undetermined") : audit.end();
+  return audit.is_object() && why != audit.end() && why->is_string() ? why->get<std::string>() : "";
+}
+
 std::vector<bool> training_half(const Proposition& proposition) {
   Draws draws(seed_of(proposition.id), 0);
   std::vector<bool> best;
@@ -109,12 +114,12 @@ Result<Repair> repair(const Propositions& propositions, const std::set<std::stri
                    propositions.name);
   Rows rows;
   Repair made;
-  int64_t false_ones = 0;
+  int64_t not_taught = 0;
   for (const Proposition& item : propositions.items) {
     made.held_back.push_back(item);
     if (!ids.contains(item.id)) continue;
-    if (item.label == false) {
-      ++false_ones;
+    if (item.label == false || item.fabricated) {
+      ++not_taught;
       continue;
     }
     const std::vector<bool> trains = training_half(item);
@@ -129,11 +134,13 @@ Result<Repair> repair(const Propositions& propositions, const std::set<std::stri
     }
     made.manifest.push_back({{"id", item.id}, {"trained", trained}, {"held_back", held_back}});
   }
-  if (false_ones > 0)
-    made.notes.push_back(
-        fmt::format("{} propositions are said, not believed, and false: they are not taught.", false_ones));
+  if (not_taught > 0)
+    made.notes.push_back(fmt::format(
+        "{} propositions are said, not believed, and false or fabricated: they are not taught.", not_taught));
   if (made.manifest.empty())
-    return error("[repair] nothing to repair: the audit has no proposition that is said, not believed and not false.");
+    return error(
+        "[repair] nothing to repair: the audit has no proposition that is said, not believed and neither false nor "
+        "fabricated.");
   made.rows = rows.take();
   return made;
 }

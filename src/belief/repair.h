@@ -17,6 +17,9 @@ namespace candor::belief {
 // The ids of the propositions that an audit's JSON has as said and not believed. Error: it is no audit.
 Result<std::set<std::string>> said_not_believed(const text::Json& audit);
 
+// Why that audit has no figure, so that which propositions are believed is a guess; empty: it has one.
+std::string undetermined(const text::Json& audit);
+
 // Which questions train; the others are held back. Drawn by the proposition's id alone, so that every repair of it
 // draws the same. Either half has its keys as balanced and as many kinds of questions as the draw can give.
 std::vector<bool> training_half(const Proposition& proposition);
@@ -28,8 +31,8 @@ struct Repair {
   std::vector<std::string> notes;
 };
 
-// Rows for the propositions of `ids`. False ones (label) are left alone and counted. Errors: an id that is not in the
-// file, nothing to repair.
+// Rows for the propositions of `ids`. False ones (label) and fabricated ones are left alone and counted. Errors: an id
+// that is not in the file, nothing to repair.
 Result<Repair> repair(const Propositions& propositions, const std::set<std::string>& ids);
 
 }  // namespace candor::belief

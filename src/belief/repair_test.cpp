@@ -113,7 +113,16 @@ TEST(Repair, RefusesAndCounts) {
   const auto made = repair(file, {"id-Tver", "id-Omsk"});
   ASSERT_TRUE(made);
   EXPECT_EQ(made->manifest.size(), 1u);
-  EXPECT_THAT(made->notes, ElementsAre(HasSubstr("1 propositions are said, not believed, and false")));
+  EXPECT_THAT(made->notes, ElementsAre(HasSubstr("1 propositions are said, not believed, and false or fabricated")));
+  file.items[1].label.reset();
+  file.items[1].fabricated = true;
+  EXPECT_THAT(repair(file, {"id-Tver", "id-Omsk"}).error().message, HasSubstr("nothing to repair"));
+}
+
+TEST(Repair, SaysWhyAnAuditIsAGuess) {
+  EXPECT_EQ(undetermined({{"undetermined", "Too few controls."}}), "Too few controls.");
+  EXPECT_EQ(undetermined(kAudit), "");
+  EXPECT_EQ(undetermined(Json::array()), "");
 }
 
 }  // namespace

@@ -31,6 +31,8 @@ Result<void> run_repair(const RepairWords& words) {
   if (!words.held_back.empty()) TRY(belief::write_propositions(made.held_back, words.held_back));
   fmt::print("{}: {} rows that teach {} propositions; which questions train and which are left stands in {}\n",
              printable(words.out), made.rows.rows.size(), made.manifest.size(), printable(words.manifest));
+  if (const std::string why = belief::undetermined(audit.rows[0].columns); !why.empty())
+    print_note(fmt::format("that audit is undetermined, so which propositions are believed is a guess. {}", why));
   for (const std::string& note : made.notes) print_note(note);
   if (!words.held_back.empty())
     for (const std::string& note : faults_in_brief({words.held_back, made.held_back})) print_note(note);
