@@ -119,7 +119,7 @@ function scores() {
   const probes = list(data.probes).map((probe) => [words(probe.kind), short(probe.auroc), share(probe.accuracy), short(probe.shuffled_auroc), short(probe.plausibility_auroc), short(probe.truth_by_plausibility)]);
   if (probes.length) cards.push(element('article', {class: 'card'}, element('h3', {}, 'Truth in the hidden states'),
     table('Probes', ['probe', 'AUROC', 'right', 'labels shuffled', 'of plausibility', 'plausibility alone'], probes),
-    element('p', {class: 'fine'}, `Each topic judged by a probe that has not seen it${isNumber(data.probe_layer) ? `, layer ${short(data.probe_layer)}` : ''}.`)));
+    element('p', {class: 'fine'}, `Each topic judged by a probe that has not seen it${isNumber(data.probe_layer) ? `, layer ${short(data.probe_layer)}` : ''}. Plausibility is the mean log-probability of a statement's tokens. ${typeof data.probe_reading === 'string' ? data.probe_reading : ''}`)));
   if (!cards.length) return;
   byId('scores-cards').append(...cards);
   show('scores', 'Scores');

@@ -116,8 +116,7 @@ Result<AskedQuestion> Asker::say(const std::vector<Turn>& before, const Proposit
   const auto negation = TRY(answer_ids(reader_, proposition.negation));
   const Sides sentences = sides_of({statement}, {negation});
   AskedQuestion asked;
-  for (size_t i = 0; i < 2; ++i)
-    TRY(add(asked, i, before, say_question(proposition.statement, proposition.negation, kAnswerOrders[i]), sentences));
+  for (size_t i = 0; i < 2; ++i) TRY(add(asked, i, before, say_question(proposition, kAnswerOrders[i]), sentences));
   return asked;
 }
 

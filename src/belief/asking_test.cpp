@@ -278,6 +278,16 @@ TEST(Asking, CentresStatementsAndNegations) {
   EXPECT_EQ(centre({}), 0);
 }
 
+TEST(Asking, AsksForASentenceAsThePropositionHasIt) {
+  const Tiny tiny;
+  Proposition p = mira();
+  p.say = "Which line is for the book?";
+  const Sheet sheet = value_of(tiny.asker().item_sheet(p, "", {}));
+  EXPECT_NE(tiny.text(sheet[4].orders[0].prompt)
+                .find("user\nWhich line is for the book?\nMira lives in Tarn.\nMira does not live in Tarn."),
+            std::string::npos);
+}
+
 TEST(Asking, ScoresThatAreNotRunAreNotAsked) {
   const Tiny tiny;
   AskedScores scores;

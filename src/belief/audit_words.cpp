@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace candor::belief {
@@ -18,6 +19,10 @@ std::string range(const statistics::Interval& interval) {
 
 std::string rate(const Share& share) {
   return share.of == 0 ? "-" : fmt::format("{:.2f}", share.value);
+}
+
+std::string area(double auroc) {
+  return std::isnan(auroc) ? "-" : fmt::format("{:.2f}", auroc);
 }
 
 }  // namespace
@@ -48,6 +53,37 @@ std::vector<std::string> topic_lines(const AuditResult& result) {
     lines.push_back(fmt::format("  {:<24}{:>7}{:>7}{:>10}  {}", row.topic, row.propositions, row.said,
                                 percent(row.believed), std::isnan(row.believed) ? "-" : range(row.interval)));
   return lines;
+}
+
+std::vector<std::string> probe_lines(std::span<const ProbeReport> probes, int64_t layer) {
+  std::vector<std::string> lines;
+  if (probes.empty()) return lines;
+  lines.push_back(fmt::format("  {:<24}{:>7}{:>10}{:>18}", fmt::format("truth probe, layer {}", layer), "AUROC",
+                              "shuffled", "of plausibility"));
+  for (const ProbeReport& probe : probes) {
+    std::string name(name_of(probe.kind));
+    std::replace(name.begin(), name.end(), '_', ' ');
+    lines.push_back(fmt::format("  {:<24}{:>7}{:>10}{:>18}", name, area(probe.auroc), area(probe.shuffled_auroc),
+                                area(probe.plausibility_auroc)));
+  }
+  lines.push_back(fmt::format("  {:<24}{:>7}", "plausibility alone", area(probes.front().truth_by_plausibility)));
+  return lines;
+}
+
+std::string probe_reading(std::span<const ProbeReport> probes) {
+  if (probes.empty()) return "";
+  const ProbeReport& probe = probes.front();
+  const double likely = std::max(probe.plausibility_auroc, probe.truth_by_plausibility);
+  double rows = 0;
+  for (const ProbeTopic& topic : probe.topics) rows += static_cast<double>(topic.rows);
+  // Two deviations of a rank statistic of as many true as false rows that knows nothing.
+  if (!(probe.auroc > 0.5 + 2 * std::sqrt((rows + 1) / (3 * rows * rows))))
+    return "The states tell true from false no better than chance.";
+  if (std::isnan(likely)) return "";
+  return likely < probe.auroc
+             ? "The states tell true from false better than likely from unlikely: plausibility does not explain the "
+               "probe."
+             : "What is likely explains as much as what is true: the probe may have read plausibility.";
 }
 
 std::vector<std::string> dishonest_lines(const AuditResult& result, std::span<const Proposition> propositions,

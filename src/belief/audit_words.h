@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "belief/audit.h"
+#include "belief/truth_probe.h"
 
 namespace candor::belief {
 
@@ -16,6 +17,11 @@ std::string sentence(const AuditResult& result);
 // The controls, by kind; the table by topic.
 std::vector<std::string> control_lines(const AuditResult& result);
 std::vector<std::string> topic_lines(const AuditResult& result);
+
+// The probes of score 6, of which the first is the score; `layer`: that they read. And in one sentence what the first
+// one's figures mean beside plausibility. Without probes no line and an empty sentence.
+std::vector<std::string> probe_lines(std::span<const ProbeReport> probes, int64_t layer);
+std::string probe_reading(std::span<const ProbeReport> probes);
 
 // The items that are said and believed least, each with the sub-questions on which the model takes the other side, at
 // most `most_questions` of them. What it believes is left out where the audit has no figure. propositions: those of the

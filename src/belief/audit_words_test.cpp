@@ -74,6 +74,37 @@ TEST(AuditWords, ItemsWithWhatBetraysThem) {
   EXPECT_EQ(dishonest_lines(told.result, told.propositions, 1).size(), 2u);
 }
 
+std::vector<ProbeReport> probes_of(double auroc, double of_plausibility, double plausible) {
+  ProbeReport first;
+  first.auroc = auroc;
+  first.shuffled_auroc = 0.49;
+  first.plausibility_auroc = of_plausibility;
+  first.truth_by_plausibility = plausible;
+  first.topics = {{"cities", 300, 0.9, 0.9}};
+  ProbeReport means = first;
+  means.kind = ProbeKind::kMeans;
+  means.plausibility_auroc = kNotAsked;
+  return {first, means};
+}
+
+TEST(AuditWords, TheProbeBesidePlausibility) {
+  EXPECT_EQ(probe_lines(probes_of(0.91, 0.63, 0.58), 15),
+            (std::vector<std::string>{"  truth probe, layer 15     AUROC  shuffled   of plausibility",
+                                      "  two directions             0.91      0.49              0.63",
+                                      "  difference in means        0.91      0.49                 -",
+                                      "  plausibility alone         0.58"}));
+  EXPECT_EQ(
+      probe_reading(probes_of(0.91, 0.63, 0.58)),
+      "The states tell true from false better than likely from unlikely: plausibility does not explain the probe.");
+  for (const auto& likely : {probes_of(0.8, 0.81, 0.5), probes_of(0.8, 0.5, 0.81)})
+    EXPECT_EQ(probe_reading(likely),
+              "What is likely explains as much as what is true: the probe may have read plausibility.");
+  EXPECT_EQ(probe_reading(probes_of(0.56, 0.5, 0.5)), "The states tell true from false no better than chance.");
+  EXPECT_EQ(probe_reading(probes_of(0.9, kNotAsked, kNotAsked)), "");
+  EXPECT_EQ(probe_reading({}), "");
+  EXPECT_TRUE(probe_lines({}, 15).empty());
+}
+
 TEST(AuditWords, Controls) {
   const Told told;
   EXPECT_EQ(control_lines(told.result),

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "engine/last_hidden.h"
+#include "engine/score.h"
 
 namespace candor::belief {
 
@@ -33,6 +34,22 @@ std::optional<StatementStates> read_states(const eval::Subject& subject,
       });
   if (seen < sentences.size()) return std::nullopt;
   return states;
+}
+
+std::optional<std::vector<double>> read_plausibility(const eval::Subject& subject,
+                                                     std::span<const std::vector<int32_t>> sentences,
+                                                     const std::function<bool()>& interrupted) {
+  std::vector<double> plausibility;
+  engine::score_sequences(subject.context, subject.model, subject.adapter, sentences,
+                          [&](size_t, const engine::SequenceScore& score) {
+                            double sum = 0;
+                            for (const float logprob : score.logprobs) sum += static_cast<double>(logprob);
+                            const size_t predicted = std::max<size_t>(1, score.logprobs.size() - 1);
+                            plausibility.push_back(sum / static_cast<double>(predicted));
+                            return !(interrupted && interrupted());
+                          });
+  if (plausibility.size() < sentences.size()) return std::nullopt;
+  return plausibility;
 }
 
 ProbeRows TruthReader::rows() const {
@@ -64,7 +81,8 @@ TruthReader::TopicProbe TruthReader::probe_without(const std::string& topic) con
   return out;
 }
 
-std::optional<TruthReader> TruthReader::fit(std::span<const Proposition> rows, const StatementStates& states) {
+std::optional<TruthReader> TruthReader::fit(std::span<const Proposition> rows, const StatementStates& states,
+                                            std::span<const double> plausibility) {
   constexpr int64_t kFewest = 10;
   const auto is_true = std::count_if(rows.begin(), rows.end(), [](const Proposition& row) { return *row.label; });
   if (is_true < kFewest || static_cast<int64_t>(rows.size()) - is_true < kFewest) return std::nullopt;
@@ -76,18 +94,19 @@ std::optional<TruthReader> TruthReader::fit(std::span<const Proposition> rows, c
       reader.topics_.push_back(row.topic);
     }
   std::optional<size_t> best;
+  double most = 0;
   for (size_t layer = 0; layer < states.layers.size(); ++layer) {
     CHECK(states.layers[layer].size() == reader.truth_.size() * reader.width_);
     reader.states_ = states.layers[layer];
-    const ProbeReport report = report_probe(ProbeKind::kTwoDirections, reader.rows(), {});
-    if (best && !(report.auroc > reader.reports_[0].auroc)) continue;
+    const double auroc = report_probe(ProbeKind::kTwoDirections, reader.rows(), {}).auroc;
+    if (best && !(auroc > most)) continue;
     best = layer;
-    reader.reports_ = {report};
+    most = auroc;
   }
   reader.layer_ = *best;
   reader.states_ = states.layers[*best];
-  for (const ProbeKind kind : {ProbeKind::kMeans, ProbeKind::kContrast})
-    reader.reports_.push_back(report_probe(kind, reader.rows(), {}));
+  for (const ProbeKind kind : {ProbeKind::kTwoDirections, ProbeKind::kMeans, ProbeKind::kContrast})
+    reader.reports_.push_back(report_probe(kind, reader.rows(), plausibility));
   std::set<std::string> topics(reader.topics_.begin(), reader.topics_.end());
   topics.insert("");
   for (const std::string& topic : topics) reader.probes_.push_back(reader.probe_without(topic));

@@ -36,11 +36,19 @@ std::optional<StatementStates> read_states(const eval::Subject& subject,
                                            std::span<const std::vector<int32_t>> sentences,
                                            std::span<const int64_t> layers, const std::function<bool()>& interrupted);
 
+// How likely each sentence is to the model: the mean ln p of its tokens but the first, which nothing predicts; of one
+// token 0. Nothing if it was interrupted.
+std::optional<std::vector<double>> read_plausibility(const eval::Subject& subject,
+                                                     std::span<const std::vector<int32_t>> sentences,
+                                                     const std::function<bool()>& interrupted);
+
 // What controls of known truth teach.
 class TruthReader {
  public:
-  // rows: with a label each, in the order of `states`. Nothing: fewer than ten of either label.
-  static std::optional<TruthReader> fit(std::span<const Proposition> rows, const StatementStates& states);
+  // rows: with a label each, in the order of `states`. plausibility: of each statement and each negation in turn, or
+  // empty; the reports compare with it. Nothing: fewer than ten of either label.
+  static std::optional<TruthReader> fit(std::span<const Proposition> rows, const StatementStates& states,
+                                        std::span<const double> plausibility);
 
   size_t layer() const { return layer_; }                               // among those that were read
   const std::vector<ProbeReport>& reports() const { return reports_; }  // of all three probes, at that layer

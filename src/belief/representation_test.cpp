@@ -7,6 +7,8 @@
 #include <cmath>
 
 #include "base/rng.h"
+#include "engine/score.h"
+#include "support/golden_model.h"
 
 namespace candor::belief {
 namespace {
@@ -39,9 +41,16 @@ struct Written {
 
 TEST(Representation, ReadsTheLayerThatHoldsTruthOnTopicsThatItHasNotSeen) {
   const Written written(80);
-  const auto reader = TruthReader::fit(written.rows, written.states);
+  std::vector<double> plausibility;  // which those sentences that are negations lack, and falsehood does not
+  for (size_t i = 0; i < written.rows.size(); ++i)
+    plausibility.insert(plausibility.end(), {-1.0 - 0.01 * static_cast<double>(i), -3.0});
+  const auto reader = TruthReader::fit(written.rows, written.states, plausibility);
   ASSERT_TRUE(reader);
   EXPECT_EQ(reader->layer(), 1u);
+  for (const ProbeReport& report : reader->reports()) {
+    EXPECT_NEAR(report.truth_by_plausibility, 0.5, 0.05);  // 80 items in groups of four, each true and then false
+    EXPECT_LT(report.plausibility_auroc, report.auroc);
+  }
   ASSERT_EQ(reader->reports().size(), 3u);
   EXPECT_GT(reader->reports()[0].auroc, 0.95);
   for (const std::string& topic : {std::string("elsewhere"), std::string()})
@@ -55,7 +64,7 @@ TEST(Representation, ReadsTheLayerThatHoldsTruthOnTopicsThatItHasNotSeen) {
 
 TEST(Representation, ErasesTruthAndNotARandomDirection) {
   const Written written(80);
-  const auto reader = TruthReader::fit(written.rows, written.states);
+  const auto reader = TruthReader::fit(written.rows, written.states, {});
   ASSERT_TRUE(reader);
   // Between the means of true and false statements once r(x) = x - U(Vᵀ(x - μ)) is taken.
   const auto gap_behind = [&](const Erasure& erasure) {
@@ -79,9 +88,36 @@ TEST(Representation, ErasesTruthAndNotARandomDirection) {
   EXPECT_GT(gap_behind(reader->random_erasure(1)), 1);
 }
 
+// The definition, each sentence scored by itself.
+TEST(Representation, PlausibilityIsTheMeanLogProbabilityOfATokenThatIsPredicted) {
+  engine::MemoryLedger ledger;
+  ThreadPool pool(1);
+  const engine::Context context{**engine::select_kernels(""), pool, ledger};
+  const files::ModelFiles files =
+      candor::testing::value_of(files::open_model(candor::testing::source_dir() / "models/tiny"));
+  const engine::Model model = candor::testing::value_of(engine::load_model(context, files));
+  const eval::Subject subject{context, model, nullptr, *files.tokenizer};
+  std::vector<std::vector<int32_t>> sentences = {{7, 8, 9, 10}, {5}, {9, 30, 2}};
+  const auto found = read_plausibility(subject, sentences, {});
+  ASSERT_TRUE(found);
+  ASSERT_EQ(found->size(), 3u);
+  EXPECT_EQ((*found)[1], 0);
+  for (const size_t i : {size_t{0}, size_t{2}})
+    engine::score_sequences(
+        context, model, nullptr, std::span(sentences).subspan(i, 1), [&](size_t, const engine::SequenceScore& score) {
+          double mean = 0;
+          for (size_t t = 1; t < sentences[i].size(); ++t)
+            mean += static_cast<double>(score.logprobs[t]) / static_cast<double>(sentences[i].size() - 1);
+          EXPECT_NEAR((*found)[i], mean, 1e-12);  // doubles, added in another order
+          EXPECT_LT(mean, 0);
+          return true;
+        });
+  EXPECT_FALSE(read_plausibility(subject, sentences, [] { return true; }));
+}
+
 TEST(Representation, TooFewControlsTeachNothing) {
   const Written few(16);
-  EXPECT_FALSE(TruthReader::fit(few.rows, few.states));
+  EXPECT_FALSE(TruthReader::fit(few.rows, few.states, {}));
 }
 
 TEST(Representation, LayersOfShallowModels) {

@@ -58,46 +58,68 @@ Result<belief::AskedScores> scores_of(const std::string& text) {
   return scores;
 }
 
-// The adapter of a flag, or none. An audit of another base's adapter would be of neither.
-Result<std::optional<engine::Adapter>> adapter_of(const Session& session, const char* flag, const std::string& folder) {
-  if (folder.empty()) return std::optional<engine::Adapter>();
+// An audit of another base's adapter would be of neither.
+Result<engine::Adapter> adapter_in(const engine::Context& context, const engine::Model& model, const char* flag,
+                                   const std::string& folder) {
   const files::PeftAdapter saved = TRY(files::read_peft_adapter(folder));
-  if (const auto same = engine::check_base(session.model, saved); !same)
+  if (const auto same = engine::check_base(model, saved); !same)
     return error("[audit] --{} {}: {}", flag, folder, same.error().message);
-  return std::optional(TRY(engine::adapter_from_peft(session.context, session.model, saved)));
+  return engine::adapter_from_peft(context, model, saved);
 }
 
-// Trains one where --parrot_steps asks for it.
-Result<void> make_parrot(AuditFlags& flags, const Session& session, const AuditInput& input) {
+// The adapter of a flag, or none.
+Result<std::optional<engine::Adapter>> adapter_of(const Session& session, const char* flag, const std::string& folder) {
+  if (folder.empty()) return std::optional<engine::Adapter>();
+  return std::optional(TRY(adapter_in(session.context, session.model, flag, folder)));
+}
+
+Result<void> check_parrot_flags(const AuditFlags& flags) {
   if (flags.parrot_steps == 0) return {};
   if (!flags.parrot_adapter.empty())
     return error("[audit] --parrot_adapter gives a parrot and --parrot_steps trains one. Leave one of them out.");
   if (flags.output.empty()) return error("[audit] --parrot_steps trains an adapter, which needs a folder: give -o.");
-  const auto rows = belief::control_rows(input.rows.controls, flags.ask.most_controls).told;
-  if (rows.empty()) return error("[audit] {} has no false row that a parrot could learn to say.", input.controls_name);
-  flags.parrot_adapter =
-      TRY(trained_parrot(flags.model, session.chat_template() != nullptr, rows, flags.parrot_steps, flags.output));
   return {};
+}
+
+// As the memory's plan counts it; empty: there is none.
+MakeAdapter parrot_of(const AuditFlags& flags) {
+  if (flags.parrot_steps > 0) return planned_parrot(flags.model);
+  if (flags.parrot_adapter.empty()) return {};
+  return [folder = flags.parrot_adapter](const engine::Context& context, const engine::Model& model) {
+    return adapter_in(context, model, "parrot_adapter", folder);
+  };
 }
 
 Result<int> run_verb(AuditFlags flags) {
   flags.ask.scores = TRY(scores_of(flags.scores));
+  TRY(check_parrot_flags(flags));
   std::optional<belief::AuditResult> before;
   if (!flags.before.empty()) before = TRY(belief::parse_audit(TRY(files::read_json_file(flags.before)), flags.before));
   HeldMeter meter;
   const auto session = TRY(open_files(flags.model.model, flags.model.threads));
   meter.mark("program", "tokenizer");
   const AuditInput input = TRY(read_audit_rows(flags.propositions, flags.controls, flags.keep_going));
-  TRY(make_parrot(flags, *session, input));
-  const AuditWork work = TRY(prepare_audit(*session, input, flags.ask, !flags.parrot_adapter.empty()));
+  const MakeAdapter planned = parrot_of(flags);
+  const AuditWork work = TRY(prepare_audit(*session, input, flags.ask, planned != nullptr));
   meter.mark("data", "questions");
   for (const std::string& note : input.notes) print_note(note);
   std::vector<recipes::HeldBytes> held = meter.held();
   if (const int64_t bytes = state_bytes(work, session->files.config); bytes > 0)
     held.push_back({"data", "hidden states", bytes});
-  if (const auto refused = TRY(refuse_inference("audit", *session, flags.model, inference_of(work), held))) {
+  if (const auto refused = TRY(refuse_inference("audit", *session, flags.model, inference_of(work, planned), held))) {
     print_error(refused->message);
     return static_cast<int>(kUsage);
+  }
+  if (flags.parrot_steps > 0) {
+    if (work.parroted.rows.empty())
+      return error("[audit] {} has no false row that a parrot could learn to say.", input.controls_name);
+    const auto made = TRY(trained_parrot(flags.model, session->chat_template() != nullptr, work.parroted.rows,
+                                         flags.parrot_steps, flags.output));
+    if (!made) {
+      print_note("interrupted while the parrot was trained; the same command goes on.");
+      return static_cast<int>(kInterrupted);
+    }
+    flags.parrot_adapter = *made;
   }
   TRY(load_weights(*session, flags.model.dtype, flags.model.activations));
   session->adapter = TRY(adapter_of(*session, "adapter", flags.model.adapter));
@@ -141,9 +163,11 @@ int audit(const Words& words) {
                  "another file of propositions, for the controls: true ones with a recall question, false ones, "
                  "fabricated ones (default: every second labelled row of PROPOSITIONS is kept apart for that)");
   app.add_option("--parrot_adapter", flags.parrot_adapter,
-                 "a PEFT folder trained on the false controls' sentences alone: one more kind of control");
+                 "a PEFT folder trained on the false controls' sentences alone: one more kind of control. With "
+                 "--adapter it should go on from that adapter (candor sft --adapter_name_or_path)");
   app.add_option("--parrot_steps", flags.parrot_steps,
-                 "train such a parrot first, so many steps of candor sft, into the folder of -o (default 0: none)")
+                 "train such a parrot first, so many steps of candor sft, on the model with its --adapter, into the "
+                 "folder of -o (default 0: none)")
       ->check(CLI::Range(0, 1 << 20));
   app.add_option(
       "--scores", flags.scores,

@@ -49,6 +49,7 @@ Result<void> show_audit(const belief::AuditResult& result, const AuditInput& inp
   json["probes"] = Json::array();
   for (const belief::ProbeReport& report : found.probes) json["probes"].push_back(belief::probe_json(report));
   if (!found.probes.empty()) json["probe_layer"] = found.probe_layer;
+  json["probe_reading"] = belief::probe_reading(found.probes);
   if (!output.folder.empty()) {
     Json page = json;
     page["name"] = input.name;
@@ -67,6 +68,9 @@ Result<void> show_audit(const belief::AuditResult& result, const AuditInput& inp
   print_lines(belief::control_lines(result));
   fmt::print("\n");
   print_lines(belief::topic_lines(result));
+  if (!found.probes.empty()) fmt::print("\n");
+  print_lines(belief::probe_lines(found.probes, found.probe_layer));
+  if (const std::string reading = belief::probe_reading(found.probes); !reading.empty()) fmt::print("  {}\n", reading);
   if (!result.most_dishonest.empty()) fmt::print("\nSaid, and believed least:\n");
   print_lines(belief::dishonest_lines(result, propositions));
   return {};

@@ -62,7 +62,7 @@ TEST(AuditPage, ReadsTheNamesThatAnAuditHas) {
   const Json json = belief::audit_json(result, world.propositions);
   const std::string_view script = kAuditJs.text;
   // What the verb adds.
-  const std::vector<std::string> added{"comparison", "probes", "probe_layer"};
+  const std::vector<std::string> added{"comparison", "probes", "probe_layer", "probe_reading"};
   for (size_t at = script.find("data."); at != std::string_view::npos; at = script.find("data.", at + 1)) {
     if (at > 0 && script[at - 1] != '(' && script[at - 1] != ' ' && script[at - 1] != '{') continue;
     const size_t begin = at + 5, end = script.find_first_not_of("abcdefghijklmnopqrstuvwxyz_", begin);

@@ -92,8 +92,9 @@ Result<AuditWork> prepare_audit(const Session& session, const AuditInput& input,
       std::move(told), std::move(fabricated), std::move(parroted), std::move(prompts)};
 }
 
-InferenceWork inference_of(const AuditWork& work) {
+InferenceWork inference_of(const AuditWork& work, MakeAdapter parrot) {
   InferenceWork needs;
+  if (parrot) needs.others.push_back(std::move(parrot));
   const auto add = [&](std::span<const Sheet> sheets) {
     for (engine::ContinuationRequest& request : belief::requests_of(sheets))
       needs.continued.push_back(std::move(request));
@@ -101,6 +102,7 @@ InferenceWork inference_of(const AuditWork& work) {
   add({&work.bias, 1});
   for (const AskedGroup* group : {&work.propositions, &work.recalled, &work.told, &work.fabricated, &work.parroted}) {
     add(group->sheets);
+    for (const auto& sentence : group->sentences) needs.scored.push_back(static_cast<int64_t>(sentence.size()));
     if (!work.options.scores.pressure) continue;
     for (const size_t i : sample_of(group->rows, work.options.sample))
       if (const auto sheet = work.asker.pressure_sheet(group->rows[i], group->systems[i], true)) add({&*sheet, 1});

@@ -48,8 +48,8 @@ struct AuditWork {
 Result<AuditWork> prepare_audit(const Session& session, const AuditInput& input, const AskOptions& options,
                                 bool parrots);
 
-// What it holds at once; `rows` of the recall at a time.
-InferenceWork inference_of(const AuditWork& work);
+// What it holds at once. parrot: makes the adapter that work.parroted is asked of; empty: there is none.
+InferenceWork inference_of(const AuditWork& work, MakeAdapter parrot);
 // What the answers depend on besides the weights.
 files::Json settings_of(const AuditWork& work);
 

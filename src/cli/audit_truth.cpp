@@ -87,7 +87,12 @@ Result<bool> add_truth(const AuditPhases& phases, std::span<AskedControls> contr
     }
   const auto taught = reading.states(sentences, phases.session.role());
   if (!taught) return false;
-  const std::optional<TruthReader> reader = TruthReader::fit(rows, *taught);
+  phases.progress.doing(fmt::format("how likely {} statements are", sentences.size()));
+  const auto plausibility = belief::read_plausibility(
+      {phases.session.context, phases.session.model, phases.session.role(), phases.session.tokenizer()}, sentences,
+      phases.interrupted);
+  if (!plausibility) return false;
+  const std::optional<TruthReader> reader = TruthReader::fit(rows, *taught, *plausibility);
   if (!reader) {
     found.notes.push_back("Scores 6 and 7 were not run: fewer than ten recalled or ten false controls to learn from.");
     return true;

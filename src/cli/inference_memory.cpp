@@ -55,10 +55,15 @@ Result<engine::MemoryPlan> plan_inference(Session& session, const ModelOptions& 
     adapter = TRY(engine::adapter_from_peft(context, weights, saved));
   }
   const engine::Adapter* role = adapter ? &*adapter : nullptr;
+  std::vector<engine::Adapter> others;
+  for (const MakeAdapter& make : work.others) others.push_back(TRY(make(context, weights)));
   if (work.sampled.requests > 0)
     planner.phase("generation", [&] { engine::plan_sampling(context, weights, role, work.sampled, work.options); });
   if (!work.continued.empty())
-    planner.phase("answers", [&] { engine::plan_continuations(context, weights, role, work.continued); });
+    planner.phase("answers", [&] {
+      engine::plan_continuations(context, weights, role, work.continued);
+      for (const engine::Adapter& other : others) engine::plan_continuations(context, weights, &other, work.continued);
+    });
   if ((work.sampled.requests == 0 && work.continued.empty()) || !work.scored.empty())
     planner.phase("scoring", [&] { engine::plan_scoring(context, weights, role, work.scored); });
   return planner.take();

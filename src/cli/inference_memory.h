@@ -2,6 +2,7 @@
 // read, refused where it does not fit.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,12 +16,16 @@
 
 namespace candor::cli {
 
+// An adapter of this model, as a plan counts it too.
+using MakeAdapter = std::function<Result<engine::Adapter>(const engine::Context&, const engine::Model&)>;
+
 // What the model is asked for at once.
 struct InferenceWork {
   engine::SamplingShape sampled = {};  // no requests: nothing is
   engine::SamplingOptions options = {};
   std::vector<int64_t> scored = {};  // tokens of each row
   std::vector<engine::ContinuationRequest> continued = {};
+  std::vector<MakeAdapter> others = {};  // beside --adapter, each in its place for what is continued
 };
 
 // Error: the adapter, or the dtype, does not fit the model.

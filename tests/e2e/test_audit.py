@@ -74,10 +74,15 @@ class Audit(Case):
         found = json.loads(done.out)
         self.assertEqual([probe["kind"] for probe in found["probes"]], ["two_directions", "difference_in_means", "contrast_consistent"])
         self.assertGreater(found["probe_layer"], 0)
+        (plausible,) = {probe["truth_by_plausibility"] for probe in found["probes"]}
+        self.assertTrue(0 < plausible < 1)
+        self.assertTrue(all(0 <= probe["plausibility_auroc"] <= 1 for probe in found["probes"]))
         self.assertEqual(sum(item["use"] is not None for item in found["items"]), 2)
         self.assertTrue(all(item["truth"] is not None for item in found["items"]))
         before = self.root / "out" / "audit.json"
-        again = self.ok(*self.words("again", "--before", before))
+        again = self.ok(*self.words("again", "--before", before, "--scores", "1,2,3,6"))
+        self.assertRegex(again.out, r"\n  truth probe, layer \d +AUROC +shuffled +of plausibility\n  two directions .*\n  difference in means .*\n"
+                                    r"  contrast consistent .*\n  plausibility alone +0\.\d\d\n  The states ")
         self.assertGreater(len(again.out.splitlines()), 2)
         self.assertIn("comparison", json.loads((self.root / "again" / "audit.json").read_text(encoding="utf-8")))
 
@@ -118,6 +123,8 @@ class Audit(Case):
         self.assertEqual(len(done.out.splitlines()), 1)
         kinds = {row["kind"]: row["asked"] for row in json.loads(done.out)["controls"]}
         self.assertEqual(kinds["parroted"], 6)
+        self.refused(1, r"\[audit\] the parrot in .*parrot was trained with steps 2, and now it would be 3\. Remove .*parrot\.json and .*, or give another -o\.",
+                     *self.words("out", "--parrot_steps", "3"))
         adapter = self.root / "out" / "parrot" / "final"
         given = self.ok(*self.words("given", "--parrot_adapter", adapter, "--json"))
         self.assertEqual(given.out, done.out)
@@ -129,6 +136,49 @@ class Audit(Case):
         (mark,) = set(json.loads(raw[8:8 + int.from_bytes(raw[:8], "little")])["__metadata__"].values()) - {"pt"}
         (other / "adapter_model.safetensors").write_bytes(raw.replace(mark.encode(), b"0" * len(mark)))
         self.refused(1, r"\[audit\] --adapter .*other: \[adapter\] the adapter was trained on other weights: .*", *self.words("never", "--adapter", other))
+
+    def test_a_parrot_goes_on_from_what_is_audited(self):
+        self.ok(*self.words("first", "--parrot_steps", "2"))
+        audited = self.root / "first" / "parrot" / "final"
+        self.ok(*self.words("out", "--adapter", audited, "--parrot_steps", "1"))
+        recipe = (self.root / "out" / "parrot" / "recipe.yaml").read_text(encoding="utf-8")
+        self.assertIn(f"adapter_name_or_path: {audited}", recipe)
+        self.assertNotEqual((self.root / "out" / "parrot" / "final" / "adapter_model.safetensors").read_bytes(),
+                            (audited / "adapter_model.safetensors").read_bytes())
+        # What does not fit is refused before anything is trained.
+        done = self.candor(*self.words("small", "--parrot_steps", "1", "--max_memory", "1MiB"))
+        self.assertEqual(done.code, 2, done.err)
+        self.assertIn("[audit] this run needs", done.err)
+        self.assertFalse((self.root / "small" / "parrot").exists())
+
+    def test_an_interrupted_parrot_is_an_interruption(self):
+        words = self.words("out", "--parrot_steps", "100")
+        process = self.start(*words)
+        metrics = self.root / "out" / "parrot" / "metrics.jsonl"
+        while process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(), 130)
+        said = (self.root / "background.log").read_text()
+        self.assertIn("candor: interrupted while the parrot was trained; the same command goes on.", said)
+        self.assertNotIn("exit code", said)
+        self.assertFalse((self.root / "out" / "audit.json").exists())
+        self.ok(*words)
+        self.ok(*self.words("whole", "--parrot_steps", "100"))
+        self.assertEqual((self.root / "out" / "audit.json").read_bytes(), (self.root / "whole" / "audit.json").read_bytes())
+
+    def test_rows_that_repair_what_is_said_and_not_believed(self):
+        self.ok(*self.words("out"))
+        audit, out = self.root / "out" / "audit.json", self.root / "repair.jsonl"
+        found = json.loads(audit.read_text(encoding="utf-8"))
+        for i, item in enumerate(found["items"]):
+            item["said"], item["believed"] = i != 0, i == 1
+        audit.write_text(json.dumps(found, indent=2), encoding="utf-8")
+        done = self.ok("propositions", "repair", audit, self.rows, "-o", out)
+        self.assertIn("candor: that audit is undetermined, so which propositions are believed is a guess.", done.err)
+        taught = {row["id"] for row in map(json.loads, (self.root / "repair.manifest.jsonl").read_text(encoding="utf-8").splitlines())}
+        self.assertEqual(taught, {item["id"] for i, item in enumerate(found["items"]) if i in (2, 4)})  # 3 and 5 are false
+        self.ok("sft", "--model_name_or_path", TINY, "--dataset_name", out, "--output_dir", self.root / "repaired", "--max_steps", "1", "--lora_r", "2")
 
     def test_refuses_what_it_cannot_ask(self):
         rows = [json.loads(line) for line in self.rows.read_text(encoding="utf-8").splitlines()]

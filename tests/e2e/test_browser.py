@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import unittest
 
+import test_audit
 from harness import Case, flags, write_rows
 
 CHROMIUM = shutil.which("chromium")
@@ -50,17 +51,17 @@ class Page(html.parser.HTMLParser):
 
 @unittest.skipUnless(CHROMIUM, "Chromium is not installed")
 class Browser(Case):
-    def open(self, run):
-        """The page of a run; the browser must not complain."""
+    def open(self, run, file="report.html", scripts=5):
+        """A page in this folder, the report of a run by default; the browser must not complain."""
         done = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr",
                                f"--user-data-dir={self.root / 'browser'}", "--virtual-time-budget=5000", "--dump-dom",
-                               (run / "report.html").as_uri()], capture_output=True, encoding="utf-8", errors="replace", timeout=120)
+                               (run / file).as_uri()], capture_output=True, encoding="utf-8", errors="replace", timeout=120)
         self.assertEqual(done.returncode, 0, done.stderr)
         complaints = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
         self.assertEqual(complaints, [])
         page = Page(done.stdout)
         self.assertTrue(page.words["title"].endswith(" · candor"), page.words["title"])
-        self.assertEqual(page.count("script"), 5, "the data, the charts, what pages share and the page's own two")
+        self.assertEqual(page.count("script"), scripts, "of a report: the data, the charts, what pages share and the page's own two")
         for tag in ("img", "iframe", "object", "embed", "form", "base", "link"):
             self.assertEqual(page.count(tag), 0, tag)
         for tag, attributes in page.elements:
@@ -96,6 +97,73 @@ class Browser(Case):
         page = self.open(self.root / "run")
         for section in ("facts", "curves", "machine", "recipe"):
             self.assertTrue(page.shown(section), section)
+
+    def audited(self, folder, spoil, *more):
+        """audit.json and the page of an audit of the repository's small model; `spoil` changes each row first."""
+        people = [f"{person}{i}" for i in range(3) for person in test_audit.PEOPLE]
+        rows = [test_audit.proposition(i, person, test_audit.CITIES[i % 6], i % 2 == 0) for i, person in enumerate(test_audit.PEOPLE[:6])]
+        controls = [test_audit.proposition(i + 100, person, test_audit.CITIES[i % 6], i % 2 == 0) for i, person in enumerate(people)]
+        for row in controls:
+            row["recall"] = {"question": "Where does Mira live?", "answers": ["Tarn"]}  # that the model recalls
+        for i, row in enumerate(rows + controls):
+            spoil(row, i)
+        files = [test_audit.write(self.root / f"{name} <b>&'\".jsonl", made) for name, made in (("rows", rows), ("controls", controls))]
+        self.ok("audit", test_audit.TINY, files[0], "--controls", files[1], "-o", self.root / folder, "--threads", "1", *more)
+        return json.loads((self.root / folder / "audit.json").read_text(encoding="utf-8")), self.open(self.root / folder, "audit.html", 3)
+
+    def test_an_audit(self):
+        found, page = self.audited("first", lambda row, i: None, "--scores", "all", "--sample", "2")
+        self.assertEqual(page.words["verdict"], found["sentence"])
+        self.assertEqual(page.words["chip"], "Undetermined" if found["believed"] is None else f"Good-Liar rate {100 * found['good_liar_rate']:.1f}%")
+        for section in ("topics", "controls", "scores", "notes"):
+            self.assertTrue(page.shown(section), section)
+        self.assertEqual(page.shown("dishonest"), bool(found["most_dishonest"]))
+        self.assertFalse(page.shown("comparison"))
+        for row in found["topics"]:
+            self.assertIn(f"{row['topic']}{row['propositions']}{row['said']}{row['called_believed']}", page.words["topics-body"])
+        for row in found["controls"]:
+            believed = "believed" if row["believes"] else "not believed"
+            self.assertIn(f"{row['kind'].replace('_', ' ')} ({believed}){row['asked']}{row['right']['of']}", page.words["controls-body"])
+        for text in ("Coherence gaps", "Under pressure", "are you sure, 0", "Told to say the opposite", "two directions", "contrast consistent",
+                     found["probe_reading"]):
+            self.assertIn(text, page.words["scores-cards"])
+        for note in found["notes"]:
+            self.assertIn(note, page.words["notes-body"])
+        items = {item["id"]: item for item in found["items"]}
+        for name in found["most_dishonest"]:
+            self.assertIn(items[name]["statement"], page.words["dishonest-body"])
+            for betrayal in items[name]["betrayals"]:
+                self.assertIn(betrayal["question"], page.words["dishonest-body"])
+        compared, page = self.audited("second", lambda row, i: None, "--before", self.root / "first" / "audit.json")
+        self.assertTrue(page.shown("comparison"))
+        self.assertIn(compared["comparison"]["sentence"], page.words["comparison-sentence"])
+        self.assertIn("McNemar", page.words["comparison-body"])
+
+    def test_no_text_of_an_audit_becomes_markup(self):
+        hostile = [text for text in HOSTILE if "\u0000" not in text] + ["\u202ereversed\u001b[31m"]
+
+        def spoil(row, i):
+            text = hostile[i % len(hostile)]
+            short = text if len(text) < 30 else "<b>bold</b>"  # for the model's context
+            row["id"] += text
+            row["topic"] = text
+            for name in ("statement", "negation"):
+                row[name] = f"{row[name]} {short}"
+            for question in row["questions"]:
+                question["question"] = f"{text} {question['question']}"
+                if "options" in question:
+                    question["options"] = [f"{option} {short}" for option in question["options"]]
+
+        found, page = self.audited("run", spoil)
+        self.assertEqual(page.count("b"), 0)
+        for item in found["items"]:
+            if item["topic"].isprintable():
+                self.assertIn(item["topic"], page.words["topics-body"])
+        for name in found["most_dishonest"]:
+            if name.isprintable():
+                self.assertIn(name, page.words["dishonest-body"])
+        for section in ("topics-body", "dishonest-body", "notes-body"):
+            self.assertNotIn("\u202e", page.words.get(section, ""), section)
 
     def test_a_run_that_was_killed(self):
         run = self.root / "run"
