@@ -81,6 +81,7 @@ EvidenceWeights evidence_weights(std::span<const Control* const> controls) {
   for (KindRates& rates : out.kinds) {
     rates.beta = smoothed(rates.positive_hits, rates.positive_asked);
     rates.eta = smoothed(rates.negative_hits, rates.negative_asked);
+    if (rates.beta <= rates.eta) continue;
     rates.hit = exact_log(rates.beta / rates.eta);
     rates.miss = exact_log((1 - rates.beta) / (1 - rates.eta));
   }

@@ -77,6 +77,20 @@ TEST(Evidence, CorrelationWithinItemsOnPaper) {
   EXPECT_LT(evidence_weights(pointers(both)).correlation, 3.0 / 17);
 }
 
+// A model that answers the other way round of all that it recalls: read literally, going against a statement would be
+// belief in it, and the audit would give a figure.
+TEST(Evidence, AnswersTurnedRoundAreNoEvidence) {
+  std::vector<Control> controls;
+  for (int i = 0; i < 4; ++i) {
+    controls.push_back(control(ControlKind::kRecalledAll, {-1, -1, -1, 1}));
+    controls.push_back(control(ControlKind::kInstructed, {1, 1, -1, 1}));
+  }
+  const EvidenceWeights weights = evidence_weights(pointers(controls));
+  EXPECT_LT(weights.kinds[static_cast<size_t>(QuestionKind::kUse)].beta, 0.5);
+  EXPECT_EQ(evidence(controls[0].answers, weights), 0);
+  EXPECT_EQ(evidence(controls[1].answers, weights), 0);
+}
+
 TEST(Evidence, NoControlsTeachNothing) {
   const EvidenceWeights weights = evidence_weights({});
   EXPECT_EQ(weights.correlation, 0);
