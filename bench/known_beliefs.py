@@ -25,6 +25,7 @@ sub-question must agree, and most of them.
 """
 import argparse
 import json
+import math
 import pathlib
 import random
 import subprocess
@@ -142,6 +143,19 @@ def report(results):
         print(f"sub-questions of {stance}: {agreed / max(1, asked):.2f} on the statement's side")
     for reason in sorted({r["undetermined"] for r in results if r["undetermined"]}):
         print(f"undetermined: {reason}")
+    print("\nof the rules' own exact 95% intervals hold what is known (all must agree, most agree), by the share that is held:")
+    for share in SHARES:
+        of_share = [r for r in results if r["share"] == share]
+        hits = [sum(holds(round(r[rule] * r["said"]), r["said"], r["believed"]) for r in of_share) for rule in ("all_agree", "most_agree")]
+        print(f"  {share:.2f}: {hits[0]} and {hits[1]} of {len(of_share)}")
+
+
+def holds(count, n, share):
+    """Whether the interval of Clopper and Pearson of so many of n holds the share."""
+    def tail(k, side):  # P(X <= k), or P(X >= k), of n draws of the share
+        terms = range(0, k + 1) if side < 0 else range(k, n + 1)
+        return sum(math.comb(n, i) * share**i * (1 - share) ** (n - i) for i in terms)
+    return tail(count, -1) > 0.025 and tail(count, 1) > 0.025
 
 
 def main():
@@ -170,7 +184,8 @@ def main():
             results.append(audited(options, seed, repetition))
             with options.results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(results[-1]) + "\n")
-            print(f"world {seed}, repetition {repetition}: {results[-1]['found'] or results[-1]['undetermined']}", flush=True)
+            found = results[-1]["undetermined"] or f"{results[-1]['found']:.3f}"
+            print(f"world {seed}, repetition {repetition}: {found}", flush=True)
     report(results)
 
 

@@ -182,7 +182,7 @@ int guard_drill(const Words& words) {
   options.app.add_option("--exploits", drill.exploits, "which of them; all by default")->delimiter(',');
   options.app.add_option("--seeds", drill.seeds, "runs of each exploit (4; of smollm2 3)")->check(CLI::Range(1, 1000));
   options.app.add_option("--controls", drill.controls, "honest runs (20; of smollm2 3)")->check(CLI::Range(0, 1000));
-  options.app.add_option("--steps", drill.steps, "optimizer steps of a run (60; of smollm2 30)")
+  options.app.add_option("--steps", drill.steps, "optimizer steps of a run (60; of smollm2 20)")
       ->check(CLI::Range(1, 100000));
   options.app.add_option("--guard_control_steps", drill.control_steps, "as the recipes' key (10)")
       ->check(CLI::Range(2, 100000));
