@@ -68,7 +68,8 @@ function guard() {
   const parts = new Set();
   for (const row of data.metrics) for (const key of Object.keys(row)) if (/^rewards\/.+\/mean$/.test(key)) parts.add(key);
   const looks = Array.isArray(found.looks) ? found.looks.filter(isObject) : [];
-  const cards = [frontier(looks, found.fit), parts.size > 1 ? overSteps('Parts of the reward', [...parts]) : null, overSteps('Completion length, tokens', ['completions/mean_length'])];
+  const ofPairs = data.metrics.some((row) => isNumber(row['gold/own_reward']));
+  const cards = [frontier(looks, found.fit), ofPairs ? overSteps('What the policy prefers in the held-out pairs', ['gold', 'gold/own_reward']) : null, parts.size > 1 ? overSteps('Parts of the reward', [...parts]) : null, overSteps('Completion length, tokens', ['completions/mean_length'])];
   byId('guard-plots').append(...cards.filter((card) => card !== null));
   const table = alarmTable(Array.isArray(found.alarms) ? found.alarms.filter(isObject) : []);
   if (table) byId('guard-alarms').append(table);

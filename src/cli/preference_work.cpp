@@ -10,6 +10,7 @@
 #include "recipes/cpo.h"
 #include "recipes/dpo.h"
 #include "recipes/kto.h"
+#include "recipes/preference_gold.h"
 #include "recipes/reward.h"
 
 namespace candor::cli {
@@ -54,6 +55,7 @@ class PairWork : public PreferenceWork {
   Result<void> read(const Session& session, const data::Rows& rows, const data::Rows* held_out,
                     const Say& say) override {
     sets_ = TRY(load_preferences(&data::load_pairs, config_, verb_, session, rows, held_out, say));
+    if (config_.has_gold()) gold_rows_ = TRY(recipes::gold_rows(config_, *held_out, *sets_.held_out));
     return {};
   }
   files::Json accounts() const override { return sets_.accounts(); }
@@ -82,6 +84,12 @@ class PairWork : public PreferenceWork {
       if (!answers) return false;
       answers_ = *answers;
     }
+    if (config_.has_gold()) {
+      watch.doing("with the held-out reward");
+      gold_ = TRY(
+          recipes::score_held_out(config_, session.context, session.model, session.files, *sets_.held_out, gold_rows_));
+      gold_rows_.clear();
+    }
     if (!loss_.has_reference || !precomputes_) return true;
     const auto ready = [&](size_t done, size_t all) {
       watch.doing(fmt::format("reference {}/{}", done, all));
@@ -95,12 +103,16 @@ class PairWork : public PreferenceWork {
                                      static_cast<int64_t>(sets_.train.rows.size()), recipes::digest_of(sets_.train));
   }
   Result<SupervisedResult> train(SupervisedParts run, SupervisedStart start) override {
+    if (gold_ && run.say && gold_->scored() < static_cast<int64_t>(gold_->chosen.size()))
+      run.say(fmt::format("the held-out reward judges {} of {} held-out pairs, and abstained on a side of the others",
+                          gold_->scored(), gold_->chosen.size()));
     const recipes::PairParts parts{std::move(run),
                                    sets_.train,
                                    sets_.held_out_or_null(),
                                    or_null(reference_),
                                    of_rows_ ? &*of_rows_ : nullptr,
-                                   before_ ? &before_->logprobs : nullptr};
+                                   before_ ? &before_->logprobs : nullptr,
+                                   gold_ ? &*gold_ : nullptr};
     return recipes::run_on_pairs(verb_, config_, parts, loss_, std::move(start));
   }
   Result<std::optional<PreferenceReport>> compare(const Session& session, const recipes::Trained& trained,
@@ -132,6 +144,8 @@ class PairWork : public PreferenceWork {
   std::optional<recipes::PairEvaluation> before_;
   std::vector<std::string> answers_;  // before
   std::optional<recipes::ReferenceLogprobs> of_rows_;
+  std::vector<recipes::GoldRow> gold_rows_;  // until they are scored
+  std::optional<recipes::GoldScores> gold_;
 };
 
 class KtoWork : public PreferenceWork {

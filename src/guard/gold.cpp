@@ -41,7 +41,9 @@ Means means_of(const std::vector<GoldLook>& looks, size_t begin, size_t count) {
 
 GoldFall gold_fall(const std::vector<GoldLook>& looks) {
   GoldFall worst;
-  for (size_t m = 2; m <= 16 && 2 * m <= looks.size(); m *= 2) {
+  const bool same_rows = !looks.empty() && looks.back().same_rows;
+  const size_t fewest = same_rows ? 1 : 2, most = same_rows ? 1 : 16;
+  for (size_t m = fewest; m <= most && 2 * m <= looks.size(); m *= 2) {
     const size_t newest = looks.size() - m;
     size_t best = 0;
     Means before = means_of(looks, 0, m);

@@ -21,6 +21,9 @@ struct GoldLook {
   // known.
   double paid_wrong = std::numeric_limits<double>::quiet_NaN();
   double paid_wrong_error = std::numeric_limits<double>::quiet_NaN();
+  // Of a recipe on pairs: every look is at the same held-out ones. `gold` is the held-out reward of the sides that the
+  // policy prefers over the others, `proxy` its own reward of them.
+  bool same_rows = false;
 };
 
 // How far the newest looks have fallen from the best ones while the proxy rose.
@@ -34,7 +37,8 @@ struct GoldFall {
 
 // Compares the mean of the newest m looks with the best mean of m looks running before them, for m = 2, 4, 8 and 16;
 // the newest two must lie below the best mean both. Returns the m with the largest z. The error of one look is the root
-// mean square of those given (where none is: 1.4826 / √2 times the median distance of neighbours).
+// mean square of those given (where none is: 1.4826 / √2 times the median distance of neighbours). Looks at the same
+// rows share their error, which no mean over looks makes smaller: there m is 1.
 GoldFall gold_fall(const std::vector<GoldLook>& looks);
 
 // The same of the share of completions that are not paid for in error, 1 - paid_wrong: it falls while the held-out

@@ -41,6 +41,19 @@ TEST(Gold, BothMustHold) {
   EXPECT_NEAR(unknown.z, 0.5 / (0.14826 / std::sqrt(2.0)), 1e-9);
 }
 
+// Looks at the same rows: each is its own mean, the newest 0.2 against the best 1.0, z = 0.8 / (0.1·√2).
+TEST(Gold, LooksAtTheSameRowsAreNotAveraged) {
+  std::vector<GoldLook> made = looks({0.5, 1.0, 0.4, 0.2}, {1, 2, 3, 4});
+  for (GoldLook& look : made) look.same_rows = true;
+  const GoldFall fall = gold_fall(made);
+  EXPECT_NEAR(fall.z, 8 / std::sqrt(2.0), 1e-12);
+  EXPECT_EQ(fall.looks, 1);
+  EXPECT_EQ(fall.best_step, 2);
+  EXPECT_EQ(fall.now_proxy, 4);
+  made.pop_back();
+  EXPECT_EQ(gold_fall(made).z, 0);  // one look below the best
+}
+
 // The held-out reward stands at 0.8 while 0.1, then 0.3 of the completions are paid for in error: 0.2 / (0.05·√(2/2)).
 TEST(Gold, AHoleGrowsBeforeTheHeldOutRewardFalls) {
   std::vector<GoldLook> made = looks({0.8, 0.8, 0.8, 0.8, 0.8}, {1, 2, 3, 4, 5});

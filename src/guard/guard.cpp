@@ -44,7 +44,13 @@ std::string in_words(const Rule& rule, double value, double end) {
                      rule.side == Side::kHigh ? "at most" : "at least", end);
 }
 
-std::string in_words(const GoldFall& fall) {
+std::string in_words(const GoldFall& fall, bool of_pairs) {
+  if (of_pairs)
+    return fmt::format(
+        "in the held-out pairs the held-out reward of the sides that the policy prefers, less that of the others, fell "
+        "from {:.3g} to {:.3g} (best at step {}, {:.1f} standard errors) while the policy's own reward of them rose "
+        "from {:.3g} to {:.3g}",
+        fall.best, fall.now, fall.best_step, fall.z, fall.best_proxy, fall.now_proxy);
   return fmt::format(
       "the held-out reward fell from {:.3g} to {:.3g} (best at step {}, mean of {} looks, {:.1f} standard errors) "
       "while "
@@ -165,7 +171,7 @@ void Guard::look_at_gold(const GoldLook& look, Findings& findings) {
     stop(signal, value, best, says, falls, findings);
   };
   const GoldFall fall = gold_fall(looks);
-  judge(kGoldFalls, fall, thresholds_.gold_warning, fall.now, fall.best, in_words(fall));
+  judge(kGoldFalls, fall, thresholds_.gold_warning, fall.now, fall.best, in_words(fall, look.same_rows));
   GoldFall hole = growth_of_hole(looks);
   if (1 - hole.now < thresholds_.hole_least) hole.z = 0;
   judge(kHoleGrows, hole, thresholds_.hole_warning, 1 - hole.now, 1 - hole.best, hole_in_words(hole));
@@ -337,8 +343,12 @@ Verdict Guard::inspect_preference(int64_t step, const PreferenceNumbers& numbers
     look(memory_.rejected, numbers.rejected_logps, step, options_.guard_control_steps, false, rule, thresholds_);
     look_at(rule, numbers.chosen_logps, memory_.rejected.beyond == 0, findings);
   }
-  const double proxy = std::isfinite(numbers.accuracy) ? numbers.accuracy : numbers.margin;
-  look_at_gold({step, kUnknown, numbers.gold, kUnknown, proxy}, findings);
+  // Another trainer's rows have a held-out reward and nothing of the pairs that it was taken on.
+  const double of_step = std::isfinite(numbers.accuracy) ? numbers.accuracy : numbers.margin;
+  GoldLook gold{step, kUnknown, numbers.gold, numbers.gold_error, of_step};
+  gold.same_rows = std::isfinite(numbers.gold_proxy);
+  if (gold.same_rows) gold.proxy = numbers.gold_proxy;
+  look_at_gold(gold, findings);
   return verdict(findings);
 }
 

@@ -34,7 +34,9 @@ struct PreferenceNumbers {
   double margin = std::nan(""), accuracy = std::nan("");
   double chosen_length = std::nan(""), rejected_length = std::nan("");
   double margin_length_correlation = std::nan("");
-  double gold = std::nan("");  // what the held-out reward says of the pairs that the policy prefers
+  // Of held-out pairs, the same in every step that has them: by how much the held-out reward of the sides that the
+  // policy prefers is above that of the others, the standard error of that, and the same by the policy's own reward.
+  double gold = std::nan(""), gold_error = std::nan(""), gold_proxy = std::nan("");
 };
 
 using StoredBands = std::map<std::string, Band>;  // by signal

@@ -68,11 +68,12 @@ Json to_json(const GoldLook& look) {
           to_json(look.error),
           to_json(look.proxy),
           to_json(look.paid_wrong),
-          to_json(look.paid_wrong_error)};
+          to_json(look.paid_wrong_error),
+          look.same_rows};
 }
 GoldLook to_gold_look(const Json& json) {
   return {json.at(0).get<int64_t>(), to_double(json.at(1)), to_double(json.at(2)), to_double(json.at(3)),
-          to_double(json.at(4)),     to_double(json.at(5)), to_double(json.at(6))};
+          to_double(json.at(4)),     to_double(json.at(5)), to_double(json.at(6)), json.at(7).get<bool>()};
 }
 
 Json to_json(const Alarm& alarm) {

@@ -72,7 +72,9 @@ void add_pairs(const Json& row, RowNumbers& read) {
   read.pairs.margin = first_number(row, {"rewards/margins", "margin"});
   read.pairs.accuracy = first_number(row, {"rewards/accuracies", "accuracy"});
   read.pairs.margin_length_correlation = number(row, "guard/margin_length_correlation");
-  read.pairs.gold = first_number(row, {"guard/gold_margin", "gold"});
+  read.pairs.gold = number(row, "gold");
+  read.pairs.gold_error = number(row, "gold/standard_error");
+  read.pairs.gold_proxy = number(row, "gold/own_reward");
 }
 
 RowNumbers row_numbers(const Json& row, bool foreign) {

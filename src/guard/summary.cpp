@@ -25,8 +25,10 @@ std::string courses(const Memory& memory) {
   std::string text;
   if (memory.reward.looks > 0) text = course("the reward", memory.first_reward, median(memory.rewards));
   if (memory.gold.size() > 1)
-    text += fmt::format("{}{}", text.empty() ? "" : ", ",
-                        course("the held-out reward", memory.gold.front().gold, memory.gold.back().gold));
+    text += fmt::format(
+        "{}{}", text.empty() ? "" : ", ",
+        course(memory.gold.back().same_rows ? "the held-out reward of what the policy prefers" : "the held-out reward",
+               memory.gold.front().gold, memory.gold.back().gold));
   if (!text.empty()) text[0] = 'T';
   return text;
 }

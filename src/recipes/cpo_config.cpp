@@ -11,6 +11,7 @@ void add_rest(FieldList& list, PreferenceConfig& c) {
   add_adapter(list, c);
   add_best_model(list, c, {"eval_loss", "eval_rewards/accuracies", "eval_rewards/margins"});
   add_guard(list, c, false);
+  add_gold(list, c);
   add_speed(list, c);
   add_record(list, c);
 }

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "recipes/preference_gold.h"
 #include "recipes/recorded_training.h"
 
 namespace candor::recipes {
@@ -21,6 +22,7 @@ using testing::SameBits;
 
 struct Training : testing::RecordedTraining<DpoConfig, data::PairSet> {
   std::optional<ReferenceLogprobs> reference;
+  std::optional<GoldScores> gold;
 
   Training(const std::string& name, const std::filesystem::path& output, const char* level = "")
       : RecordedTraining(name, recorded_pairs(golden("trajectories") / name), output, level) {
@@ -32,7 +34,7 @@ struct Training : testing::RecordedTraining<DpoConfig, data::PairSet> {
     if (config.precomputes_reference() && !reference)
       reference = reference_logprobs(*bench.context, model, nullptr, rows, [](size_t, size_t) { return true; });
     const ReferenceLogprobs* computed = reference ? &*reference : nullptr;
-    const PairParts all{parts(stop), rows, held_out(), nullptr, computed, computed};
+    const PairParts all{parts(stop), rows, held_out(), nullptr, computed, computed, gold ? &*gold : nullptr};
     SupervisedStart start = value_of(start_dpo(config, *bench.context, model, files, rows));
     return value_of(run_dpo(config, all, std::move(start)));
   }
@@ -124,6 +126,53 @@ TEST(GuardedDpo, MovesNoWeight) {
   }
   EXPECT_EQ(adapters["warn"], adapters["off"]);
   EXPECT_EQ(adapters["stop"], adapters["off"]);
+}
+
+// A held-out reward that pays for the shorter side of the pairs that train.
+void ask_held_out(Training& training) {
+  training.config.guard.guard = "warn";
+  training.config.gold_reward_funcs = {"accuracy"};
+  training.config.gold_steps = 3;
+  training.config.eval_steps = 1000;  // they are held-out pairs; evaluations are asked for by eval_strategy
+  training.gold.emplace();
+  for (const data::PreferencePair& pair : training.rows.rows) {
+    training.gold->chosen.push_back(-static_cast<double>(pair.chosen.counted()));
+    training.gold->rejected.push_back(-static_cast<double>(pair.rejected.counted()));
+  }
+}
+
+TEST(DpoWithAHeldOutReward, LooksAtTheHeldOutPairsAndMovesNoWeight) {
+  CANDOR_REQUIRE_FILE(golden("trajectories/sensitivity.json"));
+  std::map<std::string, std::string> adapters;
+  for (const char* guard : {"none", "off", "warn"}) {
+    const ScratchFolder scratch;
+    const auto training = plain(scratch.path() / "run");
+    if (std::string_view(guard) != "none") {
+      ask_held_out(*training);
+      training->config.guard.guard = guard;
+    }
+    training->run();
+    const auto rows = training->metrics();
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const bool looks = std::string_view(guard) != "none" && (i == 0 || (i + 1) % 3 == 0);
+      EXPECT_EQ(rows[i].contains("gold"), looks) << guard << " " << i;
+      EXPECT_EQ(rows[i].contains("gold/own_reward"), looks) << guard << " " << i;
+    }
+    adapters[guard] = candor::testing::read_text(scratch.path() / "run/final/adapter_model.safetensors");
+  }
+  EXPECT_EQ(adapters["off"], adapters["none"]);
+  EXPECT_EQ(adapters["warn"], adapters["none"]);
+}
+
+TEST(DpoWithAHeldOutReward, HasTheSameBitsComputedInAnyWayAndResumes) {
+  CANDOR_REQUIRE_FILE(golden("trajectories/sensitivity.json"));
+  const SameBits<Training> all([](const std::filesystem::path& output) {
+    auto training = plain(output);
+    ask_held_out(*training);
+    return training;
+  });
+  all.expect_same([](Training& t) { t.config.micro_batch_tokens = 37; });
+  all.expect_resumes();
 }
 
 // Every weight trains; the reference is the model as it was.

@@ -9,6 +9,7 @@
 #include "recipes/kto.h"
 #include "recipes/memory_plan_parts.h"
 #include "recipes/micro_batches.h"
+#include "recipes/reward_models.h"
 #include "recipes/sft_pass.h"
 #include "recipes/supervised.h"
 
@@ -137,6 +138,23 @@ void plan_look(const engine::Context& context, const char* name, const engine::M
   for (const engine::Adapter* adapter : adapters) plan_all(pass, batches, adapter);
 }
 
+// The held-out reward's models, which score every side of the held-out pairs by itself and are gone before the
+// training.
+Result<void> plan_gold(const PreferenceConfig& config, engine::Planner& planner, const engine::Model& model,
+                       const PlanBase& base, const Rows& held_out) {
+  const RolloutConfig gold = gold_recipe(config);
+  if (!names_reward_models(gold)) return {};
+  std::vector<BatchShape> sides;
+  for (const auto& row : held_out)
+    for (const GroupLength& group : row)
+      for (const int64_t completion : group.completions)
+        sides.push_back(shape_of({{group.prompt, {completion}}}, config, Pass::kValues).shape);
+  RewardModels models;
+  TRY(models.load(gold, planner.context(), model, base.files, "gold"));
+  planner.phase("held-out reward", [&] { models.plan(sides); });
+  return {};
+}
+
 // What the passes of such a run see.
 struct Course {
   Batches training;         // the policy's, with a way back
@@ -185,7 +203,7 @@ Result<engine::MemoryPlan> plan_course(const PreferenceConfig& config, engine::P
     };
     train();  // passes keep their buffers from step to step
     planner.phase("training", train);
-    if (!course.evaluation.empty() && config.eval_strategy == "steps")
+    if (!course.evaluation.empty() && (config.eval_strategy == "steps" || config.has_gold()))
       planner.phase("evaluation", [&] { evaluate(adapter); });
     plan_checkpoint(planner, adapter, trained.head.get());
   }
@@ -276,6 +294,7 @@ Result<engine::MemoryPlan> plan_pairs(const PreferenceConfig& config, const Pair
     for (const RowShape& row : train) logprobs += row.shape.entries;
     planner.hold("data", "reference log-probabilities", logprobs * static_cast<int64_t>(sizeof(double)));
   }
+  if (config.has_gold()) TRY(plan_gold(config, planner, model, base, workload.held_out));
   return plan_course(config, planner, model, base, given, course);
 }
 

@@ -11,8 +11,10 @@
 #include "recipes/kto.h"
 #include "recipes/memory_fit.h"
 #include "recipes/plan_testing.h"
+#include "recipes/preference_gold.h"
 #include "recipes/prm.h"
 #include "recipes/reward.h"
+#include "recipes/rollout_testing.h"
 #include "support/golden_model.h"
 #include "support/scratch.h"
 
@@ -98,9 +100,14 @@ struct Planned {
       std::optional<ReferenceLogprobs> computed;
       if (precomputes) computed = reference_logprobs(context, model, nullptr, train, any);
       const auto before = value_of(evaluate_pairs(config, context, model, nullptr, held_out, loss, nullptr, any));
+      std::optional<GoldScores> gold;
+      const std::vector<GoldRow> rows(held_out.rows.size(), GoldRow{{{"prompt", ""}}, "", ""});
+      if (config.has_gold()) gold = value_of(score_held_out(config, context, model, files, held_out, rows));
       SupervisedStart start =
           value_of(start_supervised(config, context, model, files, static_cast<int64_t>(train.rows.size()), ""));
-      const PairParts all{parts(model), train, &held_out, nullptr, computed ? &*computed : nullptr, &before->logprobs};
+      const PairParts all{
+          parts(model),           train, &held_out, nullptr, computed ? &*computed : nullptr, &before->logprobs,
+          gold ? &*gold : nullptr};
       expect_ran(config, run_on_pairs("dpo", config, all, loss, std::move(start)));
     }
     expect_ledger(value_of(plan_pairs(config, loss, precomputes, base,
@@ -122,6 +129,23 @@ TEST_P(PreferencePlans, OfDpo) {
     set_keys(config, planned.scratch.path(), dtype());
     config.loss_type = {type};
     planned.on_pairs(config, pair_loss(config), precomputes);
+  }
+}
+
+// Two reward models on the base, which score the held-out pairs before the training, and looks in it.
+TEST_P(PreferencePlans, OfAHeldOutReward) {
+  for (const bool evaluates : {true, false}) {
+    Planned planned(dtype());
+    DpoConfig config;
+    set_keys(config, planned.scratch.path(), dtype());
+    if (!evaluates) config.eval_strategy = "no";
+    config.gold_reward_funcs = {kRewardModel};
+    Bench other;
+    const engine::Model model = other.load(planned.files);
+    for (uint64_t seed : {1, 2})
+      config.gold_reward_model_path.push_back(testing::write_reward_model(
+          other, model, planned.scratch / fmt::format("gold {}", seed), seed, static_cast<int64_t>(seed)));
+    planned.on_pairs(config, pair_loss(config), false);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "recipes/preference_gold.h"
 #include "recipes/seen_preferences.h"
 #include "recipes/sft_pass.h"
 
@@ -254,14 +255,25 @@ Result<SupervisedResult> run_on_pairs(std::string_view recipe, const PreferenceC
   SupervisedTask task;
   task.recipe = recipe;
   task.rows_per_step = config.rows_per_step();
-  task.accumulate = [&](std::span<const int64_t> rows, const StepContext& step) {
-    return train_on_pairs(config, parts, loss, rows, step, reference_pass);
+  const auto evaluate = [&](const Trained& trained) -> Result<PairEvaluation> {
+    auto evaluation = TRY(evaluate_pairs(config, parts.run.context, parts.run.model, trained.adapter.get(),
+                                         *parts.held_out, loss, of_held_out, parts.run.count_evaluated()));
+    CHECK(evaluation.has_value());  // which nobody ends
+    return *std::move(evaluation);
+  };
+  task.accumulate = [&](std::span<const int64_t> rows, const StepContext& at) -> Result<SupervisedStep> {
+    SupervisedStep step = TRY(train_on_pairs(config, parts, loss, rows, at, reference_pass));
+    const int64_t number = at.state.step + 1;
+    if (parts.gold != nullptr && config.measures_gold(number, number)) {
+      const PairEvaluation evaluation = TRY(evaluate(at.trained));
+      note_gold(gold_of_pairs(*parts.gold, evaluation.pairs), step);
+    }
+    return step;
   };
   task.evaluate = [&](Trained& trained,
                       const std::function<void(const std::string&)>& say) -> Result<algorithms::Metrics> {
-    const auto evaluation = TRY(evaluate_pairs(config, parts.run.context, parts.run.model, trained.adapter.get(),
-                                               *parts.held_out, loss, of_held_out, parts.run.count_evaluated()));
-    const algorithms::Metrics metrics = evaluation->metrics();
+    const PairEvaluation evaluation = TRY(evaluate(trained));
+    const algorithms::Metrics metrics = evaluation.metrics();
     say(fmt::format("held out, loss {:.4f}, chosen ahead of rejected in {:.1f}% of pairs", metrics[0].value,
                     100 * metrics[3].value));
     return metrics;

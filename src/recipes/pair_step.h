@@ -13,6 +13,8 @@
 
 namespace candor::recipes {
 
+struct GoldScores;  // preference_gold.h
+
 struct PairParts {
   SupervisedParts run;
   const data::PairSet& rows;
@@ -22,6 +24,7 @@ struct PairParts {
   const engine::Adapter* reference = nullptr;
   const ReferenceLogprobs* reference_of_rows = nullptr;
   const ReferenceLogprobs* reference_of_held_out = nullptr;
+  const GoldScores* gold = nullptr;  // of the held-out pairs; null: there is no held-out reward
 };
 
 // A loss on pairs, as a step sees it.

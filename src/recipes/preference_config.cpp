@@ -4,6 +4,18 @@
 
 namespace candor::recipes {
 
+namespace {
+
+RolloutConfig with_gold_keys(const PreferenceConfig& config) {
+  RolloutConfig all;
+  static_cast<TrainingConfig&>(all) = config;
+  static_cast<GoldKeys&>(all) = config;
+  all.num_generations = 1;
+  return all;
+}
+
+}  // namespace
+
 void add_preference_rows(FieldList& list, PreferenceConfig& c) {
   list.section(Heading::kResults, "Rows to tokens");
   list.add("chat_template_path", &c.chat_template_path,
@@ -18,10 +30,24 @@ void add_preference_rows(FieldList& list, PreferenceConfig& c) {
            {.choices = {"error", "drop"}});
 }
 
+void add_gold(FieldList& list, PreferenceConfig& c) {
+  add_gold_keys(list, c, {"accuracy", "reasoned_accuracy", "arithmetic_steps", kRewardModel});
+}
+
+RolloutConfig gold_recipe(const PreferenceConfig& config) {
+  return gold_recipe(with_gold_keys(config));
+}
+
 Result<void> resolve_preference(PreferenceConfig& c, const Given& given, std::string_view recipe,
                                 std::string_view row) {
   TRY(resolve_training(c, given, recipe));
   TRY(resolve_best_model(c, recipe));
+  TRY(check_gold(with_gold_keys(c), given, recipe));
+  if (c.has_gold() && c.eval_dataset.empty())
+    return error(
+        "[{}] gold_reward_funcs names a held-out reward, which is asked about held-out pairs, and there is no "
+        "eval_dataset. Give one, or remove gold_reward_funcs.",
+        recipe);
   if (!c.use_peft && given.has("adapter_name_or_path"))
     return error("[{}] use_peft is false, but adapter_name_or_path names an adapter to train. Remove one of the two.",
                  recipe);

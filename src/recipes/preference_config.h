@@ -3,11 +3,13 @@
 #pragma once
 
 #include "data/preference_set.h"
+#include "recipes/gold_keys.h"
+#include "recipes/rollout_config.h"
 #include "recipes/training_config.h"
 
 namespace candor::recipes {
 
-struct PreferenceConfig : TrainingConfig {
+struct PreferenceConfig : TrainingConfig, GoldKeys {
   PreferenceConfig() { guard = guard::Options(); }
 
   // Rows to token ids.
@@ -23,8 +25,15 @@ struct PreferenceConfig : TrainingConfig {
 
 void add_preference_rows(FieldList& list, PreferenceConfig& config);
 
-// resolve_training, resolve_best_model, and gradient_shards: one where all weights train, since each further one holds
-// another copy of the gradients. `row` is what a step counts ("pair").
+// Behind add_guard, of a recipe that asks a held-out reward about held-out pairs (preference_gold.h).
+void add_gold(FieldList& list, PreferenceConfig& config);
+
+// The recipe that samples whose rewards are this one's held-out ones: what RewardModels and make_rewards take. A group
+// is one completion.
+RolloutConfig gold_recipe(const PreferenceConfig& config);
+
+// resolve_training, resolve_best_model, the held-out reward, and gradient_shards: one where all weights train, since
+// each further one holds another copy of the gradients. `row` is what a step counts ("pair").
 Result<void> resolve_preference(PreferenceConfig& config, const Given& given, std::string_view recipe,
                                 std::string_view row);
 

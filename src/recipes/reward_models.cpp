@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/input_file.h"
 #include "data/text_reader.h"
+#include "recipes/memory_plan_parts.h"
 #include "recipes/micro_batches.h"
 #include "recipes/worst_batch.h"
 #include "rewards/length_penalty.h"
@@ -257,33 +258,47 @@ std::vector<double> RewardModels::disagreement(const std::string& entry) const {
   return found == entries_.end() ? std::vector<double>() : found->disagreement;
 }
 
-void RewardModels::plan(int64_t groups, int64_t longest_prompt) {
+void RewardModels::each_pass(const std::function<void(PolicyPass&, int64_t, const engine::Adapter*)>& act) const {
   for (const Entry& entry : entries_) {
     int64_t on_base = 0;
     const engine::Adapter* adapter = nullptr;
-    GroupsOfCompletions shape{.groups = groups,
-                              .group_size = config_.num_generations,
-                              .longest_prompt = longest_prompt,
-                              .longest_completion = config_.max_completion_length + 1,  // the last token is read, too
-                              .budget = micro_batch_tokens(config_)};
-    const auto worst = [&] {
-      engine::BatchShape batch = worst_batch(shape);
-      batch.entries = 0;  // no language head
-      return batch;
-    };
     for (const Scorer& scorer : entry.scorers) {
       if (scorer.pass) {
-        scorer.pass->plan(worst(), scorer.role->adapter_or_null(), nullptr);
+        act(*scorer.pass, 1, scorer.role->adapter_or_null());
         continue;
       }
       ++on_base;
       const engine::Adapter* own = scorer.role->adapter_or_null();
       if (adapter == nullptr || (own != nullptr && own->config.use_dora)) adapter = own;
     }
-    if (on_base == 0) continue;
-    shape.groups *= on_base;
-    pass_->plan(worst(), adapter, nullptr);
+    if (on_base > 0) act(*pass_, on_base, adapter);
   }
+}
+
+void RewardModels::plan(int64_t groups, int64_t longest_prompt) {
+  each_pass([&](PolicyPass& pass, int64_t roles, const engine::Adapter* adapter) {
+    engine::BatchShape batch = worst_batch({.groups = groups * roles,
+                                            .group_size = config_.num_generations,
+                                            .longest_prompt = longest_prompt,
+                                            // the last token is read, too
+                                            .longest_completion = config_.max_completion_length + 1,
+                                            .budget = micro_batch_tokens(config_)});
+    batch.entries = 0;  // no language head
+    pass.plan(batch, adapter, nullptr);
+  });
+}
+
+void RewardModels::plan(std::span<const engine::BatchShape> groups) {
+  each_pass([&](PolicyPass& pass, int64_t roles, const engine::Adapter* adapter) {
+    std::vector<engine::BatchShape> items;
+    for (engine::BatchShape group : groups) {
+      group.entries = 0;  // no language head
+      items.insert(items.end(), static_cast<size_t>(roles), group);
+    }
+    Batches batches;
+    add_batches(items, micro_batch_tokens(config_), batches);
+    for (const auto& [tokens, batch] : batches) pass.plan(batch, adapter, nullptr);
+  });
 }
 
 bool is_reward_model(std::string_view entry) {

@@ -7,7 +7,9 @@
 // prompt and the completion as text, through its own chat template and tokenizer.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,6 +58,8 @@ class RewardModels {
 
   // Of a planned ledger: what scoring so many groups allocates where prompts have up to `longest_prompt` tokens.
   void plan(int64_t groups, int64_t longest_prompt);
+  // The same of these groups, in this order: their completions one token longer, since the last is read, too.
+  void plan(std::span<const engine::BatchShape> groups);
 
  private:
   struct Scorer {
@@ -70,6 +74,9 @@ class RewardModels {
     std::vector<Scorer> scorers;       // several: an ensemble
     std::vector<double> disagreement;  // of the last completions
   };
+
+  // Every pass of every entry, with how many roles it scores at once and the adapter of theirs that takes most.
+  void each_pass(const std::function<void(engine::PolicyPass&, int64_t roles, const engine::Adapter*)>& act) const;
 
   RolloutConfig config_;
   std::vector<Entry> entries_;

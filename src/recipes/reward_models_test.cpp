@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "base/atomic_file.h"
+#include "engine/memory_plan.h"
 #include "recipes/rollout_testing.h"
 #include "support/scratch.h"
 
@@ -215,6 +216,36 @@ TEST_F(RewardModelTest, AScoreThatIsNoNumberStopsTheRun) {
 }
 
 // The golden sequence classifier, on the vocabulary of the golden Llama and on another.
+// What screening asks before a run (cli/screening.h): completions of one prompt, num_generations at most at once, and
+// no longer than max_completion_length. The plan of one group has room for all of them.
+TEST_F(RewardModelTest, WhatIsScreenedFitsThePlanOfOneGroup) {
+  const RolloutConfig config = config_of({reward_model("a", 1), reward_model("b", 2)});
+  engine::Planner planner(bench.context->kernels, bench.pool);
+  const engine::Model planned_model = value_of(engine::load_model(planner.context(), files, model.dtype));
+  RewardModels planned, models;
+  value_of(planned.load(config, planner.context(), planned_model, files));
+  planner.phase("rewards", [&] { planned.plan(1, static_cast<int64_t>(prompt.size())); });
+  const engine::MemoryPlan plan = planner.take();
+
+  value_of(models.load(config, *bench.context, model, files));
+  const std::vector<int32_t> longest = random_ids(config.max_completion_length, testing::kVocabulary, 30);
+  for (size_t count = 1; count <= static_cast<size_t>(config.num_generations); ++count)
+    for (const std::span<const int32_t> asked : {std::span<const int32_t>(prompt), std::span<const int32_t>(other)})
+      for (const size_t length : {size_t{1}, longest.size()}) {
+        const std::vector<rewards::Completion> keys(count,
+                                                    {&row, ":", std::span(longest).first(length), true, asked, true});
+        value_of(models.score(kRewardModel, keys));
+      }
+  size_t compared = 0;
+  for (const engine::PlannedBuffer& taken : engine::planned_buffers(bench.ledger.entries(), true))
+    for (const engine::PlannedBuffer& own : plan.buffers)
+      if (taken.owner == own.owner && taken.name == own.name && taken.kind == own.kind) {
+        EXPECT_LE(taken.bytes, own.bytes) << own.owner << " " << own.name;
+        compared += own.owner.starts_with("reward");
+      }
+  EXPECT_GT(compared, 3u);
+}
+
 TEST(RewardModelsOfTheirOwn, SeeTheIdsOfTheSameVocabulary) {
   CANDOR_REQUIRE_FILE(golden("models/llama_reward/config.json"));
   Bench bench;

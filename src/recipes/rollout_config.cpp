@@ -84,21 +84,6 @@ Result<void> check_rewards(RolloutConfig& c, const Given& given, const RewardKey
   return {};
 }
 
-// The held-out reward: the same of its own keys, and whether it can differ from the reward.
-Result<void> check_gold(const RolloutConfig& c, const Given& given, std::string_view recipe) {
-  RolloutConfig gold = gold_recipe(c);
-  if (c.has_gold()) return check_rewards(gold, given, {recipe, "gold_"});
-  const std::pair<const char*, bool> without[] = {{"gold_reward_model_path", !c.gold_reward_model_path.empty()},
-                                                  {"gold_reward_program", !c.gold_reward_program.empty()},
-                                                  {"gold_reward_endpoint", !c.gold_reward_endpoint.empty()},
-                                                  {"gold_accuracy_extraction", !c.gold_accuracy_extraction.empty()}};
-  for (const auto& [key, set] : without)
-    if (set)
-      return error("[{}] {} is given, but gold_reward_funcs names no held-out reward. Add it, or remove the key.",
-                   recipe, key);
-  return {};
-}
-
 // The last part of a path that is no name which every run's folder has.
 std::string telling_name(const std::string& path) {
   const std::filesystem::path clean = (std::filesystem::path(path) / "").lexically_normal().parent_path();
@@ -124,6 +109,20 @@ Result<void> resolve_rollouts(RolloutConfig& c, const Given& given, std::string_
   TRY(check_rewards(c, given, {recipe, ""}));
   TRY(check_gold(c, given, recipe));
   return resolve_guard(c, recipe);
+}
+
+Result<void> check_gold(const RolloutConfig& c, const Given& given, std::string_view recipe) {
+  RolloutConfig gold = gold_recipe(c);
+  if (c.has_gold()) return check_rewards(gold, given, {recipe, "gold_"});
+  const std::pair<const char*, bool> without[] = {{"gold_reward_model_path", !c.gold_reward_model_path.empty()},
+                                                  {"gold_reward_program", !c.gold_reward_program.empty()},
+                                                  {"gold_reward_endpoint", !c.gold_reward_endpoint.empty()},
+                                                  {"gold_accuracy_extraction", !c.gold_accuracy_extraction.empty()}};
+  for (const auto& [key, set] : without)
+    if (set)
+      return error("[{}] {} is given, but gold_reward_funcs names no held-out reward. Add it, or remove the key.",
+                   recipe, key);
+  return {};
 }
 
 RolloutConfig gold_recipe(const RolloutConfig& config) {

@@ -2,11 +2,12 @@
 // (training_config.h). max_prompt_length, stop and the keys marked "ours" have no TRL counterpart.
 #pragma once
 
+#include "recipes/gold_keys.h"
 #include "recipes/training_config.h"
 
 namespace candor::recipes {
 
-struct RolloutConfig : TrainingConfig {
+struct RolloutConfig : TrainingConfig, GoldKeys {
   RolloutConfig() { guard = guard::Options(); }
 
   int64_t num_generations = 8;  // completions of one prompt
@@ -46,14 +47,10 @@ struct RolloutConfig : TrainingConfig {
   double reward_timeout = 60.0;
   int64_t reward_memory_mib = 4096;  // 0: no limit
 
-  // The held-out reward, which is looked at and never trained on; all ours.
-  std::vector<std::string> gold_reward_funcs;  // names, or paths of reward models; empty: there is none
-  std::string gold_accuracy_extraction;        // empty: accuracy_extraction
-  std::vector<std::string> gold_reward_model_path;
+  // The held-out reward, beside GoldKeys; all ours.
   std::vector<std::string> gold_reward_program;
   std::string gold_reward_endpoint;
   std::string gold_reward_endpoint_key_env;
-  int64_t gold_steps = 10;
 
   std::string screen_rewards = "warn";  // ours: before the first step; warn | stop | off
 
@@ -69,12 +66,6 @@ struct RolloutConfig : TrainingConfig {
   double weight_of_reward(size_t i) const { return reward_weights.empty() ? 1.0 : reward_weights[i]; }
   // Whether the KL of whole distributions is measured in this step (of ppo: generation), from 1.
   bool measures_kl(int64_t number) const { return exact_kl_steps > 0 && number % exact_kl_steps == 0; }
-  bool has_gold() const { return !gold_reward_funcs.empty(); }
-  // Whether the held-out reward sees the generation that serves these steps (from 1): that of the first step, which the
-  // initial policy wrote, and then one every gold_steps.
-  bool measures_gold(int64_t first, int64_t last) const {
-    return has_gold() && (first == 1 || last / gold_steps > (first - 1) / gold_steps);
-  }
 };
 
 // The word of reward_funcs for the models of reward_model_path together.
@@ -87,15 +78,19 @@ struct SamplingWords {
 };
 void add_sampling(FieldList& list, RolloutConfig& config, const SamplingWords& words = {});
 void add_rewards(FieldList& list, RolloutConfig& config, bool required = true);
-void add_gold(FieldList& list, RolloutConfig& config);                // behind add_guard
-void add_rollout_speed(FieldList& list, RolloutConfig& config);       // behind add_speed
-void add_completions_record(FieldList& list, RolloutConfig& config);  // behind add_record
+void add_gold(FieldList& list, RolloutConfig& config);                                           // behind add_guard
+void add_gold_keys(FieldList& list, GoldKeys& config, const std::vector<std::string>& choices);  // of any recipe
+void add_rollout_speed(FieldList& list, RolloutConfig& config);                                  // behind add_speed
+void add_completions_record(FieldList& list, RolloutConfig& config);                             // behind add_record
 // Behind that; steps: what exact_kl_steps counts.
 void add_kl_record(FieldList& list, RolloutConfig& config, std::string_view steps);
 
 // Behind resolve_training: fills in what follows from other keys (overlong_max, cosine_max_len), checks the keys above
 // against one another, and that an adapter trains, without dropout.
 Result<void> resolve_rollouts(RolloutConfig& config, const Given& given, std::string_view recipe);
+
+// The held-out reward's keys against one another and against what its rewards need.
+Result<void> check_gold(const RolloutConfig& config, const Given& given, std::string_view recipe);
 
 // The recipe whose rewards are this one's held-out ones, all of weight 1.
 RolloutConfig gold_recipe(const RolloutConfig& config);

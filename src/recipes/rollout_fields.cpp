@@ -84,16 +84,22 @@ void add_gold(FieldList& list, RolloutConfig& c) {
       "before the first step every reward is asked about completions that say nothing; where one is paid for: warn "
       "says so, stop does not begin, off does not ask",
       {.choices = {"warn", "stop", "off"}, .other_names = {{"false", "off"}, {"False", "off"}}});
-  list.add("gold_reward_funcs", &c.gold_reward_funcs,
-           "a held-out, stricter reward that never trains: what the reward should stand for",
-           {.choices = reward_choices(), .or_path = "or paths of reward models (with a /)"});
-  list.add("gold_steps", &c.gold_steps, "steps from one look at it to the next; the first step has one, too",
-           {.unit = "steps", .range = between(1, 1e9)});
-  list.add("gold_accuracy_extraction", &c.gold_accuracy_extraction,
-           "where its accuracy finds the answer; empty as accuracy_extraction");
-  list.add("gold_reward_model_path", &c.gold_reward_model_path, "its reward_model");
+  add_gold_keys(list, c, reward_choices());
   list.add("gold_reward_program", &c.gold_reward_program, "its program and the program's arguments");
   list.add("gold_reward_endpoint", &c.gold_reward_endpoint, "its endpoint");
+}
+
+void add_gold_keys(FieldList& list, GoldKeys& c, const std::vector<std::string>& choices) {
+  list.add("gold_reward_funcs", &c.gold_reward_funcs,
+           "a held-out, stricter reward that never trains: what the reward should stand for",
+           {.choices = choices, .or_path = "or paths of reward models (with a /)"});
+  list.add("gold_steps", &c.gold_steps, "steps from one look at it to the next; the first step has one, too",
+           {.unit = "steps", .range = between(1, 1e9)});
+  list.add(
+      "gold_accuracy_extraction", &c.gold_accuracy_extraction,
+      "where its accuracy finds the answer; empty: as accuracy_extraction, which is last_number where a recipe has "
+      "no such key");
+  list.add("gold_reward_model_path", &c.gold_reward_model_path, "its reward_model");
 }
 
 void add_rollout_speed(FieldList& list, RolloutConfig& c) {

@@ -139,16 +139,7 @@ Result<void> measure_gold(const RolloutConfig& config, const RolloutParts& parts
   if (parts.doing) parts.doing("scoring with the held-out reward");
   const auto scores = rewards::score_all(parts.gold, rollouts.for_rewards(parts.prompts));
   if (!scores) return error("gold_reward_funcs: {}", scores.error().message);
-  const size_t kinds = parts.gold.size();
-  for (size_t first = 0; first < scores->size(); first += kinds) {
-    double sum = 0, scored = 0;
-    for (size_t k = 0; k < kinds; ++k) {
-      if (std::isnan((*scores)[first + k])) continue;
-      sum += (*scores)[first + k];
-      ++scored;
-    }
-    rollouts.gold.push_back(scored > 0 ? sum : std::nan(""));
-  }
+  rollouts.gold = rewards::total_scores(*scores, parts.gold.size());
   const bool silent = std::all_of(rollouts.gold.begin(), rollouts.gold.end(), [](double g) { return std::isnan(g); });
   if (silent && parts.say)
     parts.say(

@@ -45,6 +45,20 @@ Result<void> check_rows(std::span<const Reward> rewards, const data::Rows& rows)
   return {};
 }
 
+std::vector<double> total_scores(std::span<const double> scores, size_t rewards) {
+  std::vector<double> totals;
+  for (size_t first = 0; first < scores.size(); first += rewards) {
+    double sum = 0, scored = 0;
+    for (const double score : scores.subspan(first, rewards)) {
+      if (std::isnan(score)) continue;
+      sum += score;
+      ++scored;
+    }
+    totals.push_back(scored > 0 ? sum : std::numeric_limits<double>::quiet_NaN());
+  }
+  return totals;
+}
+
 Result<std::vector<double>> score_all(std::span<const Reward> rewards, std::span<const Completion> completions) {
   const size_t count = rewards.size();
   std::vector<double> parts(completions.size() * count, std::numeric_limits<double>::quiet_NaN());

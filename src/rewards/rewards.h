@@ -86,6 +86,9 @@ const std::vector<std::string>& reward_names();
 // Asks every reward about every row, so that a missing column stops the run before it starts. Error: file, row, reward.
 Result<void> check_rows(std::span<const Reward> rewards, const data::Rows& rows);
 
+// [N] sums of what score_all gives, over the rewards that did not abstain; NaN where all did.
+std::vector<double> total_scores(std::span<const double> scores, size_t rewards);
+
 // [N,K] row-major, NaN where a reward abstained. Error: a reward failed, gave another number of scores than there are
 // completions, or a score that is not finite.
 Result<std::vector<double>> score_all(std::span<const Reward> rewards, std::span<const Completion> completions);
