@@ -30,6 +30,7 @@ WATCHED = {"guard": "warn", "guard_control_steps": 3, "gold_reward_funcs": "accu
 ROLLOUTS = {**COMMON, **LORA, **WATCHED, "per_device_train_batch_size": 16, "reward_funcs": "accuracy,format", "format_regex": "[a-z0-9]+"}
 GROUPS = {**ROLLOUTS, "num_generations": 4, "max_completion_length": 8, "num_iterations": 2, "beta": 0.02}
 ROWS = {**COMMON, **LORA, "per_device_train_batch_size": 4}
+PAIRS = {**ROWS, **WATCHED}
 # Verb -> the rows it takes and its keys.
 VERBS = {
     "pretrain": ("texts", {**COMMON, "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "max_length": 48, "per_device_train_batch_size": 8}),
@@ -40,9 +41,9 @@ VERBS = {
     "online_dpo": ("sums", {**ROLLOUTS, "max_new_tokens": 8}),
     "xpo": ("sums", {**ROLLOUTS, "max_new_tokens": 8}),
     "nash_md": ("sums", {**ROLLOUTS, "max_new_tokens": 8}),
-    "dpo": ("pairs", ROWS),
-    "cpo": ("pairs", ROWS),
-    "orpo": ("pairs", ROWS),
+    "dpo": ("pairs", PAIRS),
+    "cpo": ("pairs", PAIRS),
+    "orpo": ("pairs", PAIRS),
     "kto": ("labelled", ROWS),
     "reward": ("pairs", ROWS),
     "prm": ("steps", ROWS),
@@ -61,7 +62,7 @@ def answer(text):
 ROWS_OF = {
     "texts": [{"text": f"the {n} sheep and the {n + 1} goats went up the hill, and came home at night."} for n in range(40)],
     "completions": [{"prompt": ask(n), "completion": answer(n % 5 + n % 4)} for n in range(20)],
-    "pairs": [{"prompt": ask(n), "chosen": answer(n % 5 + n % 4), "rejected": answer(n % 5 + n % 4 + 1)} for n in range(20)],
+    "pairs": [{"prompt": ask(n), "chosen": answer(n % 5 + n % 4), "rejected": answer(n % 5 + n % 4 + 1), "answer": str(n % 5 + n % 4)} for n in range(20)],
     "labelled": [{"prompt": ask(n), "completion": answer(n % 5 + n % 4 + n % 2), "label": n % 2 == 0} for n in range(20)],
     "steps": [{"prompt": f"{n} + {n}?", "completions": [f"{n}", f"{2 * n + n % 2}"], "labels": [True, n % 2 == 0]} for n in range(20)],
     "sums": [{"prompt": ask(n), "answer": str(n % 5 + n % 4)} for n in range(16)],
@@ -73,7 +74,8 @@ class Kills(Case):
         kind, keys = VERBS[verb]
         rows = write_rows(self.root / f"{kind}.jsonl", ROWS_OF[kind])
         model = {} if verb == "pretrain" else {"model_name_or_path": self.model}
-        return [verb, *flags({**model, "dataset_name": rows, **keys, "output_dir": output_dir, "resume_from_checkpoint": "auto"})]
+        held_out = {"eval_dataset": rows} if keys.get("gold_reward_funcs") and kind == "pairs" else {}
+        return [verb, *flags({**model, **held_out, "dataset_name": rows, **keys, "output_dir": output_dir, "resume_from_checkpoint": "auto"})]
 
     def killed(self, words, after):
         """Starts the command and kills it so many seconds later; whether it was still running."""

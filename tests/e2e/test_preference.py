@@ -96,18 +96,60 @@ class Preference(Case):
         (with_head,), (alone,) = (self.ok("score", self.model, "-", *flags, stdin=text).rows() for flags in (adapter, []))
         self.assertEqual(with_head["input_ids"][:-1], alone["input_ids"])  # a language model reads what it is given
 
+    def gold_keys(self):
+        """A verifier and a reward model together are asked about the held-out pairs."""
+        judge = self.root / "judge"
+        self.ok(*self.words("reward", judge, max_steps=2))
+        rows = [{**row, "answer": row["chosen"][0]["content"]} for row in pairs(range(20, 28))]
+        return {"eval_dataset": write_rows(self.root / "answers.jsonl", rows), "gold_reward_funcs": f"accuracy,{judge / 'final'}",
+                "gold_accuracy_extraction": "exact", "gold_steps": 2}
+
+    def test_a_held_out_reward_judges_what_the_policy_prefers(self):
+        gold = self.gold_keys()
+        known = re.compile("(eval_)?(" + "|".join(documented_names()) + ")")
+        for verb in ("dpo", "cpo", "orpo"):
+            with self.subTest(verb):
+                run, without = self.root / verb, self.root / f"{verb}_without"
+                self.ok(*self.words(verb, run, **gold))
+                self.ok(*self.words(verb, without, eval_dataset=gold["eval_dataset"]))
+                self.assertEqual(tensors(run / "final"), tensors(without / "final"))
+                rows = jsonl(run / "metrics.jsonl")
+                self.assertEqual([row["step"] for row in rows if "gold" in row], [1, 2, 4, 6])
+                self.assertTrue(all(known.fullmatch(key) for row in rows for key in row))
+                # Six steps teach every pair's order, and its labels are the verifier's.
+                self.assertEqual(rows[5]["gold/agreement"], 1)
+                self.assertGreater(rows[5]["gold/own_reward"], rows[0]["gold/own_reward"])
+                guard = json.loads((run / "summary.json").read_text())["guard"]
+                self.assertIn("held-out reward of what the policy prefers", guard["sentence"])
+                self.assertNotIn("gold_falls", self.ok("guard", "inspect", run).out)
+                self.assertIn("gold_falls (gold)", self.ok("guard", "inspect", without).out)
+        planned = self.ok("plan", *self.words("dpo", self.root / "planned", **gold)).out
+        self.assertIn("held-out reward", planned)
+
+    def test_a_held_out_reward_that_cannot_judge_is_named_before_the_first_step(self):
+        gold = self.gold_keys()
+        run = self.root / "run"
+        self.refused(1, r"\[accuracy\] pairs_held_out\.jsonl row 1: .*", *self.words("dpo", run, **{**gold, "eval_dataset": self.eval_rows}))
+        self.refused(1, r"\[gold_reward_funcs\] .*nowhere.*", *self.words("dpo", run, **{**gold, "gold_reward_funcs": "./nowhere"}))
+        silent = write_rows(self.root / "silent.jsonl", [{**row, "answer": None} for row in pairs(range(20, 28))])
+        self.refused(1, r"\[gold_reward_funcs\] the held-out reward abstained on a side of every one of the 8 pairs of silent\.jsonl, .*",
+                     *self.words("dpo", run, **{**gold, "eval_dataset": silent, "gold_reward_funcs": "accuracy"}))
+        self.assertFalse((run / "metrics.jsonl").exists())
+
     def test_killed_and_taken_up_again(self):
+        gold = {**self.gold_keys(), "guard_control_steps": 3}
         for verb in VERBS:
             with self.subTest(verb):
                 whole, run = self.root / f"whole_{verb}", self.root / f"killed_{verb}"
-                self.ok(*self.words(verb, whole))
+                keys = gold if verb in ("dpo", "cpo", "orpo") else {}
+                self.ok(*self.words(verb, whole, **keys))
                 rng = random.Random(3)
                 for _ in range(2):
-                    process = self.start(*self.words(verb, run, resume_from_checkpoint="auto"))
+                    process = self.start(*self.words(verb, run, resume_from_checkpoint="auto", **keys))
                     goal = min(steps_done(run) + rng.randint(1, 2), 5)
                     wait_for(process, lambda: steps_done(run) >= goal)
                     kill(process)
-                self.ok(*self.words(verb, run, resume_from_checkpoint="auto"))
+                self.ok(*self.words(verb, run, resume_from_checkpoint="auto", **keys))
                 self.assertEqual(tensors(run / "final"), tensors(whole / "final"))
                 self.assertEqual(metrics(run), metrics(whole))
                 for path in whole.glob("checkpoint-*"):
