@@ -181,9 +181,9 @@ TEST(BeliefSimulation, ControlsAreJudgedHeldOut) {
     }
     return sum / 30;  // (Se + Sp) - 1
   };
-  EXPECT_LT(informed(true), 0.06);  // four standard errors of 2400 calls are 0.08; folds push it below 0
+  EXPECT_LT(informed(true), 0.06);  // three standard errors of 2400 calls; folds push it below 0
   const std::vector<std::pair<std::string, bool>> twins{{"controls not held out", false}};
-  for (const auto& [broken, held_out] : twins) EXPECT_GT(informed(held_out), 0.12) << broken;
+  for (const auto& [broken, held_out] : twins) EXPECT_GT(informed(held_out), 0.08) << broken;
 }
 
 // Items whose answers hang together: without the down-weighting B is far too sure of itself.
