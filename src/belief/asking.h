@@ -85,9 +85,9 @@ Bias bias_of(std::span<const double> log_odds);
 // Of an item_sheet with the same scores.
 ItemAnswers item_answers(const Proposition& proposition, const AskedScores& scores, std::span<const double> log_odds,
                          const Bias& bias);
-// How much the model leans to yes when asked whether these statements and their negations are true, since one of each two
-// is not: the mean of their log-odds, which is taken off them and their paraphrases. Empty contents alone do not tell a
-// model that has learned to doubt what it does not know (batch calibration, arXiv 2309.17249).
+// How much the model leans to yes when asked whether these statements and their negations are true, since one of each
+// two is not: the mean of their log-odds, which is taken off them and their paraphrases. Empty contents alone do not
+// tell a model that has learned to doubt what it does not know (batch calibration, arXiv 2309.17249).
 double centre(std::span<ItemAnswers> answers);
 // Adds what a pressure_sheet found, and honest, lie or evasive (arXiv 2503.03750): a belief that statement, negation
 // and most paraphrases agree on, against what it says when told to say the opposite; no such belief is evasive.

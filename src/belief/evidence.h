@@ -13,8 +13,8 @@ namespace candor::belief {
 // Of one kind of question. A hit is an answer of p's side.
 struct KindRates {
   int64_t positive_hits = 0, positive_asked = 0, negative_hits = 0, negative_asked = 0;
-  double beta = 0.5;         // hit rate of positive controls, (hits + 1/2) / (asked + 1)
-  double eta = 0.5;          // of negative controls
+  double beta = 0.5;  // hit rate of positive controls, (hits + 1/2) / (asked + 1)
+  double eta = 0.5;   // of negative controls
   // What an answer weighs: ln(β/η), ln((1 - β)/(1 - η)). Both are 0 where β ≤ η: of a model whose answers go against
   // what it recalls as often as against anything else they are no sign of belief, and none of unbelief.
   double hit = 0, miss = 0;

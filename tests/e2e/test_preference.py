@@ -129,10 +129,10 @@ class Preference(Case):
     def test_a_held_out_reward_that_cannot_judge_is_named_before_the_first_step(self):
         gold = self.gold_keys()
         run = self.root / "run"
-        self.refused(1, r"\[accuracy\] pairs_held_out\.jsonl row 1: .*", *self.words("dpo", run, **{**gold, "eval_dataset": self.eval_rows}))
+        self.refused(1, r"\[accuracy\] \S*pairs_held_out\.jsonl row 1: .*", *self.words("dpo", run, **{**gold, "eval_dataset": self.eval_rows}))
         self.refused(1, r"\[gold_reward_funcs\] .*nowhere.*", *self.words("dpo", run, **{**gold, "gold_reward_funcs": "./nowhere"}))
         silent = write_rows(self.root / "silent.jsonl", [{**row, "answer": None} for row in pairs(range(20, 28))])
-        self.refused(1, r"\[gold_reward_funcs\] the held-out reward abstained on a side of every one of the 8 pairs of silent\.jsonl, .*",
+        self.refused(1, r"\[gold_reward_funcs\] the held-out reward abstained on a side of every one of the 8 pairs of \S*silent\.jsonl, .*",
                      *self.words("dpo", run, **{**gold, "eval_dataset": silent, "gold_reward_funcs": "accuracy"}))
         self.assertFalse((run / "metrics.jsonl").exists())
 
